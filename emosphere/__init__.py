@@ -1,0 +1,1 @@
+"""Perceived vocal emotion of speech as valence, arousal and dominance, with times."""

@@ -1,0 +1,99 @@
+"""TOML files into frozen dataclasses; a misspelt key is refused with the nearest right one."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from emosphere.errors import UsageError
+
+Config = TypeVar("Config")
+
+
+def load_config(config_class: type[Config], path: str | Path | None) -> Config:
+    """Read ``path`` into ``config_class``; None gives the defaults. Raises UsageError naming file, table and key."""
+    if path is None:
+        return config_class()
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a settings file ({error})") from error
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML ({error})") from error
+    return from_mapping(config_class, tables, source=str(path))
+
+
+def from_mapping(config_class: type[Config], values: Mapping[str, Any], *, source: str) -> Config:
+    """Build ``config_class`` (nested dataclasses allowed) from plain values; ``source`` heads every message."""
+    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, config_class))}
+    hints = typing.get_type_hints(config_class)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
+            hint = f" Did you mean '{near[0]}'?" if near else f" It knows: {', '.join(fields)}."
+            raise UsageError(f"{source}: '{key}' is not a setting of {config_class.__name__}.{hint}")
+        arguments[key] = _convert(hints[key], value, where=f"{source}: {key}")
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in arguments
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UsageError(f"{source}: {config_class.__name__} also needs {', '.join(missing)}.")
+    try:
+        return config_class(**arguments)
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from error
+
+
+def digest(config: object) -> str:
+    """First 16 hex digits of the sha256 over the settings, independent of field order in the file."""
+    canonical = json.dumps(to_mapping(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def to_mapping(config: object) -> dict[str, Any]:
+    """Plain JSON-ready values of a config dataclass."""
+    mapping: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(typing.cast(Any, config))))
+    return mapping
+
+
+def _convert(hint: Any, value: Any, *, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{where}: expected a table, found {value!r}.")
+        return from_mapping(hint, value, source=where)
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        failures = []
+        for option in options:
+            try:
+                return _convert(option, value, where=where)
+            except UsageError as error:
+                failures.append(error)
+        raise failures[0]
+    if origin is typing.Literal:
+        if value not in options:
+            raise UsageError(f"{where}: {value!r} is not one of {', '.join(map(repr, options))}.")
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(options[0], item, where=where) for item in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _convert(options[1], item, where=f"{where}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Any or (isinstance(hint, type) and type(value) is hint):
+        return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise UsageError(f"{where}: expected {wanted}, found {value!r}.")
