@@ -24,9 +24,7 @@ ErrorCode = Literal[
 
 ERROR_CODES: Final[tuple[str, ...]] = get_args(ErrorCode)
 
-RETRIED_CODES: Final = frozenset(
-    {"NOT_FOUND", "ACCESS_DENIED", "ARCHIVED", "FETCH_FAILED", "TIMED_OUT", "INTERNAL"}
-)
+RETRIED_CODES: Final = frozenset({"NOT_FOUND", "ACCESS_DENIED", "ARCHIVED", "FETCH_FAILED", "TIMED_OUT", "INTERNAL"})
 """Reasons that may pass: the next run tries these again. All others stand until the recording itself changes."""
 
 
