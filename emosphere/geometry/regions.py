@@ -32,7 +32,8 @@ def region_of(vad: Float[Tensor, "*batch 3"], num_regions: int = 8) -> Int[Tenso
     """Index into ``REGION_NAMES[num_regions]`` of each centred VAD point, computed in float64.
 
     Azimuth cells are [k step, (k + 1) step) degrees, polar cells upper-inclusive, so a polar angle of exactly 90
-    belongs to the upper half. For 8 regions the signs decide (EmoSphere-SER's rule): averaged ratings often lie exactly on an axis.
+    belongs to the upper half. For 8 regions the signs decide (EmoSphere-SER's rule): averaged ratings often lie
+    exactly on an axis.
     """
     if num_regions not in NUM_AZIMUTH_BINS:
         raise ValueError(f"num_regions={num_regions} is not one of {', '.join(map(str, NUM_AZIMUTH_BINS))}.")
