@@ -1,0 +1,181 @@
+"""Where bytes live: one filesystem object per store serves all reads and writes, local and remote alike."""
+
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from emosphere.errors import MachineError, UsageError
+
+ABSENT: Final = (FileNotFoundError, NotADirectoryError)
+"""What a filesystem raises when something is not there."""
+
+_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or folder: the filesystem that holds it, its key there, and the URI people know it by."""
+
+    fs: Any
+    """fsspec filesystem."""
+    path: str
+    """Key on that filesystem. Opened as it is: a key that looks like a chained URL stays a key."""
+
+    @property
+    def uri(self) -> str:
+        """Absolute and unsigned: no query, undecodable bytes as %XX."""
+        return uri_of(self.fs, self.path)
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+    def child(self, *names: str) -> "Location":
+        return Location(self.fs, "/".join([self.path.rstrip("/"), *names]))
+
+    def read_bytes(self) -> bytes:
+        """Whole content. Raises FileNotFoundError where there is none."""
+        data: bytes = self.fs.cat_file(self.path)
+        return data
+
+    def write_bytes(self, data: bytes) -> None:
+        """Replace the whole object at once: a reader sees the old bytes or the new ones, never a mixture."""
+        with explained(f"write {self.uri}"):
+            if not self.is_local:
+                self.fs.pipe_file(self.path, data)
+                return
+            with self._staged(data) as staged:
+                os.replace(staged, self.path)
+
+    def create_bytes(self, data: bytes) -> bool:
+        """Write only if nothing is there; False if somebody was first."""
+        with explained(f"create {self.uri}"):
+            try:
+                if not self.is_local:
+                    self.fs.pipe_file(self.path, data, mode="create")
+                    return True
+                with self._staged(data) as staged:
+                    os.link(staged, self.path)
+                return True
+            except FileExistsError:
+                return False
+
+    def publish_to(self, target: "Location") -> None:
+        """Make ``target`` hold these bytes, replaced whole; on a local disk both names share one copy."""
+        if not (self.is_local and target.is_local):
+            target.write_bytes(self.read_bytes())
+            return
+        with explained(f"write {target.uri}"):
+            os.makedirs(os.path.dirname(target.path), exist_ok=True)
+            staged = f"{os.path.dirname(target.path)}/.{uuid.uuid4().hex}.tmp"
+            try:
+                os.link(self.path, staged)
+            except OSError:  # a disk without hard links
+                target.write_bytes(self.read_bytes())
+                return
+            os.replace(staged, target.path)
+            # rename() between two names of one file does nothing and leaves the staged name behind.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
+
+    def exists(self) -> bool:
+        return bool(self.fs.exists(self.path))
+
+    def files(self) -> list[str]:
+        """Keys of all files below, sorted; empty where the folder is missing."""
+        try:
+            return sorted(self.fs.find(self.path))
+        except ABSENT:
+            return []
+
+    def remove(self) -> None:
+        """Delete the file or the folder with all below; fine if it is gone already."""
+        with contextlib.suppress(*ABSENT):
+            self.fs.rm(self.path, recursive=True)
+
+    @contextlib.contextmanager
+    def _staged(self, data: bytes) -> Iterator[str]:
+        folder = os.path.dirname(self.path)
+        os.makedirs(folder, exist_ok=True)
+        staged = f"{folder}/.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(staged, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield staged
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
+
+
+def locate(url: str, **options: Any) -> Location:
+    """Location of a path or fsspec URL; ``options`` go to the filesystem (``anon``, ``requester_pays`` ...).
+
+    Raises UsageError for a protocol nobody here speaks, naming what to install where that would help.
+    """
+    match = _SCHEME.match(url)
+    scheme = match.group(1).lower() if match else "file"
+    if scheme in ("file", "local"):
+        path = url[match.end() :] if match else url
+        return Location(fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(path)))
+    if scheme == "s3a":
+        scheme, url = "s3", "s3" + url[3:]
+    try:
+        filesystem_class = fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        raise UsageError(f"{unsigned(url)}: the {scheme}:// store needs an extra package ({error}).") from error
+    except ValueError as error:
+        raise UsageError(
+            f"{unsigned(url)}: '{scheme}' is not a protocol fsspec knows; use a path, s3://, http:// or file://."
+        ) from error
+    # Listings change under a running job: a cached one would hide new files and show removed ones.
+    if scheme == "s3":
+        options = {"use_listings_cache": False, **options}
+    filesystem = filesystem_class(**options)
+    path = url if scheme in ("http", "https") else url[len(scheme) + 3 :].rstrip("/")
+    return Location(filesystem, path)
+
+
+def uri_of(fs: Any, path: str) -> str:
+    """Absolute, unsigned URI of a key: what stands in ``source_uri``."""
+    path = "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in path)
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    if protocol in ("http", "https"):
+        return unsigned(path)
+    if isinstance(fs, LocalFileSystem):
+        return f"file://{path}"
+    return f"{'s3' if protocol == 's3a' else protocol}://{path}"
+
+
+def unsigned(url: str) -> str:
+    """The URL without query, fragment and user information: those may hold secrets."""
+    if not _SCHEME.match(url) or not url.startswith(("http://", "https://")):
+        return url
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+@contextlib.contextmanager
+def explained(action: str) -> Iterator[None]:
+    """Turn what a store raises into a MachineError that says what was being done."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except PermissionError as error:
+        raise MachineError(f"Access refused: could not {action}. Check credentials and permissions.") from error
+    except OSError as error:
+        raise MachineError(f"Could not {action}: {error}") from error
+    except Exception as error:  # botocore raises outside OSError when no credentials are found
+        if type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+            raise MachineError(f"Could not {action}: {error}") from error
+        raise
