@@ -1,0 +1,1 @@
+"""Speech to emotion: torch modules that compose by configuration, and the folders that hold trained ones."""

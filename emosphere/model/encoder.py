@@ -1,0 +1,37 @@
+"""What may stand at the network's ear: a fixed front end to ``listen`` with, then the part that learns."""
+
+from typing import Protocol
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from emosphere.model.frames import Frames
+from emosphere.model.logmel import LogMelConfig, LogMelEncoder
+
+EncoderConfig = LogMelConfig
+
+
+class Encoder(Protocol):
+    """The two steps from 16 kHz waveforms to frames, and the sizes the rest of the network needs."""
+
+    out_features: int
+    """Features of a frame."""
+    min_samples: int
+    """Shortest waveform that has a frame."""
+
+    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+        """The fixed front end: nothing in it learns, so training may keep its result for all epochs."""
+        ...
+
+    def __call__(self, heard: Frames) -> Frames:
+        """The learned part."""
+        ...
+
+
+def build_encoder(config: EncoderConfig) -> nn.Module:
+    """The encoder that ``config`` describes, fulfilling :class:`Encoder`."""
+    encoder: nn.Module = _ENCODERS[type(config)](config)
+    return encoder
+
+
+_ENCODERS: dict[type, type[nn.Module]] = {LogMelConfig: LogMelEncoder}

@@ -1,0 +1,43 @@
+"""Sequences of unequal length in one tensor, and what keeps the padding between them from being heard."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Frames(NamedTuple):
+    """A padded batch of frame sequences. Valid frames come first; what padded frames hold has no meaning."""
+
+    values: Float[Tensor, "batch frame *feature"]
+    """One vector (or matrix) per frame."""
+    is_valid: Bool[Tensor, "batch frame"]
+    """False where a frame is padding."""
+
+
+def validity(num_frames: Int[Tensor, "batch"], longest: int) -> Bool[Tensor, "batch frame"]:
+    """True for the first ``num_frames[i]`` of ``longest`` frames.
+
+    >>> validity(torch.tensor([1, 3]), 3).int().tolist()
+    [[1, 0, 0], [1, 1, 1]]
+    """
+    return torch.arange(longest, device=num_frames.device) < num_frames[:, None]
+
+
+def silence_padding(frames: Frames) -> Float[Tensor, "batch frame *feature"]:
+    """Values with zeros in the padded frames: needed before every convolution, which would mix them in."""
+    mask = frames.is_valid.reshape(frames.is_valid.shape + (1,) * (frames.values.dim() - 2))
+    return frames.values.masked_fill(~mask, 0.0)
+
+
+def mean_over_frames(frames: Frames) -> Float[Tensor, "batch feature"]:
+    """Mean over the valid frames of each item."""
+    return silence_padding(frames).sum(dim=1) / frames.is_valid.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def pad_frames(sequences: list[Float[Tensor, "_ feature"]]) -> Frames:
+    """Stack sequences of unequal length, zeros behind the shorter ones."""
+    num_frames = torch.tensor([len(sequence) for sequence in sequences])
+    values = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
+    return Frames(values, validity(num_frames, values.shape[1]).to(values.device))

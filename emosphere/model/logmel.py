@@ -1,0 +1,158 @@
+"""A small encoder trained from scratch on log-mel spectra; it needs no download."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+from emosphere.model.frames import Frames, silence_padding, validity
+
+DEPTH = 10.0
+"""How far below a clip's loudest cell its floor lies, in natural logs of energy (43 dB)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogMelConfig:
+    """Log-mel spectrum, two-dimensional convolutions, then convolutions over time."""
+
+    kind: Literal["logmel"]
+    num_mels: int = 64
+    """Mel bands (HTK scale)."""
+    low_hz: float = 60.0
+    """Lower edge of the lowest band."""
+    high_hz: float = 7600.0
+    """Upper edge of the highest band."""
+    channels: tuple[int, ...] = (24, 48, 64)
+    """Channels of the convolutions over time and frequency; each halves the bands, the first two halve the frames."""
+    dim: int = 144
+    """Features per frame that leave the encoder."""
+    num_blocks: int = 3
+    """Residual convolutions over time."""
+    kernel: int = 7
+    """Frames (of 40 ms) that one of them sees."""
+    dropout: float = 0.1
+    """In each of them, while training."""
+    spread: Literal["clip", "band"] = "clip"
+    """Divide the centred spectrum by its deviation over the whole clip, or over each band of the clip."""
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel={self.kernel} must be odd, so that frames keep their place.")
+        if not 0 <= self.low_hz < self.high_hz <= 8000:
+            raise ValueError(f"low_hz={self.low_hz} must be below high_hz={self.high_hz}, both within 0..8000.")
+
+
+class LogMelEncoder(nn.Module):
+    """16 kHz waveforms to frames of 40 ms, ``dim`` features each."""
+
+    window_samples = 400
+    fft_samples = 512
+    hop_samples = 160
+    min_samples = 512
+    """A shorter waveform has no frame."""
+
+    mel_bands: Tensor
+    window: Tensor
+
+    def __init__(self, config: LogMelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.out_features = config.dim
+        bands = melscale_fbanks(self.fft_samples // 2 + 1, config.low_hz, config.high_hz, config.num_mels, 16_000)
+        # Both follow from the configuration: they are not worth a place in the checkpoint.
+        self.register_buffer("mel_bands", bands, persistent=False)
+        self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
+        widths = (1, *config.channels)
+        self.stem = nn.ModuleList(
+            SpectralConv(before, after, time_stride=2 if index < 2 else 1)
+            for index, (before, after) in enumerate(itertools.pairwise(widths))
+        )
+        bands_left = config.num_mels
+        for _ in config.channels:
+            bands_left = (bands_left + 1) // 2
+        self.to_dim = nn.Linear(bands_left * config.channels[-1], config.dim)
+        self.blocks = nn.ModuleList(
+            TimeConv(config.dim, config.kernel, config.dropout) for _ in range(config.num_blocks)
+        )
+        self.norm = nn.LayerNorm(config.dim)
+
+    @torch.no_grad()
+    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+        """Natural-log mel energies every 10 ms, not normalised. It learns nothing, so training may keep the result.
+
+        A frame stands only where its whole window holds samples of the clip, so padding is never heard.
+        """
+        spectra = torch.stft(
+            waveforms,
+            n_fft=self.fft_samples,
+            hop_length=self.hop_samples,
+            win_length=self.window_samples,
+            window=self.window,
+            center=False,
+            return_complex=True,
+        )
+        # torch centres the 400-sample window in 512 samples, so the whole 512 must lie inside the clip.
+        energies = spectra.real.square() + spectra.imag.square()
+        logmel = torch.log(energies.transpose(1, 2) @ self.mel_bands + 1e-10)
+        num_frames = torch.div(num_samples - self.fft_samples, self.hop_samples, rounding_mode="floor") + 1
+        return Frames(logmel, validity(num_frames, logmel.shape[1]))
+
+    def forward(self, heard: Frames) -> Frames:
+        """Frames of 40 ms from what ``listen`` gave."""
+        values = self.normalise(heard).unsqueeze(-1)
+        frames = Frames(values, heard.is_valid)
+        for conv in self.stem:
+            frames = conv(frames)
+        frames = Frames(self.to_dim(frames.values.flatten(2)), frames.is_valid)
+        for block in self.blocks:
+            frames = block(frames)
+        return Frames(self.norm(frames.values), frames.is_valid)
+
+    def normalise(self, heard: Frames) -> Float[Tensor, "batch frame band"]:
+        """Zero mean per band and unit deviation within the clip; neither level nor microphone remains."""
+        mask = heard.is_valid[:, :, None]
+        loudest = heard.values.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        values = torch.maximum(heard.values, loudest - DEPTH).masked_fill(~mask, 0.0)
+        count = mask.sum(dim=1, keepdim=True)
+        values = (values - values.sum(dim=1, keepdim=True) / count).masked_fill(~mask, 0.0)
+        power = values.square().sum(dim=1, keepdim=True) / count
+        if self.config.spread == "clip":
+            power = power.mean(dim=2, keepdim=True)
+        # The constant keeps a band without sound (telephone, above 4 kHz) at rest.
+        return values / (power + 0.1).sqrt()
+
+
+class SpectralConv(nn.Module):
+    """Convolution over time and frequency, LayerNorm over channels, GELU."""
+
+    def __init__(self, channels_in: int, channels_out: int, *, time_stride: int) -> None:
+        super().__init__()
+        self.time_stride = time_stride
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=(time_stride, 2), padding=1)
+        self.norm = nn.LayerNorm(channels_out)
+
+    def forward(self, frames: Frames) -> Frames:
+        values = self.conv(silence_padding(frames).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return Frames(nn.functional.gelu(self.norm(values)), frames.is_valid[:, :: self.time_stride])
+
+
+class TimeConv(nn.Module):
+    """Residual block: LayerNorm, a convolution over time per feature, then a wide layer per frame (ConvNeXt's form)."""
+
+    def __init__(self, dim: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.over_time = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.widen = nn.Linear(dim, 2 * dim)
+        self.narrow = nn.Linear(2 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, frames: Frames) -> Frames:
+        values = silence_padding(Frames(self.norm(frames.values), frames.is_valid))
+        values = self.over_time(values.transpose(1, 2)).transpose(1, 2)
+        values = self.narrow(nn.functional.gelu(self.widen(values)))
+        return Frames(frames.values + self.dropout(values), frames.is_valid)

@@ -1,0 +1,62 @@
+"""The network: encoder, pooling, heads. The file to read first."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from emosphere.model.encoder import Encoder, EncoderConfig, build_encoder
+from emosphere.model.frames import Frames
+from emosphere.model.heads import Head, HeadConfig
+from emosphere.model.pooling import PoolingConfig, build_pooling
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkConfig:
+    """The parts of a network; each part's ``kind`` chooses its form."""
+
+    encoder: EncoderConfig
+    pooling: PoolingConfig
+    heads: dict[str, HeadConfig]
+    """By name. ``vad`` is the regression (V, A, D, centred), ``region`` the region logits; others are auxiliary."""
+
+    def __post_init__(self) -> None:
+        if "vad" not in self.heads or self.heads["vad"].outputs != 3:
+            raise ValueError("heads needs one named 'vad' with outputs=3: valence, arousal, dominance.")
+
+    @property
+    def num_regions(self) -> int:
+        """Outputs of the region head; 0 without one."""
+        return self.heads["region"].outputs if "region" in self.heads else 0
+
+
+class Network(nn.Module):
+    """Waveforms -> frames -> one vector per clip -> one answer per head, all heads in parallel."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = build_encoder(config.encoder)
+        width = cast(Encoder, self.encoder).out_features
+        self.pooling = build_pooling(width, config.pooling)
+        self.heads = nn.ModuleDict({name: Head(self.pooling.out_features, head) for name, head in config.heads.items()})
+
+    @property
+    def min_samples(self) -> int:
+        """Shortest waveform that gives a frame; pad shorter ones with silence."""
+        return cast(Encoder, self.encoder).min_samples
+
+    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+        """The encoder's fixed front end, without gradient. Waveforms: 16 kHz, zeros behind ``num_samples``."""
+        return cast(Encoder, self.encoder).listen(waveforms, num_samples)
+
+    def embed(self, heard: Frames) -> Float[Tensor, "batch feature"]:
+        """One vector per clip; it does not depend on the other clips of the batch."""
+        vector: Tensor = self.pooling(self.encoder(heard))
+        return vector
+
+    def forward(self, heard: Frames) -> dict[str, Float[Tensor, "batch output"]]:
+        """Each head's answer, by its name, from what ``listen`` gave."""
+        vector = self.embed(heard)
+        return {name: head(vector) for name, head in self.heads.items()}

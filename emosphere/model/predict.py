@@ -1,0 +1,84 @@
+"""Waveforms in, VAD and region probabilities out: the only place that runs a trained network."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from emosphere.model.checkpoint import Checkpoint
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Prediction(NamedTuple):
+    """One row per waveform, in the order given."""
+
+    vad: Float32
+    """(n, 3): valence, arousal, dominance, centred, clipped to [-1, 1]."""
+    region_probs: Float32 | None
+    """(n, num_regions): calibrated probabilities; None for a model without a region head."""
+
+
+class Predictor:
+    """Holds one network on one device. A clip's scores do not depend on what it is batched with."""
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", batch_s: float = 160.0) -> None:
+        """``batch_s``: seconds of audio, padding included, that go through the network at once."""
+        self.checkpoint = checkpoint
+        self._device = torch.device(device)
+        self._network = checkpoint.network.to(self._device).eval()
+        self._batch_samples = int(batch_s * checkpoint.config.sample_rate_hz)
+        self._max_samples = int(checkpoint.config.max_clip_s * checkpoint.config.sample_rate_hz)
+
+    def predict(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> Prediction:
+        """Score 1-D waveforms at 16 kHz, each of at most ``max_clip_s`` seconds; any number of them.
+
+        Raises ValueError for another shape, a longer clip, or samples that are not finite.
+        """
+        self._check(waveforms)
+        config = self.checkpoint.config
+        vad = np.zeros((len(waveforms), 3), np.float32)
+        probs = np.zeros((len(waveforms), config.num_regions), np.float32) if config.num_regions else None
+        for rows in self._batches([len(waveform) for waveform in waveforms]):
+            answers = self._answers([waveforms[row] for row in rows])
+            vad[rows] = answers["vad"].clamp(-1, 1).cpu().numpy()
+            if probs is not None:
+                probs[rows] = (answers["region"] / config.region_temperature).softmax(dim=1).cpu().numpy()
+        return Prediction(vad, probs)
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Row numbers, similar lengths together, each batch within ``batch_s`` (or one clip)."""
+        batch: list[int] = []
+        for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
+            if batch and (len(batch) + 1) * max(lengths[batch[0]], 1) > self._batch_samples:
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    @torch.inference_mode()
+    def _answers(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> dict[str, torch.Tensor]:
+        num_samples = [max(len(waveform), self._network.min_samples) for waveform in waveforms]
+        padded = np.zeros((len(waveforms), max(num_samples)), np.float32)
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        heard = self._network.listen(
+            torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
+        )
+        answers: dict[str, torch.Tensor] = self._network(heard)
+        return answers
+
+    def _check(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> None:
+        for row, waveform in enumerate(waveforms):
+            if waveform.ndim != 1:
+                raise ValueError(f"waveform {row} has shape {waveform.shape}; wanted one channel, (samples,).")
+            if len(waveform) > self._max_samples:
+                raise ValueError(
+                    f"waveform {row} has {len(waveform)} samples, the model hears at most {self._max_samples} at "
+                    "once; cut it into segments first."
+                )
+            if not np.isfinite(waveform).all():
+                raise ValueError(f"waveform {row} holds NaN or infinity.")
