@@ -1,12 +1,11 @@
 """Cells of the sphere: the paper's 8 octants, or 18 or 32 cells of equal angular step."""
 
+import math
 from typing import Final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-
-from emosphere.geometry.sphere import to_spherical
 
 NUM_AZIMUTH_BINS: Final = {8: 4, 18: 6, 32: 8}
 """Azimuth bins of each region table; polar bins are half as many, so both steps are 360 / bins degrees."""
@@ -34,18 +33,45 @@ def region_of(vad: Float[Tensor, "*batch 3"], num_regions: int = 8) -> Int[Tenso
     Azimuth cells are [k step, (k + 1) step) degrees, polar cells upper-inclusive, so a polar angle of exactly 90
     belongs to the upper half. For 8 regions the signs decide (EmoSphere-SER's rule): averaged ratings often lie
     exactly on an axis.
+
+    >>> region_of(torch.tensor([0.5, -0.5, 0.0])).item()
+    1
     """
     if num_regions not in NUM_AZIMUTH_BINS:
         raise ValueError(f"num_regions={num_regions} is not one of {', '.join(map(str, NUM_AZIMUTH_BINS))}.")
+    valence, arousal, dominance = vad.double().unbind(dim=-1)
     if num_regions == 8:
-        valence, arousal, dominance = vad.double().unbind(dim=-1)
         right = torch.where(valence >= 0, 0, 3)
         left = torch.where(valence >= 0, 1, 2)
         return torch.where(arousal >= 0, right, left) + 4 * (dominance < 0).long()
-    num_azimuth = NUM_AZIMUTH_BINS[num_regions]
-    step_deg = 360 / num_azimuth
-    _, azimuth_rad, polar_rad = to_spherical(vad)
-    azimuth_deg = torch.rad2deg(azimuth_rad).remainder(360)
-    azimuth = torch.floor(azimuth_deg / step_deg).clamp(max=num_azimuth - 1).long()
-    polar = (torch.ceil(torch.rad2deg(polar_rad) / step_deg) - 1).clamp(0, num_azimuth // 2 - 1).long()
-    return polar * num_azimuth + azimuth
+    return _polar_cell(valence, arousal, dominance, num_regions) * NUM_AZIMUTH_BINS[num_regions] + _azimuth_cell(
+        valence, arousal, num_regions
+    )
+
+
+# The borders of 18 and 32 regions run through ordinary values (valence = arousal lies at 45 degrees). There an angle
+# decides by luck: atan2 may be one unit off, and differently so in a vectorised loop and in its tail. So points are
+# compared with the border lines themselves, which is exact at 45 degrees and its multiples. The other slope, the
+# root of 3, is met by no floating-point number.
+_BORDERS: Final[dict[int, tuple[tuple[float, float], ...]]] = {
+    18: ((1.0, math.sqrt(3)), (-1.0, math.sqrt(3))),
+    32: ((1.0, 1.0), (0.0, 1.0), (-1.0, 1.0)),
+}
+"""Directions (along, across) of the borders strictly between 0 and 180 degrees, any length."""
+
+
+def _azimuth_cell(valence: Tensor, arousal: Tensor, num_regions: int) -> Tensor:
+    is_lower = (valence < 0) | ((valence == 0) & (arousal < 0))
+    across, along = torch.where(is_lower, -valence, valence), torch.where(is_lower, -arousal, arousal)
+    cell = (NUM_AZIMUTH_BINS[num_regions] // 2) * is_lower.long()
+    for border_along, border_across in _BORDERS[num_regions]:
+        cell = cell + (border_along * across >= border_across * along).long()
+    return torch.where((valence == 0) & (arousal == 0), 0, cell)
+
+
+def _polar_cell(valence: Tensor, arousal: Tensor, dominance: Tensor, num_regions: int) -> Tensor:
+    planar = torch.hypot(arousal, valence)
+    cell = torch.zeros_like(planar, dtype=torch.long)
+    for border_along, border_across in _BORDERS[num_regions]:
+        cell = cell + (border_along * planar > border_across * dominance).long()
+    return cell

@@ -27,9 +27,10 @@ def to_spherical(vad: Float[Tensor, "*batch 3"]) -> SphericalVad:
     # + 0.0 turns -0.0 into 0.0: atan2 would read the sign of a zero and jump to -pi.
     valence, arousal, dominance = (vad.double() + 0.0).unbind(dim=-1)
     planar = torch.hypot(arousal, valence)
+    azimuth_rad = torch.atan2(valence, arousal)
     return SphericalVad(
         radius=torch.hypot(planar, dominance),
-        azimuth_rad=torch.atan2(valence, arousal),
+        azimuth_rad=torch.where(azimuth_rad == -torch.pi, torch.pi, azimuth_rad),
         polar_rad=torch.atan2(planar, dominance),
     )
 
@@ -43,10 +44,21 @@ def from_spherical(point: SphericalVad) -> Float[Tensor, "*batch 3"]:
     )
 
 
+def to_degrees(angle_rad: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """Angle as the tables hold it: float32 degrees, in (-180, 180] also after rounding.
+
+    >>> to_degrees(torch.tensor([torch.pi / 2, -3.14159265358979], dtype=torch.float64)).tolist()
+    [90.0, 180.0]
+    """
+    angle_deg = torch.rad2deg(angle_rad.double()).float()
+    return torch.where(angle_deg == -180, 180, angle_deg)
+
+
 def direction_distance(one: SphericalVad, other: SphericalVad) -> Float[Tensor, "*batch"]:
     """Great-circle angle between two directions in [0, pi] radians (radii do not matter).
 
-    Vincenty's form of the great-circle distance, accurate for near and for opposite points alike.
+    A point at the middle has no direction; by its angles of 0 it counts as +dominance here. Vincenty's form of the
+    great-circle distance, accurate for near and for opposite points alike.
     """
     latitude_one, latitude_other = torch.pi / 2 - one.polar_rad.double(), torch.pi / 2 - other.polar_rad.double()
     turn = other.azimuth_rad.double() - one.azimuth_rad.double()

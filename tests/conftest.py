@@ -1,0 +1,42 @@
+"""What every test may ask for."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real speech and real broken files; its README says whose and under which licence."""
+    if not SHARED_DATA.is_dir():
+        pytest.fail(
+            f"Test data is missing: put the project's shared folder beside the checkout, so that "
+            f"../{SHARED_DATA.relative_to(ROOT.parent)} exists (see CONTRIBUTING.md)."
+        )
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """Threads of one test must not fight those of Ray's actors; sums also keep their order."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def same_seed() -> None:
+    """Every test starts from the same dice."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
