@@ -31,8 +31,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	  $$python -m venv --clear .venv; \
 	fi
 	@echo "setup     installing requirements-dev.lock (some GB the first time, for torch)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 check: setup  ## lint, format, types, import contracts, and nothing private in tracked files

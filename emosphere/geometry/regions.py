@@ -50,9 +50,9 @@ def region_of(vad: Float[Tensor, "*batch 3"], num_regions: int = 8) -> Int[Tenso
 
 
 # The borders of 18 and 32 regions run through ordinary values (valence = arousal lies at 45 degrees). There an angle
-# decides by luck: atan2 may be one unit off, and differently so in a vectorised loop and in its tail. So points are
-# compared with the border lines themselves, which is exact at 45 degrees and its multiples. The other slope, the
-# root of 3, is met by no floating-point number.
+# decides by luck: no library promises atan2 to the last digit, on every processor and in every vectorised loop. So
+# points are compared with the border lines themselves, which is exact at 45 degrees and its multiples. The other
+# slope, the root of 3, is met by no floating-point number.
 _BORDERS: Final[dict[int, tuple[tuple[float, float], ...]]] = {
     18: ((1.0, math.sqrt(3)), (-1.0, math.sqrt(3))),
     32: ((1.0, 1.0), (0.0, 1.0), (-1.0, 1.0)),

@@ -1,0 +1,123 @@
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from emosphere.config import digest, from_mapping, load_config, to_mapping
+from emosphere.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    longest_s: float = 12.0
+    shortest_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.shortest_s > self.longest_s:
+            raise ValueError(f"shortest_s={self.shortest_s} must be at most longest_s={self.longest_s}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    model: str = "default"
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch: int = 8
+    is_dry: bool = False
+    limit: int | None = None
+    sizes: tuple[int, ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
+    segment: Segment = Segment()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy:
+    path: str
+    seed: int
+
+
+def read(text: str, folder: Path) -> Run:
+    path = folder / "run.toml"
+    path.write_text(text)
+    return load_config(Run, path)
+
+
+def test_no_file_gives_the_defaults() -> None:
+    assert load_config(Run, None) == Run()
+
+
+def test_tables_become_nested_settings(tmp_path: Path) -> None:
+    run = read(
+        'model = "m"\ndevice = "cuda"\nlimit = 3\nsizes = [1, 2]\n[segment]\nlongest_s = 8\n[weights]\nccc = 1\n',
+        tmp_path,
+    )
+    assert run == Run(
+        model="m", device="cuda", limit=3, sizes=(1, 2), weights={"ccc": 1.0}, segment=Segment(longest_s=8.0)
+    )
+    assert isinstance(run.segment.longest_s, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("modle = 'm'", r"run\.toml: 'modle' is not a setting of Run\. Did you mean 'model'\?", id="typo"),
+        pytest.param(
+            "[segment]\nlongst_s = 8",
+            r"run\.toml: segment: 'longst_s' is not a setting of Segment\. Did you mean 'longest_s'\?",
+            id="typo in a table",
+        ),
+        pytest.param("qqqq = 1", r"'qqqq' is not a setting of Run\. It knows: model, device, batch", id="far off"),
+        pytest.param("batch = 'many'", r"batch: expected int, found 'many'", id="text for a number"),
+        pytest.param("batch = 1.5", r"batch: expected int, found 1\.5", id="fraction for a whole number"),
+        pytest.param("batch = true", r"batch: expected int, found True", id="yes for a number"),
+        pytest.param("is_dry = 1", r"is_dry: expected bool, found 1", id="number for a yes"),
+        pytest.param("model = 3", r"model: expected str, found 3", id="number for a text"),
+        pytest.param("limit = 'x'", r"limit: expected int, found 'x'", id="text for an optional number"),
+        pytest.param("sizes = [1, 'x']", r"sizes: expected int, found 'x'", id="text in a list"),
+        pytest.param("[weights]\nccc = 'x'", r"weights\.ccc: expected float, found 'x'", id="text in free table"),
+        pytest.param("device = 'tpu'", r"device: 'tpu' is not one of 'cpu', 'cuda'", id="not one of the choices"),
+        pytest.param("segment = 3", r"segment: expected a table, found 3", id="number for a table"),
+        pytest.param(
+            "[segment]\nshortest_s = 20", r"segment: shortest_s=20\.0 must be at most longest_s=12\.0", id="two at odds"
+        ),
+        pytest.param("model = ", r"run\.toml: not valid TOML", id="not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_place_and_a_way_out(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        read(text, tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"absent\.toml: cannot be read as a settings file"):
+        load_config(Run, tmp_path / "absent.toml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sound.toml").write_bytes(b"\xff\xfe\x00RIFF")
+    with pytest.raises(UsageError, match=r"sound\.toml: cannot be read as a settings file"):
+        load_config(Run, tmp_path / "sound.toml")
+
+
+def test_all_missing_settings_are_named_at_once() -> None:
+    with pytest.raises(UsageError, match=r"test: Needy also needs path, seed\."):
+        from_mapping(Needy, {}, source="test")
+
+
+def test_settings_survive_the_way_to_plain_values_and_back() -> None:
+    run = Run(model="m", limit=2, sizes=(3,), weights={"ccc": 0.5}, segment=Segment(longest_s=6.0))
+    assert from_mapping(Run, to_mapping(run), source="again") == run
+
+
+def test_the_digest_knows_values_and_not_their_order() -> None:
+    one = from_mapping(Run, {"model": "m", "batch": 4}, source="one")
+    other = from_mapping(Run, {"batch": 4, "model": "m"}, source="other")
+    assert digest(one) == digest(other)
+    assert len(digest(one)) == 16
+    assert set(digest(one)) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize("change", [{"batch": 9}, {"limit": 1}, {"segment": Segment(longest_s=11.0)}], ids=str)
+def test_any_changed_setting_changes_the_digest(change: dict[str, Any]) -> None:
+    assert digest(dataclasses.replace(Run(), **change)) != digest(Run())
