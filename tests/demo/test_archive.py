@@ -13,6 +13,9 @@ import soxr
 import torch
 from silero_vad import get_speech_timestamps, load_silero_vad
 
+# silero-vad ships a TorchScript file.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:DeprecationWarning")
+
 VOICES = [
     "podcast_episode_01.mp3",
     "podcast_episode_02.ogg",
