@@ -1,0 +1,26 @@
+"""emosphere VERB: the one command, a verb per door."""
+
+import typer
+
+from jobs import doctor, score, sql, train
+
+app = typer.Typer(
+    name="emosphere",
+    help="Speech emotion from audio archives into SQL tables: valence, arousal, dominance, with times.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(epilog=score.EXAMPLES)(score.score)
+app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=sql.EXAMPLES)(sql.sql)
+app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+
+
+def main() -> None:
+    """Entry point of the ``emosphere`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

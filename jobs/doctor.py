@@ -1,0 +1,49 @@
+"""emosphere doctor: what would fail, before it does."""
+
+from typing import Annotated, Any
+
+import typer
+
+EXAMPLES = """
+Examples:
+
+  emosphere doctor
+
+  emosphere doctor s3://calls/2026/ s3://emotion/tables
+"""
+
+
+def doctor(
+    archive: Annotated[str | None, typer.Argument(metavar="[ARCHIVE]", help="Also check that it can be read.")] = None,
+    out: Annotated[str | None, typer.Argument(metavar="[OUT]", help="Also check that it can be written.")] = None,
+    model: Annotated[str, typer.Option(help="'default', a checkpoint folder or URL, or hf:ORG/NAME.")] = "default",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Check versions, codecs, model, machine, archive, OUT and encryption. Exit code 1 if a run would fail."""
+    from emosphere.errors import MachineError
+    from jobs.door import run
+
+    def work() -> dict[str, Any]:
+        from pipelines.checkup import check_up
+
+        findings = check_up(archive, out, model)
+        broken = [finding.check for finding in findings if finding.state == "fail"]
+        result = {"findings": [finding._asdict() for finding in findings], "healthy": not broken}
+        if broken:
+            import sys
+
+            print(_report(result), file=sys.stderr)
+            raise MachineError(f"a run would fail: {', '.join(broken)}")
+        return result
+
+    run(work, as_json=json, show=_report)
+
+
+def _report(result: dict[str, Any]) -> str:
+    return "\n".join(f"{line['state']:5} {line['check']:12} {line['found']}" for line in result["findings"])
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command(epilog=EXAMPLES)(doctor)
+    app()

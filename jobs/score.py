@@ -1,0 +1,84 @@
+"""emosphere score: archive + model -> emotion tables."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXAMPLES = """
+Examples:
+
+  emosphere score recordings/ --out scores/
+
+  emosphere score s3://calls/2026/11/20/ --out s3://emotion/tables --dt 2026-11-20 --json
+
+  emosphere score s3://calls/ --out s3://emotion/tables --since 2026-11-20 --until 2026-11-21 --roles 0=customer
+
+The same command again resumes a broken run, picks up late files, and adds nothing when all is done.
+Exit codes: 0 done; 1 could not finish (run it again); 2 wrong arguments; 3 too many failures, nothing published.
+"""
+
+
+def score(
+    archives: Annotated[list[str], typer.Argument(metavar="ARCHIVE...", help="Folder, file, glob, .tar, .tar.gz, .zip, Parquet with audio, or manifest; path or URL.")],
+    out: Annotated[str, typer.Option(help="Folder for the tables; path or URL.")],
+    model: Annotated[str, typer.Option(help="'default', a checkpoint folder or URL, or hf:ORG/NAME.")] = "default",
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; see docs/operate.md.")] = None,
+    dt: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Partition of what this run scores first; default: the UTC date on which it began. Selects nothing.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only recordings from this time on (ISO, UTC).")] = None,
+    until: Annotated[str | None, typer.Option(help="Only recordings before this time (ISO, UTC).")] = None,
+    path_date: Annotated[str | None, typer.Option(metavar="TEMPLATE", help="Take the time for --since/--until from the path, as in 'calls/%Y/%m/%d'.")] = None,
+    roles: Annotated[str | None, typer.Option(metavar="0=NAME,1=NAME", help="Who speaks on which channel.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="Why this is scored; kept in the table runs.")] = None,
+    max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if a larger share of the recordings fails.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be scored, and what it would take; write nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:  # fmt: skip
+    """Score recordings: one row per stretch of speech, with times, VAD, sphere and region."""
+    from jobs.door import progress_printer, run
+    from jobs.request import score_request
+
+    def work() -> dict[str, Any]:
+        request = score_request(
+            archives, out, model=model, config=config, dt=dt, since=since, until=until, path_date=path_date,
+            roles=roles, purpose=purpose, max_error_rate=max_error_rate, limit=limit,
+        )  # fmt: skip
+        if dry_run:
+            from pipelines.preview import preview
+
+            return preview(request)
+        from pipelines.score import score as score_archives
+
+        return score_archives(request, progress_printer())
+
+    run(work, as_json=json, show=_dry_summary if dry_run else _summary)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    rate = result["audio_s"] / max(result["wall_s"], 1e-9)
+    return (
+        f"score  recordings={result['recordings']} scored={result['scored']} no_speech={result['no_speech']} "
+        f"failed={result['failed']} skipped={result['skipped']} skipped_policy={result['skipped_policy']}  "
+        f"segments={result['segments']} audio={result['audio_s'] / 3600:.2f} h "
+        f"speech={result['speech_s'] / 3600:.2f} h wall={result['wall_s']:.1f} s rate={rate:.0f} audio_s/s\n"
+        f"tables {result['out']}    ask: emosphere sql {result['out']} "
+        '"SELECT status, error_code, count(*) FROM recordings GROUP BY ALL"'
+    )
+
+
+def _dry_summary(result: dict[str, Any]) -> str:
+    about = "" if result["probed"] == result["to_score"] else f" (estimated from {result['probed']} of them)"
+    return (
+        f"would score {result['to_score']} of {result['recordings']} recordings ({result['skipped']} are finished), "
+        f"{result['num_bytes'] / 1e6:.1f} MB, about {result['audio_s'] / 3600:.2f} h of audio{about}, "
+        f"model {result['model']}, dt {result['dt']}\n"
+        f"about {result['core_h']:.2f} core hours on CPUs at {result['assumed_rate']:.0f} audio_s per core second; "
+        f"nothing was written"
+    )
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command(epilog=EXAMPLES)(score)
+    app()

@@ -1,0 +1,271 @@
+"""One recording's bytes onto local scratch, where a decoder can seek in them; a local file stays where it is."""
+
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+import pyarrow.parquet as pq
+
+from emosphere.errors import BadRecording, ErrorCode, MachineError
+from emosphere.store import Location
+from pipelines.archive.members import BROKEN, text_of
+from pipelines.archive.recording import Recording, reopen, url_bytes
+
+COPY_BYTES = 1 << 20
+PASSING = frozenset({"FETCH_FAILED", "TIMED_OUT"})
+"""What a store may answer once and not again: tried several times before it becomes a row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FetchLimits:
+    """What a single recording may cost before it is decoded."""
+
+    max_bytes: int = 16 << 30
+    """Largest encoded recording; a larger one is REFUSED."""
+    max_unpack_ratio: float = 1000.0
+    """Most bytes a zip member may unpack to per packed byte; beyond it is taken for a bomb and REFUSED."""
+    attempts: int = 4
+    """Tries at a store that answers with a passing error."""
+    first_pause_s: float = 0.5
+    """Pause after the first try; each further one is twice as long."""
+
+    def __post_init__(self) -> None:
+        if self.max_bytes < 1 or self.attempts < 1 or self.max_unpack_ratio <= 0:
+            raise ValueError(
+                f"max_bytes={self.max_bytes}, attempts={self.attempts} and max_unpack_ratio={self.max_unpack_ratio} "
+                "must all be above 0."
+            )
+
+
+class Fetcher:
+    """Gives recordings a local path. Keeps the last one, because the units of one recording come one after another."""
+
+    def __init__(self, limits: FetchLimits, store_options: dict[str, Any]) -> None:
+        self._limits = limits
+        self._store_options = store_options
+        self._scratch = tempfile.mkdtemp(prefix="emosphere-")
+        self._kept: tuple[str, str] | None = None
+        self._container: Any = None
+
+    def close(self) -> None:
+        """Wipe the scratch folder."""
+        self._close_container()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def local_path(self, recording: Recording) -> str:
+        """Path of a file with the recording's bytes, valid until the next call.
+
+        Raises BadRecording for what concerns this recording alone, MachineError when the store itself is gone.
+        """
+        location = reopen(recording.url, self._store_options)
+        if recording.num_bytes == 0:
+            raise BadRecording("EMPTY", "The recording has no bytes.")
+        if recording.num_bytes and recording.num_bytes > self._limits.max_bytes:
+            raise BadRecording(
+                "REFUSED", f"{recording.num_bytes} bytes are more than the limit of {self._limits.max_bytes}."
+            )
+        for attempt in range(1, self._limits.attempts + 1):
+            try:
+                with self._failures_explained(location):
+                    if recording.kind == "object" and location.is_local:
+                        with open(location.path, "rb"):  # unreadable files are told apart from undecodable ones
+                            return str(location.path)
+                    return self._copy_of(recording, location)
+            except BadRecording as reason:
+                if reason.code not in PASSING or attempt == self._limits.attempts:
+                    raise
+                time.sleep(self._limits.first_pause_s * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _copy_of(self, recording: Recording, location: Location) -> str:
+        if self._kept is not None:
+            uri, path = self._kept
+            if uri == recording.source_uri:
+                return path
+            self._kept = None
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        path = os.path.join(self._scratch, "recording")
+        with self._source(recording, location) as source, open(path, "wb") as target:
+            remaining = self._limits.max_bytes
+            while chunk := source.read(COPY_BYTES):
+                remaining -= len(chunk)
+                if remaining < 0:
+                    raise BadRecording("REFUSED", f"It holds more than the limit of {self._limits.max_bytes} bytes.")
+                target.write(chunk)
+        self._kept = (recording.source_uri, path)
+        return path
+
+    def _source(self, recording: Recording, location: Location) -> AbstractContextManager[IO[bytes]]:
+        if recording.kind == "zip":
+            return self._zip_member(recording, location)
+        if recording.kind == "cell":
+            table = self._reader(_AudioTable, location)
+            return nullcontext(io.BytesIO(table.cell(recording.member or "", recording.offset or 0)))
+        if recording.kind == "tar" and recording.offset is None:
+            return nullcontext(self._reader(_CompressedTar, location).extract(recording.member or ""))
+        return _plain_tar_member(recording, location) if recording.kind == "tar" else _object(location)
+
+    def _reader(self, kind: type[Any], location: Location) -> Any:
+        """The reader of this container, kept open while one recording after another comes out of it."""
+        if not (isinstance(self._container, kind) and self._container.url == url_bytes(location)):
+            self._close_container()
+            self._container = kind(location)
+        return self._container
+
+    def _close_container(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._container = None
+
+    @contextmanager
+    def _zip_member(self, recording: Recording, location: Location) -> Iterator[IO[bytes]]:
+        with location.fs.open(location.path, "rb") as file, zipfile.ZipFile(file) as archive:
+            member = archive.getinfo(recording.member or "")
+            ratio = member.file_size / max(member.compress_size, 1)
+            if ratio > self._limits.max_unpack_ratio and member.file_size > 64 << 20:
+                raise BadRecording("REFUSED", f"It unpacks {ratio:.0f}-fold: taken for a zip bomb.")
+            with archive.open(member) as source:
+                yield source
+
+    @contextmanager
+    def _failures_explained(self, location: Location) -> Iterator[None]:
+        try:
+            yield
+        except BadRecording:
+            raise
+        except FileNotFoundError as error:
+            self._check_store(location, error)
+            raise BadRecording("NOT_FOUND", "It was there when the archive was listed and is gone now.") from error
+        except PermissionError as error:
+            self._check_store(location, error)
+            raise BadRecording("ACCESS_DENIED", "The store refuses this object to these credentials.") from error
+        except KeyError as error:
+            self._close_container()
+            raise BadRecording("NOT_FOUND", "The archive file no longer holds this member.") from error
+        except BROKEN as error:
+            self._close_container()
+            raise BadRecording("CORRUPT", f"The archive file is damaged here: {error}") from error
+        except TimeoutError as error:
+            raise BadRecording("TIMED_OUT", f"The store did not answer in time: {error}") from error
+        except OSError as error:
+            if error.errno in (28, 122):  # ENOSPC, EDQUOT: no recording's fault
+                raise MachineError(
+                    f"Scratch folder {self._scratch}: {error}. Free some space; then run again."
+                ) from error
+            raise BadRecording(_code_of(error), f"Fetching failed: {error}") from error
+
+    def _check_store(self, location: Location, error: Exception) -> None:
+        """A refusal is one recording's fate only while the bucket, or the folder, itself answers."""
+        if location.path.startswith(("http://", "https://")):
+            return
+        try:
+            if location.is_local:
+                os.stat(os.path.dirname(location.path))
+            else:
+                next(iter(location.fs.ls(location.path.partition("/")[0], detail=False)), None)
+        except FileNotFoundError:
+            if location.is_local:
+                return  # a folder that vanished takes its recordings along; its parent is for listing to judge
+            raise MachineError(f"The bucket of {location.uri} is gone.") from error
+        except OSError as failure:
+            raise MachineError(
+                f"{location.uri}: the store refuses the whole bucket ({failure}). Check credentials; then run again."
+            ) from error
+
+
+@contextmanager
+def _object(location: Location) -> Iterator[IO[bytes]]:
+    with location.fs.open(location.path, "rb") as source:
+        yield source
+
+
+@contextmanager
+def _plain_tar_member(recording: Recording, location: Location) -> Iterator[IO[bytes]]:
+    with location.fs.open(location.path, "rb") as source:
+        source.seek(recording.offset)
+        yield _Bounded(source, recording.num_bytes or 0)  # type: ignore[misc]
+
+
+class _CompressedTar:
+    """A compressed tar read front to back: members asked for in the order of the archive cost one pass in all."""
+
+    def __init__(self, location: Location) -> None:
+        self.url = url_bytes(location)
+        self._location = location
+        self._file: Any = None
+        self._rewind()
+
+    def extract(self, member: str) -> IO[bytes]:
+        """The member's data, valid until the next call. Raises KeyError if it is not there."""
+        for rewound in (False, True):
+            for info in self._members:
+                if text_of(info.name) == member:
+                    found: IO[bytes] | None = self._archive.extractfile(info)
+                    if found is not None:
+                        return found
+            if not rewound:
+                self._rewind()
+        raise KeyError(member)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _rewind(self) -> None:
+        self.close()
+        self._file = self._location.fs.open(self._location.path, "rb")
+        self._archive = tarfile.open(fileobj=self._file, mode="r|gz")
+        self._members = iter(self._archive)
+
+
+class _AudioTable:
+    """A Parquet table with audio, of which the row group read last is kept: rows in order read each group once."""
+
+    def __init__(self, location: Location) -> None:
+        self.url = url_bytes(location)
+        self._file = location.fs.open(location.path, "rb")
+        self._table = pq.ParquetFile(self._file)
+        self._group: tuple[int, str, Any] | None = None
+
+    def cell(self, column: str, row: int) -> bytes:
+        """Bytes of one cell. Raises KeyError if the table has no such row, BadRecording if the cell is empty."""
+        for group in range(self._table.num_row_groups):
+            num_rows = self._table.metadata.row_group(group).num_rows
+            if row < num_rows:
+                if self._group is None or self._group[:2] != (group, column):
+                    self._group = (group, column, self._table.read_row_group(group, columns=[column]).column(column))
+                value = self._group[2][row].as_py()
+                data: bytes | None = value.get("bytes") if isinstance(value, dict) else value
+                if not data:
+                    raise BadRecording("EMPTY", "The cell holds no bytes.")
+                return data
+            row -= num_rows
+        raise KeyError(row)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Bounded:
+    """A stretch of a file as a file."""
+
+    def __init__(self, source: IO[bytes], num_bytes: int) -> None:
+        self._source, self._left = source, num_bytes
+
+    def read(self, size: int) -> bytes:
+        data = self._source.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def _code_of(error: OSError) -> ErrorCode:
+    return "ARCHIVED" if "InvalidObjectState" in str(error) or "archived" in str(error).lower() else "FETCH_FAILED"

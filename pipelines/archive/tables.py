@@ -1,0 +1,98 @@
+"""Parquet tables with an audio column, and manifests: lists of recordings that lie elsewhere."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from emosphere.errors import UsageError
+from emosphere.store import Location
+from pipelines.archive.recording import Recording, content_version, modified, url_bytes
+
+AUDIO_COLUMNS = ("audio", "bytes", "content", "wav", "flac", "mp3", "data")
+"""Names under which a column of plain bytes counts as audio."""
+
+
+def is_table_of_audio(location: Location) -> bool:
+    """Whether a Parquet file has a column of encoded audio."""
+    try:
+        with location.fs.open(location.path, "rb") as file:
+            return audio_column(pq.read_schema(file)) is not None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+
+
+def audio_column(schema: pa.Schema) -> str | None:
+    """Column of encoded audio: a struct with ``bytes`` (as Hugging Face writes it), or bytes under a usual name."""
+    for field in schema:
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            return str(field.name)
+    for name in AUDIO_COLUMNS:
+        if name in schema.names and _is_bytes(schema.field(name).type):
+            return name
+    return None
+
+
+def audio_cells(location: Location, info: dict[str, Any]) -> Iterator[Recording]:
+    """One recording per row; the other columns become its attributes. Reads no audio."""
+    with location.fs.open(location.path, "rb") as file:
+        table = pq.ParquetFile(file)
+        column = audio_column(table.schema_arrow)
+        others = [f.name for f in table.schema_arrow if f.name != column and not _is_bytes(f.type)]
+        version, modified_us = content_version(info), modified(info)
+        row_number = 0
+        for group in range(table.num_row_groups):
+            num_rows = table.metadata.row_group(group).num_rows
+            rows = table.read_row_group(group, columns=others).to_pylist() if others else [{}] * num_rows
+            for row in rows:
+                yield Recording(
+                    source_uri=f"parquet://{column}/{row_number}::{location.uri}",
+                    kind="cell",
+                    url=url_bytes(location),
+                    member=column,
+                    offset=row_number,
+                    modified_us=modified_us,
+                    content_version=version,
+                    attributes=_as_json(row),
+                )
+                row_number += 1
+
+
+def manifest_entries(location: Location) -> Iterator[tuple[str, str | None]]:
+    """``uri`` and the other columns (JSON) of each row of a .csv or .parquet manifest."""
+    try:
+        with location.fs.open(location.path, "rb") as file:
+            if location.path.lower().endswith(".csv"):
+                # Everything as text: a call id such as 00123 must come out as it went in.
+                header = file.readline().decode("utf-8-sig").strip()
+                names = [name.strip().strip('"') for name in header.split(",")]
+                file.seek(0)
+                table = pa_csv.read_csv(
+                    file, convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+                )
+            else:
+                table = pq.read_table(file)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise UsageError(f"{location.uri}: cannot be read as a manifest ({error}).") from error
+    if "uri" not in table.column_names:
+        raise UsageError(
+            f"{location.uri}: a manifest needs a column 'uri'; found {', '.join(table.column_names) or 'no columns'}. "
+            "A Parquet table with audio in it needs a column of bytes, or of structs with 'bytes'."
+        )
+    for batch in table.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            uri = row.pop("uri")
+            if uri:
+                yield str(uri), _as_json(row)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _as_json(row: dict[str, Any]) -> str | None:
+    present = {key: value for key, value in row.items() if value is not None}
+    return json.dumps(present, default=str, ensure_ascii=False, sort_keys=True) if present else None

@@ -1,0 +1,27 @@
+"""Facts about the machine that a run's row keeps."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+
+def host_facts() -> dict[str, Any]:
+    """Versions and hardware, JSON-ready. The host's name is left out: it says nothing about the rows."""
+    import torch
+
+    facts: dict[str, Any] = {
+        name: _version(name) for name in ("emosphere", "ray", "torch", "torchaudio", "transformers")
+    }
+    return facts | {
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,194 @@
+"""What is done and what is not: unfinished runs, their plans and staged results, under OUT/_emosphere."""
+
+import datetime
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emosphere.errors import RETRIED_CODES
+from emosphere.store import ABSENT, Location
+
+HOME = "_emosphere"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """What the published table says of a recording under one model."""
+
+    dt: str
+    content_version: str
+    settings_digest: str
+    status: str
+    error_code: str | None
+    attempts: int
+
+    def stands_for(self, content_version: str, settings_digest: str) -> bool:
+        """Whether scoring the recording again would add nothing."""
+        same = self.content_version == content_version and self.settings_digest == settings_digest
+        return same and not (self.status == "failed" and self.error_code in RETRIED_CODES)
+
+
+@dataclass(kw_only=True, slots=True)
+class RunHeader:
+    """A run: what was asked for, and how its plan counts. Stored when the plan is complete; never changed after."""
+
+    run_id: str
+    key: str
+    dt: str
+    started_at: str
+    model_name: str
+    model_digest: str
+    model_licence: str
+    settings_digest: str
+    config: dict[str, Any]
+    archives: list[str]
+    purpose: str | None
+    roles: dict[str, str]
+    num_parts: int = 0
+    num_units: int = 0
+    num_recordings: int = 0
+    num_skipped: int = 0
+    num_bytes: int = 0
+
+    @property
+    def model_partition(self) -> str:
+        return f"{self.model_name}-{self.model_digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Reads and writes below OUT/_emosphere; knows nothing of audio."""
+
+    out: Location
+    home: Location = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", self.out.child(HOME))
+
+    # Unfinished runs
+
+    def unfinished(self, key: str) -> tuple[str, str, str] | None:
+        """``(run_id, dt, started_at)`` of the run that the same command left unfinished."""
+        try:
+            pointer = json.loads(self._pointer(key).read_bytes())
+        except ABSENT:
+            return None
+        return pointer["run_id"], pointer["dt"], pointer["started_at"]
+
+    def begin(self, header: RunHeader) -> None:
+        pointer = {"run_id": header.run_id, "dt": header.dt, "started_at": header.started_at}
+        self._pointer(header.key).write_bytes(_json(pointer))
+
+    def forget(self, header: RunHeader) -> None:
+        """The run is over: drop the pointer first, so that a crash here leaves rubbish, never a run without a plan."""
+        self._pointer(header.key).remove()
+        self._run(header.run_id).remove()
+
+    def header(self, run_id: str) -> RunHeader | None:
+        """Header of a run whose plan is complete, else None."""
+        try:
+            return RunHeader(**json.loads(self._run(run_id).child("run.json").read_bytes()))
+        except ABSENT:
+            return None
+
+    def write_header(self, header: RunHeader) -> None:
+        self._run(header.run_id).child("run.json").write_bytes(_json(asdict(header)))
+
+    # Plan and staging: one object per part, replaced whole, so that writing one twice changes nothing
+
+    def write_plan_part(self, run_id: str, part: int, table: pa.Table) -> None:
+        self._part(run_id, "plan", part).write_bytes(parquet_bytes(table))
+
+    def plan_part(self, run_id: str, part: int) -> pa.Table:
+        return read_parquet(self._part(run_id, "plan", part))
+
+    def write_staged_part(self, run_id: str, part: int, table: pa.Table) -> None:
+        self._part(run_id, "staging", part).write_bytes(parquet_bytes(table))
+
+    def staged_part(self, run_id: str, part: int) -> pa.Table:
+        return read_parquet(self._part(run_id, "staging", part))
+
+    def staged_parts(self, run_id: str) -> set[int]:
+        folder = self._run(run_id).child("staging")
+        return {int(path.rpartition("part-")[2].removesuffix(".parquet")) for path in folder.files() if "part-" in path}
+
+    # Published state
+
+    def finished(self, model_partition: str) -> dict[bytes, Finished]:
+        """By recording id (16 bytes): what ``recordings`` holds under any dt for this model."""
+        columns = ["recording_id", "content_version", "settings_digest", "status", "error_code", "attempts"]
+        done: dict[bytes, Finished] = {}
+        for dt, location in self.published("recordings", model_partition):
+            for batch in read_parquet(location, columns=columns).to_batches(max_chunksize=65_536):
+                for row in batch.to_pylist():
+                    identity = bytes.fromhex(row.pop("recording_id"))
+                    done[identity] = Finished(dt=dt, **row)
+        return done
+
+    def published(self, table: str, model_partition: str) -> Iterator[tuple[str, Location]]:
+        """``(dt, file)`` of each published file of a table under one model."""
+        root = self.out.child(table)
+        for path in root.files():
+            *_, dt, model, name = path.split("/")
+            if model == f"model={model_partition}" and name.startswith("part-") and name.endswith(".parquet"):
+                yield dt.removeprefix("dt="), Location(root.fs, path)
+
+    def write_result(self, run_id: str, result: dict[str, Any]) -> None:
+        self.home.child("runs", f"{run_id}.json").write_bytes(_json(result))
+
+    def result(self, run_id: str) -> dict[str, Any] | None:
+        """The JSON object that a command stored, or None."""
+        try:
+            result: dict[str, Any] = json.loads(self.home.child("runs", f"{run_id}.json").read_bytes())
+        except ABSENT:
+            return None
+        return result
+
+    def last_result(self, key: str) -> dict[str, Any] | None:
+        """Result of the last finished run of the same command."""
+        suffix = f"-{key[:8]}.json"
+        found = [
+            path for path in self.home.child("runs").files() if path.endswith(suffix) and path.count("/runs/") == 1
+        ]
+        return self.result(found[-1].rpartition("/")[2].removesuffix(".json")) if found else None
+
+    def _pointer(self, key: str) -> Location:
+        return self.home.child("unfinished", f"{key}.json")
+
+    def _run(self, run_id: str) -> Location:
+        return self.home.child("runs", run_id)
+
+    def _part(self, run_id: str, kind: str, part: int) -> Location:
+        return self._run(run_id).child(kind, f"part-{part:06d}.parquet")
+
+
+def command_key(**parts: Any) -> str:
+    """Digest of all that makes two commands the same."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def new_run_id(key: str, now: datetime.datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z-{key[:8]}"
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """The table as a Parquet file in memory."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_parquet(location: Location, columns: list[str] | None = None) -> pa.Table:
+    """One Parquet file, whole; partition folders in its path are not read as columns."""
+    with location.fs.open(location.path, "rb") as file:
+        return pq.ParquetFile(file).read(columns=columns)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

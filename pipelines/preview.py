@@ -1,0 +1,63 @@
+"""What a scoring run would do, without doing it."""
+
+import datetime
+import tempfile
+from typing import Any
+
+from emosphere.audio.isolation import IsolatedDecoder
+
+from emosphere.errors import BadRecording, UsageError
+from pipelines.archive.fetch import Fetcher
+from pipelines.archive.recording import Recording
+from pipelines.score import ScoreRequest, _Job
+
+PROBED = 64
+"""Recordings whose headers are read; the hours of the others follow from their bytes."""
+ASSUMED_RATE = 200.0
+"""Seconds of audio per core second of the bundled model on a CPU; docs/benchmarks.md has the measurements."""
+
+
+def preview(request: ScoreRequest) -> dict[str, Any]:
+    """Counts, hours and core hours of what ``score`` would do now. Writes nothing."""
+    job = _Job(request)
+    to_score = num_bytes = 0
+    sample: list[Recording] = []
+    for recording, _, _ in job.chosen():
+        to_score += 1
+        num_bytes += recording.num_bytes or 0
+        # Every so often, so that the sample is spread over an archive of unknown length.
+        if len(sample) < PROBED or to_score % max(1, to_score // PROBED) == 0:
+            sample = [*sample[-(PROBED - 1) :], recording]
+    if not job.counts.listed:
+        raise UsageError(f"{', '.join(job.archives)}: no recordings there (hidden files and sidecars do not count).")
+    probed_bytes, probed_s = _probe(sample, request)
+    audio_s = probed_s * num_bytes / probed_bytes if probed_bytes else probed_s
+    return {
+        "recordings": job.counts.selected,
+        "to_score": to_score,
+        "skipped": job.counts.skipped,
+        "num_bytes": num_bytes,
+        "probed": len(sample),
+        "audio_s": round(audio_s, 1),
+        "assumed_rate": ASSUMED_RATE,
+        "core_h": round(audio_s / ASSUMED_RATE / 3600, 4),
+        "model": f"{job.checkpoint.name}-{job.checkpoint.digest}",
+        "dt": request.dt or f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "out": job.out.path if job.out.is_local else job.out.uri,
+    }
+
+
+def _probe(sample: list[Recording], request: ScoreRequest) -> tuple[int, float]:
+    num_bytes, audio_s = 0, 0.0
+    fetcher = Fetcher(request.settings.fetch, request.settings.store)
+    with IsolatedDecoder(request.settings.decode) as decoder, tempfile.TemporaryDirectory():
+        for recording in sample:
+            num_bytes += recording.num_bytes or 0
+            try:
+                stream = decoder.open(fetcher.local_path(recording))
+                audio_s += (stream.header.duration_ms or 0) / 1000 * stream.header.num_channels
+                stream.close()
+            except BadRecording:
+                continue
+    fetcher.close()
+    return num_bytes, audio_s

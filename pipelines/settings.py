@@ -1,0 +1,74 @@
+"""What a scoring run can be told by its TOML file: one table per stage, each beside its owner."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from emosphere.audio.decode import DecodeLimits
+from emosphere.config import digest, to_mapping
+from emosphere.inference import BatchSettings, ListenSettings
+from pipelines.archive.fetch import FetchLimits
+from pipelines.resources import Resources
+
+ROWS_VERSION = 1
+"""Raised when the same settings give other rows than before, so that finished recordings are scored again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanSettings:
+    """How an archive is divided into work. No field changes a row."""
+
+    unit_bytes: int = 32 << 20
+    """A recording of more encoded bytes than this is shared out over several units, whole cells each."""
+    part_bytes: int = 64 << 20
+    """Most encoded bytes of one part: what a worker takes at once and a resumed run may have to repeat."""
+    part_units: int = 256
+    """Most units of one part."""
+
+    def __post_init__(self) -> None:
+        if min(self.unit_bytes, self.part_bytes, self.part_units) < 1:
+            raise ValueError(
+                f"unit_bytes={self.unit_bytes}, part_bytes={self.part_bytes} and part_units={self.part_units} "
+                "must all be above 0."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreSettings:
+    """Settings of ``emosphere score``; every table of the TOML file is a field."""
+
+    listen: ListenSettings = field(default_factory=ListenSettings)
+    """How speech is found and cut."""
+    decode: DecodeLimits = field(default_factory=DecodeLimits)
+    """What a recording may cost to decode."""
+    fetch: FetchLimits = field(default_factory=FetchLimits)
+    """What a recording may cost to fetch."""
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    """How much is computed at once."""
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    """How work is divided."""
+    resources: Resources = field(default_factory=Resources)
+    """CPUs, GPUs and processes per worker."""
+    store: dict[str, Any] = field(default_factory=dict)
+    """Options of the S3 filesystem (s3fs): ``anon``, ``requester_pays``, ``profile`` ... Never keys: use roles."""
+
+
+def settings_digest(settings: ScoreSettings, roles: dict[int, str]) -> str:
+    """Digest of all that can change a row, and of nothing else."""
+    return digest(
+        _RowSettings(
+            rows_version=ROWS_VERSION,
+            listen=to_mapping(settings.listen),
+            decode=to_mapping(settings.decode),
+            fetch=to_mapping(settings.fetch),
+            roles={str(channel): role for channel, role in sorted(roles.items())},
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RowSettings:
+    rows_version: int
+    listen: dict[str, Any]
+    decode: dict[str, Any]
+    fetch: dict[str, Any]
+    roles: dict[str, str]

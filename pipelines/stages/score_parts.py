@@ -1,0 +1,267 @@
+"""The scoring actor: one part of the plan in, its staged results out, one small row about it back to the driver."""
+
+import datetime
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from emosphere.audio.isolation import IsolatedDecoder
+
+from emosphere.audio.cells import Cell, cut_cells
+from emosphere.data.schema import SEGMENTS
+from emosphere.errors import BadRecording, ErrorCode, MachineError
+from emosphere.inference import Scorer, default_device
+from emosphere.model.checkpoint import load_checkpoint
+from emosphere.store import Location
+from pipelines.archive.fetch import Fetcher
+from pipelines.archive.recording import Recording
+from pipelines.ledger import Ledger
+from pipelines.settings import ScoreSettings
+
+SPEECH_COLUMNS = ["channel", "start_ms", "end_ms", "speech_ms", "valence", "arousal", "dominance", "radius", "azimuth_deg", "polar_deg", "region", "region_name", "region_prob", "vad_radius_90", "category", "category_prob", "category_probs", "intensity", "confidence", "low_reason", "rms_db", "clipped_ratio", "snr_db", "bandwidth_hz", "overlap", "ood_score"]
+"""Columns of ``segments`` that are known while scoring; the others are added at publishing."""
+
+STAGED_SCHEMA = pa.schema(
+    [
+        ("unit_id", pa.int64()),
+        ("recording_id", pa.string()),
+        ("unit_index", pa.int32()),
+        ("num_units", pa.int32()),
+        ("attempts", pa.int32()),
+        ("source_uri", pa.string()),
+        ("num_bytes", pa.int64()),
+        ("modified_us", pa.int64()),
+        ("content_version", pa.string()),
+        ("attributes", pa.string()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("flaw_code", pa.string()),
+        ("flaw_message", pa.string()),
+        ("codec", pa.string()),
+        ("sample_rate_hz", pa.int32()),
+        ("num_channels", pa.int32()),
+        ("header_ms", pa.int64()),
+        ("end_ms", pa.int64()),
+        ("audio_ms", pa.int64()),
+        ("distinct_channels", pa.list_(pa.int32())),
+        ("scored_at", pa.timestamp("us", tz="UTC")),
+        (
+            "segments",
+            pa.list_(pa.struct([(c.name, c.type) for c in SEGMENTS if c.name in SPEECH_COLUMNS])),
+        ),
+    ]
+)
+"""One row per unit, failures included: one unit in, one row out."""
+
+AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
+"""Reasons which, met by a later unit of a recording, say only that it ends earlier than its header promised."""
+
+QUEUED_CELLS = 8
+"""Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per actor."""
+
+
+class ScoreParts:
+    """One actor: one model, and decoder processes that work ahead of it.
+
+    Reads:  part (int)
+    Gives:  part, units, failed, segments, audio_s, decode_wait_s, wall_s
+    """
+
+    def __init__(self, out: Location, run_id: str, model_folder: str, settings: ScoreSettings) -> None:
+        import torch
+
+        torch.set_num_threads(settings.resources.threads)
+        self._ledger, self._run_id, self._settings = Ledger(out), run_id, settings
+        self._scorer: Scorer[int] = Scorer(
+            load_checkpoint(model_folder), device=default_device(), listen=settings.listen, batch=settings.batch
+        )
+        self._decoders = [IsolatedDecoder(settings.decode) for _ in range(settings.resources.decoders)]
+        self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in self._decoders]
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        summaries = [self._score_part(int(part)) for part in batch["part"]]
+        return {name: np.array([summary[name] for summary in summaries]) for name in summaries[0]}
+
+    def close(self) -> None:
+        """End the decoder processes and wipe the scratch folders."""
+        for decoder in self._decoders:
+            decoder.close()
+        for fetcher in self._fetchers:
+            fetcher.close()
+
+    __del__ = close
+
+    def _score_part(self, part: int) -> dict[str, Any]:
+        began = time.monotonic()
+        units = self._ledger.plan_part(self._run_id, part).to_pylist()
+        work = _Work(units, self._settings)
+        for row, scored in self._scorer.score_cells(work.events(self._fetchers, self._decoders)):
+            work.results[row]["segments"] = scored.rows
+            work.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
+        staged = [work.staged_row(row) for row in range(len(units))]
+        self._ledger.write_staged_part(self._run_id, part, pa.Table.from_pylist(staged, schema=STAGED_SCHEMA))
+        return {
+            "part": part,
+            "units": len(units),
+            "recordings": sum(unit["unit_index"] == 0 for unit in units),
+            "failed": sum(row["error_code"] is not None for row in staged),
+            "segments": sum(len(row["segments"]) for row in staged),
+            "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
+            "decode_wait_s": work.waited_s,
+            "wall_s": time.monotonic() - began,
+        }
+
+
+class _Work:
+    """The units of one part on their way through the decoders."""
+
+    def __init__(self, units: list[dict[str, Any]], settings: ScoreSettings) -> None:
+        self.units = units
+        self.results: list[dict[str, Any]] = [{} for _ in units]
+        self.waited_s = 0.0
+        self._settings = settings
+        self._todo = deque(range(len(units)))
+        self._queue: queue.Queue[tuple[int, Cell | None] | BaseException | None] = queue.Queue(QUEUED_CELLS)
+        self._stopped = threading.Event()
+
+    def events(self, fetchers: list[Fetcher], decoders: list[IsolatedDecoder]) -> Iterator[tuple[int, Cell | None]]:
+        """Cells of all units, interleaved as the decoders deliver them; ``(row, None)`` ends a unit."""
+        threads = [
+            threading.Thread(target=self._decode_all, args=pair, daemon=True)
+            for pair in zip(fetchers, decoders, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        running = len(threads)
+        try:
+            while running:
+                asked = time.monotonic()
+                event = self._queue.get()
+                self.waited_s += time.monotonic() - asked
+                if event is None:
+                    running -= 1
+                elif isinstance(event, BaseException):
+                    raise event
+                else:
+                    yield event
+        finally:
+            self._stopped.set()
+            while any(thread.is_alive() for thread in threads):
+                try:  # a thread may be waiting for room in the queue
+                    self._queue.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+
+    def staged_row(self, row: int) -> dict[str, Any]:
+        """The unit's row for staging. A unit that failed keeps no scores: never half a unit."""
+        unit, result = self.units[row], self.results[row]
+        staged = {name: unit.get(name) for name in STAGED_SCHEMA.names}
+        staged |= {"audio_ms": 0, "distinct_channels": [], "scored_at": datetime.datetime.now(datetime.UTC), **result}
+        if staged["error_code"] is not None:
+            staged |= {"segments": [], "distinct_channels": []}
+        staged["segments"] = [
+            {name: segment.get(name) for name in SPEECH_COLUMNS} for segment in staged.get("segments") or []
+        ]
+        return staged
+
+    def _decode_all(self, fetcher: Fetcher, decoder: IsolatedDecoder) -> None:
+        try:
+            while not self._stopped.is_set():
+                try:
+                    row = self._todo.popleft()
+                except IndexError:
+                    break
+                self._decode(row, fetcher, decoder)
+                self._put((row, None))
+            self._put(None)
+        except BaseException as error:
+            self._put(error)
+
+    def _decode(self, row: int, fetcher: Fetcher, decoder: IsolatedDecoder) -> None:
+        unit, result = self.units[row], self.results[row]
+        try:
+            if unit["error_code"] is not None:
+                raise BadRecording(unit["error_code"], unit["error_message"])
+            recording = Recording(**{name: unit[name] for name in Recording.__dataclass_fields__})
+            self._decode_unit(row, fetcher.local_path(recording), decoder)
+        except BadRecording as reason:
+            if unit["unit_index"] and reason.code in AFTER_THE_START:
+                result |= {"flaw_code": _flaw(reason.code), "flaw_message": str(reason)}
+            else:
+                result |= {"error_code": reason.code, "error_message": str(reason)}
+        except (MachineError, MemoryError):
+            raise
+        except Exception as error:
+            # One recording met something nobody foresaw. It costs that recording, and the next run tries it again.
+            result |= {"error_code": "INTERNAL", "error_message": f"{type(error).__name__}: {error}"}
+
+    def _decode_unit(self, row: int, path: str, decoder: IsolatedDecoder) -> None:
+        unit, result = self.units[row], self.results[row]
+        grid = self._settings.listen.grid
+        stream = decoder.open(path, start_s=0.0)
+        header = stream.header
+        result |= {
+            "codec": header.codec,
+            "sample_rate_hz": header.sample_rate_hz,
+            "num_channels": header.num_channels,
+            "header_ms": header.duration_ms,
+        }
+        first, stop = cells_of(unit["unit_index"], unit["num_units"], header.duration_ms, grid.cell_s)
+        if stop is not None and stop <= first:
+            stream.close()
+            return
+        if first:
+            stream.close()
+            stream = decoder.open(path, start_s=grid.span_s(first))
+        end_sample = 0
+        for cell in cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid):
+            end_sample = max(end_sample, cell.start_sample + len(cell.samples) - cell.lead_in)
+            result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // 16
+            self._put((row, cell))
+            if self._stopped.is_set():
+                break
+        if stop is not None:
+            stream.close()
+            return
+        outcome = stream.outcome
+        if outcome is not None:
+            result["end_ms"] = outcome.end_sample // 16
+            if outcome.flaw is not None:
+                result |= {"flaw_code": outcome.flaw, "flaw_message": outcome.message}
+
+    def _put(self, event: tuple[int, Cell | None] | BaseException | None) -> None:
+        while not (self._stopped.is_set() and event is not None):
+            try:
+                self._queue.put(event, timeout=0.2)
+                return
+            except queue.Full:
+                if self._stopped.is_set():
+                    return
+
+
+def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: float) -> tuple[int, int | None]:
+    """Cells ``[first, stop)`` of a unit; the last unit with any cell runs to the end of whatever comes (None).
+
+    Without a promised duration the first unit takes everything, the others nothing.
+
+    >>> cells_of(0, 2, 600_000, 60.0), cells_of(1, 2, 600_000, 60.0)
+    ((0, 5), (5, None))
+    >>> cells_of(0, 3, None, 60.0), cells_of(2, 3, None, 60.0)
+    ((0, None), (1, 1))
+    """
+    if duration_ms is None:
+        return (0, None) if unit_index == 0 else (1, 1)
+    num_cells = max(1, -(-duration_ms // int(cell_s * 1000)))
+    first, stop = unit_index * num_cells // num_units, (unit_index + 1) * num_cells // num_units
+    if unit_index == num_units - 1:
+        return first, None
+    return first, stop
+
+
+def _flaw(code: ErrorCode) -> str:
+    return "CORRUPT" if code == "CORRUPT" else "TRUNCATED"

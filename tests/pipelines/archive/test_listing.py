@@ -1,0 +1,170 @@
+"""What counts as a recording, and that each counts once."""
+
+import io
+import json
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emosphere.errors import UsageError
+from emosphere.store import locate
+from pipelines.archive.fetch import Fetcher, FetchLimits
+from pipelines.archive.listing import list_archives
+
+
+def touch(path: Path, data: bytes = b"x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def listed(*archives: object, out: str = "/nowhere/out") -> list:
+    return list(list_archives([str(archive) for archive in archives], out=locate(out)))
+
+
+def names(*archives: object, out: str = "/nowhere/out") -> list[str]:
+    return [recording.source_uri.rpartition("/")[2] for recording in listed(*archives, out=out)]
+
+
+def test_a_folder_gives_every_file_but_hidden_ones_and_sidecars(tmp_path):
+    for name in ["b.wav", "a.MP3", "deep/er/c.xyz", ".hidden.wav", "_part.wav", "_temp/d.wav", ".git/e.wav", "notes.txt",
+                 "b.json", "b.RTTM", "cover.jpg", "noending"]:  # fmt: skip
+        touch(tmp_path / name)
+    assert sorted(names(tmp_path)) == ["a.MP3", "b.wav", "c.xyz", "noending"]
+
+
+def test_files_below_out_are_not_recordings(tmp_path):
+    touch(tmp_path / "a.wav")
+    touch(tmp_path / "scores/segments/x.wav")
+    assert names(tmp_path, out=str(tmp_path / "scores")) == ["a.wav"]
+
+
+def test_overlapping_archives_count_once(tmp_path):
+    touch(tmp_path / "in/a.wav")
+    touch(tmp_path / "b.wav")
+    assert sorted(names(tmp_path, tmp_path / "in", tmp_path / "*.wav", tmp_path / "b.wav")) == ["a.wav", "b.wav"]
+
+
+def test_the_uri_of_a_local_file_is_absolute_whatever_way_it_was_named(tmp_path, monkeypatch):
+    touch(tmp_path / "in/a b ü.wav")
+    monkeypatch.chdir(tmp_path)
+    uris = {
+        listed(way)[0].source_uri for way in ["in", "./in/a b ü.wav", tmp_path / "in/../in", f"file://{tmp_path}/in"]
+    }
+    assert uris == {f"file://{tmp_path}/in/a b ü.wav"}
+
+
+def test_a_name_that_is_not_text_is_spelt_in_percent_and_still_opens(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    with open(path, "wb") as file:
+        file.write(b"data")
+    [recording] = listed(tmp_path)
+    assert recording.source_uri.endswith("caf%E9.wav")
+    fetcher = Fetcher(FetchLimits(), {})
+    with open(fetcher.local_path(recording), "rb") as file:
+        assert file.read() == b"data"
+    fetcher.close()
+
+
+def test_members_of_zip_and_tar_are_recordings(tmp_path):
+    with zipfile.ZipFile(tmp_path / "calls.zip", "w") as archive:
+        for name in ["one.wav", "in/two.mp3", "notes.txt", "__MACOSX/one.wav", "in/"]:
+            archive.writestr(name, b"" if name.endswith("/") else b"zipped " + name.encode())
+    for mode, name in [("w", "calls.tar"), ("w:gz", "calls.tar.gz")]:
+        with tarfile.open(tmp_path / name, mode) as archive:
+            for member in ["one.wav", "in/two.mp3", "notes.txt"]:
+                data = b"tarred " + member.encode()
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    recordings = listed(tmp_path)
+    assert {recording.source_uri for recording in recordings} == {
+        f"{kind}://{member}::file://{tmp_path}/{name}"
+        for kind, name in [("zip", "calls.zip"), ("tar", "calls.tar"), ("tar", "calls.tar.gz")]
+        for member in ["one.wav", "in/two.mp3"]
+    }
+    fetcher = Fetcher(FetchLimits(), {})
+    for recording in [*recordings, *reversed(recordings)]:
+        data = Path(fetcher.local_path(recording)).read_bytes()
+        assert data == (b"zipped " if recording.kind == "zip" else b"tarred ") + recording.member.encode()
+    fetcher.close()
+
+
+def test_a_zip_written_anew_with_the_same_content_keeps_its_versions(tmp_path):
+    versions = []
+    for year in (2020, 2021):
+        with zipfile.ZipFile(tmp_path / "calls.zip", "w") as archive:
+            archive.writestr(zipfile.ZipInfo("one.wav", (year, 1, 1, 0, 0, 0)), b"same")
+        versions.append(listed(tmp_path)[0].content_version)
+    assert versions[0] == versions[1]
+
+
+@pytest.mark.parametrize(("name", "code"), [("../../etc/passwd.wav", "REFUSED"), ("/root.wav", "REFUSED")])
+def test_a_member_that_points_outside_is_refused_with_a_reason(tmp_path, name, code):
+    with zipfile.ZipFile(tmp_path / "trick.zip", "w") as archive:
+        archive.writestr(name, b"data")
+    [recording] = listed(tmp_path)
+    assert recording.error_code == code
+    assert "outside" in recording.error_message
+
+
+@pytest.mark.parametrize("name", ["bad.zip", "bad.tar", "bad.tar.gz"])
+def test_an_archive_file_that_cannot_be_read_is_itself_a_row(tmp_path, name):
+    touch(tmp_path / name, b"this is no archive at all" * 50)
+    [recording] = listed(tmp_path)
+    assert recording.source_uri.endswith(name)
+    assert recording.error_code == "CORRUPT"
+
+
+def test_cells_of_a_table_with_audio_are_recordings_with_attributes(tmp_path):
+    audio = pa.array([{"bytes": b"one", "path": "1.wav"}, {"bytes": b"two", "path": None}])
+    pq.write_table(pa.table({"audio": audio, "call": ["0012", "0013"]}), tmp_path / "calls.parquet", row_group_size=1)
+    recordings = listed(tmp_path)
+    uri = f"file://{tmp_path}/calls.parquet"
+    assert [recording.source_uri for recording in recordings] == [f"parquet://audio/{row}::{uri}" for row in range(2)]
+    assert [json.loads(recording.attributes) for recording in recordings] == [{"call": "0012"}, {"call": "0013"}]
+    fetcher = Fetcher(FetchLimits(), {})
+    assert [Path(fetcher.local_path(recording)).read_bytes() for recording in recordings] == [b"one", b"two"]
+    fetcher.close()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_manifest_lists_recordings_and_its_other_columns_travel(tmp_path, ending):
+    touch(tmp_path / "in/a.wav")
+    rows = {"uri": [str(tmp_path / "in/a.wav"), "in/a.wav", "gone.wav"], "call_id": ["007", "007", "008"]}
+    manifest = tmp_path / f"list.{ending}"
+    if ending == "csv":
+        manifest.write_text("uri,call_id\n" + "\n".join(map(",".join, zip(*rows.values(), strict=True))) + "\n")
+    else:
+        pq.write_table(pa.table(rows), manifest)
+    one, gone = listed(manifest)
+    assert one.source_uri == f"file://{tmp_path}/in/a.wav"
+    assert json.loads(one.attributes) == {"call_id": "007"}
+    assert gone.error_code == "NOT_FOUND"
+
+
+def test_a_manifest_without_uri_is_refused_with_what_it_has(tmp_path):
+    (tmp_path / "list.csv").write_text("path,call\na.wav,1\n")
+    with pytest.raises(UsageError, match="needs a column 'uri'; found path, call"):
+        listed(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("archive", ["missing", "missing/*.wav"])
+def test_an_archive_that_is_not_there_is_the_users_error(tmp_path, archive):
+    with pytest.raises(UsageError, match="no such file or folder|no file matches"):
+        listed(tmp_path / archive)
+
+
+def test_the_version_follows_size_and_time_on_a_disk(tmp_path):
+    path = touch(tmp_path / "a.wav", b"one")
+    first = listed(path)[0].content_version
+    os.utime(path, (1, 1))
+    second = listed(path)[0].content_version
+    touch(path, b"three")
+    os.utime(path, (1, 1))
+    assert len({first, second, listed(path)[0].content_version}) == 3
