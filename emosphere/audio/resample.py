@@ -1,0 +1,43 @@
+"""From the recording's own rate to 16 kHz, block by block, with every sample at its absolute place."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from emosphere.audio.recording import MODEL_RATE_HZ
+
+PRE_ROLL_S = 1
+"""Whole seconds heard before the first wanted sample. The filter of soxr HQ settles within 20 ms at any rate of ours."""
+
+
+def first_second(start_s: float) -> int:
+    """The whole second from which to decode so that ``start_s`` comes out as in a decode from the beginning.
+
+    Only whole seconds begin on a sample at every rate, which keeps the phase of the resampling filter.
+
+    >>> first_second(0.5), first_second(61.2)
+    (0, 60)
+    """
+    return max(0, int(start_s) - PRE_ROLL_S)
+
+
+def to_model_rate(
+    blocks: Iterator[NDArray[np.float32]], *, sample_rate_hz: int, num_channels: int, num_dropped: int
+) -> Iterator[NDArray[np.float32]]:
+    """Resample ``blocks`` (samples, channels) to blocks (channels, samples) at 16 kHz, without the first ``num_dropped``.
+
+    soxr removes its own delay; cutting the input elsewhere changes no bit of the output. Empty blocks are passed on
+    as signs of life.
+    """
+    stream = soxr.ResampleStream(sample_rate_hz, MODEL_RATE_HZ, num_channels, dtype="float32", quality="HQ")
+    to_drop = num_dropped
+    for native in blocks:
+        resampled = native if sample_rate_hz == MODEL_RATE_HZ else stream.resample_chunk(native)
+        kept = resampled[to_drop:]
+        to_drop -= len(resampled) - len(kept)
+        yield np.ascontiguousarray(kept.T)
+    if sample_rate_hz != MODEL_RATE_HZ:
+        tail = stream.resample_chunk(np.zeros((0, num_channels), dtype=np.float32), last=True)
+        yield np.ascontiguousarray(tail[to_drop:].T)
