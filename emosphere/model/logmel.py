@@ -33,7 +33,7 @@ class LogMelConfig:
     num_blocks: int = 3
     """Residual convolutions over time."""
     kernel: int = 7
-    """Frames (of 40 ms) that one of them sees."""
+    """Frames (of 64 ms) that one of them sees."""
     dropout: float = 0.1
     """In each of them, while training."""
     spread: Literal["clip", "band"] = "clip"
@@ -47,12 +47,13 @@ class LogMelConfig:
 
 
 class LogMelEncoder(nn.Module):
-    """16 kHz waveforms to frames of 40 ms, ``dim`` features each."""
+    """16 kHz waveforms to frames of 64 ms, ``dim`` features each."""
 
-    window_samples = 400
-    fft_samples = 512
-    hop_samples = 160
-    min_samples = 512
+    window_samples = 640
+    """40 ms: long enough to tell the harmonics of most voices apart."""
+    hop_samples = 256
+    fft_samples = 1024
+    min_samples = window_samples
     """A shorter waveform has no frame."""
 
     mel_bands: Tensor
@@ -82,27 +83,19 @@ class LogMelEncoder(nn.Module):
 
     @torch.no_grad()
     def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
-        """Natural-log mel energies every 10 ms, not normalised. It learns nothing, so training may keep the result.
+        """Natural-log mel energies every 16 ms, not normalised. It learns nothing, so training may keep the result.
 
         A frame stands only where its whole window holds samples of the clip, so padding is never heard.
         """
-        spectra = torch.stft(
-            waveforms,
-            n_fft=self.fft_samples,
-            hop_length=self.hop_samples,
-            win_length=self.window_samples,
-            window=self.window,
-            center=False,
-            return_complex=True,
-        )
-        # torch centres the 400-sample window in 512 samples, so the whole 512 must lie inside the clip.
+        windows = waveforms.unfold(1, self.window_samples, self.hop_samples) * self.window
+        spectra = torch.fft.rfft(windows, n=self.fft_samples)
         energies = spectra.real.square() + spectra.imag.square()
-        logmel = torch.log(energies.transpose(1, 2) @ self.mel_bands + 1e-10)
-        num_frames = torch.div(num_samples - self.fft_samples, self.hop_samples, rounding_mode="floor") + 1
+        logmel = torch.log(energies @ self.mel_bands + 1e-10)
+        num_frames = torch.div(num_samples - self.window_samples, self.hop_samples, rounding_mode="floor") + 1
         return Frames(logmel, validity(num_frames, logmel.shape[1]))
 
     def forward(self, heard: Frames) -> Frames:
-        """Frames of 40 ms from what ``listen`` gave."""
+        """Frames of 64 ms from what ``listen`` gave."""
         values = self.normalise(heard).unsqueeze(-1)
         frames = Frames(values, heard.is_valid)
         for conv in self.stem:

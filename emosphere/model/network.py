@@ -1,5 +1,6 @@
 """The network: encoder, pooling, heads. The file to read first."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -56,7 +57,12 @@ class Network(nn.Module):
         vector: Tensor = self.pooling(self.encoder(heard))
         return vector
 
-    def forward(self, heard: Frames) -> dict[str, Float[Tensor, "batch output"]]:
-        """Each head's answer, by its name, from what ``listen`` gave."""
+    def forward(
+        self, heard: Frames, *, detached: Collection[str] = frozenset()
+    ) -> dict[str, Float[Tensor, "batch output"]]:
+        """Each head's answer, by its name, from what ``listen`` gave.
+
+        Heads named in ``detached`` send no gradient into pooling and encoder.
+        """
         vector = self.embed(heard)
-        return {name: head(vector) for name, head in self.heads.items()}
+        return {name: head(vector.detach() if name in detached else vector) for name, head in self.heads.items()}

@@ -1,0 +1,27 @@
+"""Concordance correlation over a batch, and the loss made of it."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+EPSILON = 1e-8
+"""Added to the denominator, as in the authors' code: a constant prediction of a constant target gives 0, not NaN."""
+
+
+def ccc(
+    predicted: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"], *, epsilon: float = EPSILON
+) -> Float[Tensor, "dim"]:
+    """Agreement per column, in [-1, 1]; 1 is perfect.
+
+    Lin (Biometrics, 1989), moments over the batch divided by N: ``2 cov / (var + var + (mean - mean)^2 + epsilon)``.
+    Unchanged by one affine map applied to both.
+    """
+    predicted_mean, target_mean = predicted.mean(dim=0), target.mean(dim=0)
+    covariance = ((predicted - predicted_mean) * (target - target_mean)).mean(dim=0)
+    spread = predicted.var(dim=0, correction=0) + target.var(dim=0, correction=0)
+    shift = (predicted_mean - target_mean).square()
+    return 2 * covariance / (spread + shift + epsilon)
+
+
+def ccc_loss(predicted: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
+    """Sum over columns of ``1 - ccc``: between 0 and 2 per column (EmoSphere-SER, eq. 2 with its missing "1 -")."""
+    return (1 - ccc(predicted.float(), target.float())).sum()

@@ -1,0 +1,75 @@
+"""How good predictions are: concordance per dimension, and recall per region."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from emosphere.losses.ccc import ccc as ccc_of_floats
+
+
+def ccc(predicted: Float[Tensor, "item dim"], target: Float[Tensor, "item dim"]) -> Float[Tensor, "dim"]:
+    """Concordance correlation per column in [-1, 1], population moments (divided by N), in float64.
+
+    Lin (Biometrics, 1989). A column in which nothing varies gives 0. Raises ValueError for other or empty shapes.
+    """
+    if predicted.shape != target.shape or predicted.dim() != 2 or not len(predicted):
+        raise ValueError(f"shapes {tuple(predicted.shape)} and {tuple(target.shape)}: wanted two equal (n, k), n > 0.")
+    return ccc_of_floats(predicted.double(), target.double(), epsilon=1e-300)
+
+
+class RegionReport(NamedTuple):
+    """Counts and figures of a classification over regions."""
+
+    confusion: Int[Tensor, "true predicted"]
+    """Items by true and predicted region."""
+    uar: float
+    """Unweighted average recall over the regions that occur, in [0, 1]; chance is 1 / their number."""
+    macro_f1: float
+    """Mean F1 over the regions that occur or were predicted, in [0, 1]."""
+    accuracy: float
+    """Share of items in their own region."""
+
+
+def region_report(predicted: Int[Tensor, "item"], target: Int[Tensor, "item"], num_regions: int) -> RegionReport:
+    """Compare predicted with true regions; items with a negative target have none and are left out.
+
+    Raises ValueError when no item has a region.
+    """
+    has_region = target >= 0
+    if not has_region.any():
+        raise ValueError("no item has a region, so there is nothing to compare; neutral has none.")
+    predicted, target = predicted[has_region], target[has_region]
+    confusion = torch.bincount(target * num_regions + predicted, minlength=num_regions**2)
+    confusion = confusion.reshape(num_regions, num_regions)
+    hits, true_counts, predicted_counts = confusion.diagonal().double(), confusion.sum(1), confusion.sum(0)
+    occurs = true_counts > 0
+    seen = occurs | (predicted_counts > 0)
+    return RegionReport(
+        confusion=confusion,
+        uar=float((hits[occurs] / true_counts[occurs]).mean()),
+        macro_f1=float((2 * hits[seen] / (true_counts + predicted_counts)[seen]).mean()),
+        accuracy=float(hits.sum() / confusion.sum()),
+    )
+
+
+def calibrate_temperature(logits: Float[Tensor, "item region"], target: Int[Tensor, "item"]) -> float:
+    """Divisor of the logits that minimises the negative log likelihood (Guo et al. 2017), within 0.05..20.
+
+    Items with a negative target are left out. Golden-section search on the log of the divisor: the likelihood has one
+    optimum in its inverse.
+    """
+    has_region = target >= 0
+    logits, target = logits[has_region].double(), target[has_region]
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / torch.tensor(log_temperature, dtype=torch.float64).exp()
+        return float(torch.nn.functional.cross_entropy(scaled, target))
+
+    low, high = -3.0, 3.0
+    ratio = (5**0.5 - 1) / 2
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, right) if loss(left) < loss(right) else (left, high)
+    return float(torch.tensor((low + high) / 2).exp())
