@@ -85,7 +85,7 @@ class Scorer(Generic[Key]):
         self.listen = listen or ListenSettings()
         self.batch = batch or BatchSettings()
         self._predictor = Predictor(checkpoint, device=device, batch_s=self.batch.batch_s)
-        self._activity = SpeechActivity.load()
+        self._activity = SpeechActivity()
         self._num_regions = checkpoint.config.num_regions or 8
 
     def score(self, waveform: npt.ArrayLike, sample_rate_hz: int) -> pd.DataFrame:
@@ -222,5 +222,26 @@ def _plain(value: Any) -> Any:
 
 
 _ROW_COLUMNS = frozenset(
-    ["channel", "segment_index", "start_ms", "end_ms", "speech_ms", "valence", "arousal", "dominance", "radius", "azimuth_deg", "polar_deg", "region", "region_name", "region_prob", "confidence", "low_reason", "rms_db", "clipped_ratio", "snr_db", "bandwidth_hz"]
+    [
+        "channel",
+        "segment_index",
+        "start_ms",
+        "end_ms",
+        "speech_ms",
+        "valence",
+        "arousal",
+        "dominance",
+        "radius",
+        "azimuth_deg",
+        "polar_deg",
+        "region",
+        "region_name",
+        "region_prob",
+        "confidence",
+        "low_reason",
+        "rms_db",
+        "clipped_ratio",
+        "snr_db",
+        "bandwidth_hz",
+    ]
 )
