@@ -42,7 +42,7 @@ class Source(Protocol):
 
 
 class DecodedStream:
-    """One open recording. Iterate once for its blocks, float32 (channels, samples) at 16 kHz; then ask for the outcome."""
+    """One open recording: iterate once over blocks, float32 (channels, samples) at 16 kHz; then ask for the outcome."""
 
     def __init__(
         self, header: RecordingHeader, start_sample: int, blocks: Iterator[NDArray[np.float32]], ladder: "_Ladder"

@@ -36,7 +36,7 @@ _SIZED: Final = frozenset(
 
 
 class AvSource:
-    """One recording read by FFmpeg's demuxers and decoders. Of several audio streams, FFmpeg's first choice is taken."""
+    """One recording read by FFmpeg's demuxers and decoders. Of several audio streams FFmpeg's choice is taken."""
 
     def __init__(self, path: str, on_progress: Callable[[], None]) -> None:
         """Read the header and decode up to the first frame.
@@ -161,9 +161,11 @@ class AvSource:
 
 def _promised_s(container: Any, stream: Any) -> float | None:
     if stream.duration:
-        return float(stream.duration * stream.time_base)
+        seconds: float = float(stream.duration * stream.time_base)
+        return seconds
     if container.duration and len(container.streams) == 1:
-        return max(0.0, (container.duration - max(container.start_time or 0, 0)) / 1e6)
+        seconds = (container.duration - max(container.start_time or 0, 0)) / 1e6
+        return max(0.0, seconds)
     return None
 
 

@@ -44,7 +44,7 @@ class SoundfileSource:
                 codec=_codec(container, subtype, file.endian),
                 sample_rate_hz=file.samplerate,
                 num_channels=file.channels,
-                # libsndfile shortens a WAV header to what the file can hold; the chunk itself still tells what was meant.
+                # libsndfile shortens a WAV header to what the file can hold; the chunk still tells what was meant.
                 num_frames=max(frames, wav_promised_frames(path) or 0),
             )
         self._num_readable = frames

@@ -51,7 +51,7 @@ class Timeline:
         if self._position is None:
             begins_at_zero = stamped is None or abs(stamped) <= TOLERANCE_S * rate or stamped < 0
             self._position = 0 if begins_at_zero or stamped is None else stamped
-            if stamped is not None and 0 < self._position and self._has_late_start:
+            if stamped is not None and self._position > 0 and self._has_late_start:
                 yield from self._silence(0, self._position)
         elif stamped is not None:
             gap = stamped - self._position
@@ -82,5 +82,6 @@ def _to_float(frame: Any) -> NDArray[np.float32]:
     if by_sample.dtype.kind == "f":
         return np.ascontiguousarray(by_sample, dtype=np.float32)
     if by_sample.dtype == np.uint8:
-        return (by_sample.astype(np.float32) - 128) / 128
-    return by_sample.astype(np.float32) / float(-np.iinfo(by_sample.dtype).min)
+        return ((by_sample.astype(np.float32) - 128) / 128).astype(np.float32)
+    full_scale = np.float32(-float(np.iinfo(by_sample.dtype).min))
+    return np.asarray(by_sample.astype(np.float32) / full_scale, dtype=np.float32)

@@ -153,7 +153,7 @@ class IsolatedDecoder:
         # One thread: the numeric libraries reserve address space for each, which the memory limit counts.
         single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         search_path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
-        self._noise = tempfile.TemporaryFile()
+        self._noise = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         flags = fcntl.fcntl(self._noise, fcntl.F_GETFL)
         fcntl.fcntl(self._noise, fcntl.F_SETFL, flags | os.O_APPEND)
         receiving, sending = os.pipe()

@@ -53,13 +53,15 @@ def wav_promised_frames(path: str) -> int | None:
             return None
         bytes_per_frame = 0
         while len(chunk := file.read(8)) == 8:
-            name, size = chunk[:4], struct.unpack("<I", chunk[4:])[0]
+            name, size = chunk[:4], int.from_bytes(chunk[4:], "little")
             if name == b"fmt " and size >= 16:
-                (bytes_per_frame,) = struct.unpack("<12xH2x", file.read(16))
+                bytes_per_frame = int.from_bytes(file.read(16)[12:14], "little")
                 file.seek(size - 16 + size % 2, os.SEEK_CUR)
             elif name == b"data":
                 is_declared = bytes_per_frame > 0 and size < _UNSET_SIZE
-                return size // bytes_per_frame if is_declared else None
+                if is_declared:
+                    return size // bytes_per_frame
+                return None
             else:
                 file.seek(size + size % 2, os.SEEK_CUR)
     return None

@@ -69,7 +69,7 @@ def level_db(samples: NDArray[np.float32], is_chosen: NDArray[np.bool_] | None) 
     if not len(values):
         return FLOOR_DB
     # A constant offset is an electrical fault, not sound.
-    return float(max(FLOOR_DB, 10 * np.log10(max(np.var(values), 1e-30))))
+    return float(max(FLOOR_DB, 10 * np.log10(max(float(np.var(values)), 1e-30))))
 
 
 def noise_level_db(samples: NDArray[np.float32], is_speech: NDArray[np.bool_]) -> float | None:
@@ -86,7 +86,7 @@ def noise_level_db(samples: NDArray[np.float32], is_speech: NDArray[np.bool_]) -
 
 
 def bandwidth_hz(samples: NDArray[np.float32]) -> float | None:
-    """Upper edge of the highest 250 Hz band that is within 45 dB of the loudest; None for silence or too few samples."""
+    """Upper edge of the highest 250 Hz band within 45 dB of the loudest; None for silence or too few samples."""
     num_frames = len(samples) // FFT
     if num_frames == 0:
         return None
@@ -101,7 +101,7 @@ def bandwidth_hz(samples: NDArray[np.float32]) -> float | None:
 
 
 def confidence(quality: Quality, duration_s: float, config: QualityConfig) -> tuple[Literal["ok", "low"], str | None]:
-    """Whether a segment's scores deserve trust, and if not, why: any of short, clipped, quiet, noisy, joined by commas."""
+    """Whether a segment's scores deserve trust; if not, why: any of short, clipped, quiet, noisy, joined by commas."""
     reasons = [
         reason
         for reason, holds in (

@@ -48,7 +48,7 @@ class RecordingHeader:
     """Rate the decoder delivers, before resampling."""
     num_channels: int
     duration_ms: int | None
-    """Length the header promises; None where it promises nothing. What decodes may be shorter, and now and then longer."""
+    """Length the header promises; None where it promises nothing. What decodes may be shorter, now and then longer."""
 
 
 Flaw = Literal["TRUNCATED", "CORRUPT"]
@@ -78,4 +78,4 @@ class NativeHeader:
 
 
 class Unreadable(Exception):
-    """This decoder cannot go on with these bytes; another one may."""
+    """One decoder cannot go on with these bytes; another one may."""

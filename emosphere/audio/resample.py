@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from emosphere.audio.recording import MODEL_RATE_HZ
 
 PRE_ROLL_S = 1
-"""Whole seconds heard before the first wanted sample. The filter of soxr HQ settles within 20 ms at any rate of ours."""
+"""Whole seconds heard before the first wanted sample; the filter of soxr HQ settles within 20 ms at any rate."""
 
 
 def first_second(start_s: float) -> int:
@@ -26,7 +26,7 @@ def first_second(start_s: float) -> int:
 def to_model_rate(
     blocks: Iterator[NDArray[np.float32]], *, sample_rate_hz: int, num_channels: int, num_dropped: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Resample ``blocks`` (samples, channels) to blocks (channels, samples) at 16 kHz, without the first ``num_dropped``.
+    """Resample ``blocks`` (samples, channels) to (channels, samples) at 16 kHz, without the first ``num_dropped``.
 
     soxr removes its own delay; cutting the input elsewhere changes no bit of the output. Empty blocks are passed on
     as signs of life.

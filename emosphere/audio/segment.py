@@ -1,5 +1,6 @@
 """Cut one cell's speech into segments of about a sentence, at its pauses."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -116,7 +117,7 @@ def _split(group: _Group, probabilities: NDArray[np.float32], *, max_frames: int
     middle = (start + stop) / 2
     pauses = [
         (earlier.stop - later.start, abs((earlier.stop + later.start) / 2 - middle), index + 1)
-        for index, (earlier, later) in enumerate(zip(group, group[1:], strict=False))
+        for index, (earlier, later) in enumerate(itertools.pairwise(group))
         if earlier.stop - start >= min_frames and stop - later.start >= min_frames
     ]
     if pauses:
