@@ -1,0 +1,63 @@
+"""An archive of real sound in many containers, made from the project's own demonstration voices."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import soundfile
+
+from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.store import locate
+from pipelines.ledger import read_parquet
+
+DEMO = Path(__file__).parents[2] / "demo" / "archive"
+
+
+@pytest.fixture(scope="session")
+def voice() -> np.ndarray:
+    """About a minute of synthetic speech, 16 kHz mono float32."""
+    stream = open_recording(str(DEMO / "podcast_episode_01.mp3"), limits=DecodeLimits())
+    return np.concatenate(list(stream), axis=1)[0]
+
+
+@pytest.fixture
+def archive(tmp_path: Path, voice: np.ndarray) -> Path:
+    """Six recordings: three that speak (one of them stereo), one silent, one empty, one that is text."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", voice[: 16 * 12_000], 16_000)
+    soundfile.write(folder / "b.flac", voice[16 * 5_000 : 16 * 20_000], 16_000)
+    stereo = np.stack([voice[: 16 * 10_000], voice[16 * 20_000 : 16 * 30_000]], axis=1)
+    soundfile.write(folder / "c.wav", stereo, 16_000, subtype="ULAW")
+    soundfile.write(folder / "silent.wav", np.zeros(16_000 * 3), 16_000)
+    (folder / "empty.mp3").touch()
+    (folder / "text.wav").write_text("no sound here, only words\n" * 20)
+    return folder
+
+
+@pytest.fixture
+def rows() -> Callable[..., pd.DataFrame]:
+    """Published rows of a table by plain glob, sorted, without what names the run."""
+
+    def read(out: Path | str, table: str, *, keep: tuple[str, ...] = ()) -> pd.DataFrame:
+        root = locate(str(out)).child(table)
+        tables = []
+        for path in root.files():
+            *_, dt, model, _ = path.split("/")
+            part = read_parquet(type(root)(root.fs, path))
+            tables.append(part.append_column("dt", pa.array([dt] * len(part))).append_column("model", pa.array([model] * len(part))))  # fmt: skip
+        frame = pa.concat_tables(tables).to_pandas()
+        frame = frame.drop(columns=[name for name in ("run_id", "scored_at") if name not in keep])
+        keys = [name for name in ("model", "recording_id", "channel", "start_ms") if name in frame]
+        return frame.sort_values(keys).reset_index(drop=True)
+
+    return read
+
+
+@pytest.fixture
+def copy_demo(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(DEMO, tmp_path / "demo"))
