@@ -40,7 +40,7 @@ head=$!
 stop() {
   local code=$?
   kill "$head" 2>/dev/null && wait "$head" 2>/dev/null || true
-  if [ "$code" = 0 ]; then rm -rf "$scratch"; else echo "Ray's logs are kept in $scratch" >&2; fi
+  if [ "$code" = 1 ]; then echo "Ray's logs are kept in $scratch" >&2; else rm -rf "$scratch"; fi
 }
 trap stop EXIT
 for _ in $(seq 60); do
