@@ -2,7 +2,7 @@
 
 from emosphere.geometry.regions import NUM_AZIMUTH_BINS, REGION_NAMES, region_of
 from emosphere.geometry.scale import centre, uncentre
-from emosphere.geometry.sphere import SphericalVad, direction_distance, from_spherical, to_degrees, to_spherical
+from emosphere.geometry.sphere import SphericalVad, direction_distance, from_spherical, to_spherical
 
 __all__ = [
     "NUM_AZIMUTH_BINS",
@@ -12,7 +12,6 @@ __all__ = [
     "direction_distance",
     "from_spherical",
     "region_of",
-    "to_degrees",
     "to_spherical",
     "uncentre",
 ]

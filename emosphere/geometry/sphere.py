@@ -44,16 +44,6 @@ def from_spherical(point: SphericalVad) -> Float[Tensor, "*batch 3"]:
     )
 
 
-def to_degrees(angle_rad: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """Angle as the tables hold it: float32 degrees, in (-180, 180] also after rounding.
-
-    >>> to_degrees(torch.tensor([torch.pi / 2, -3.14159265358979], dtype=torch.float64)).tolist()
-    [90.0, 180.0]
-    """
-    angle_deg = torch.rad2deg(angle_rad.double()).float()
-    return torch.where(angle_deg == -180, 180, angle_deg)
-
-
 def direction_distance(one: SphericalVad, other: SphericalVad) -> Float[Tensor, "*batch"]:
     """Great-circle angle between two directions in [0, pi] radians (radii do not matter).
 
