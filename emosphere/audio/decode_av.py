@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from emosphere.audio.frames import AsFloat, Timeline
 from emosphere.audio.promise import missing_end, mp3_promised_frames
 from emosphere.audio.recording import NativeHeader, Unreadable
+from emosphere.audio.renewal import ENDLESS_MEMORY, RenewedDecoder, decode_start_s
 
 BLOCK_S: Final = 5
 DECODER_PRE_ROLL_S: Final = 1
 """Decoded and dropped before the first wanted sample: bit reservoir, overlap and filter memory of the codecs."""
 MAX_BARREN_PACKETS: Final = 2_000
 """Packets that fail one after the other before a recording is given up."""
-MIN_SEEK_S: Final = 5
 
 # No playlists, no image sequences, no raw formats that any bytes would fit.
 _CONTAINERS: Final = (
@@ -49,7 +49,7 @@ class AvSource:
         self.missing_end = missing_end(path)
         with self._open() as (container, stream):
             self._kind = container.format.name.split(",")[0]
-            frames = self._frames(container, stream, skip_before=None)
+            frames = self._frames(container, stream, stream, skip_before=None)
             first = next((frame for frame in frames if frame is not None), None)
             codec = stream.codec_context.name
             promised_s = _promised_s(container, stream) if self._kind in _SIZED else None
@@ -85,13 +85,19 @@ class AvSource:
         waiting: list[NDArray[np.float32]] = []
         num_waiting = 0
         with self._open() as (container, stream):
+            decoder: Any = stream
+            decode_from_s = 0
+            if self._has_exact_stamps():
+                decode_from_s = max(0, start_frame // rate - DECODER_PRE_ROLL_S)
+                if stream.codec_context.name in ENDLESS_MEMORY:
+                    decode_from_s = decode_start_s(start_frame // rate)
+                    decoder = RenewedDecoder(stream, start_s=decode_from_s, origin_s=self._origin_s)
             skip_before = None
-            decode_from = start_frame - DECODER_PRE_ROLL_S * rate
-            if decode_from > MIN_SEEK_S * rate and self._has_exact_stamps():
-                skip_before = int((decode_from / rate + self._origin_s) / self._time_base)
+            if decode_from_s:
+                skip_before = int((decode_from_s + self._origin_s) / self._time_base)
                 if self._kind in _SEEKABLE:
                     container.seek(skip_before, stream=stream, backward=True)
-            for frame in self._frames(container, stream, skip_before=skip_before):
+            for frame in self._frames(container, stream, decoder, skip_before=skip_before):
                 if frame is None:
                     yield np.zeros((0, num_channels), dtype=np.float32)
                     continue
@@ -125,7 +131,7 @@ class AvSource:
                 stream.codec_context.thread_count = 1
                 yield container, stream
 
-    def _frames(self, container: Any, stream: Any, *, skip_before: int | None) -> Iterator[Any]:
+    def _frames(self, container: Any, stream: Any, decoder: Any, *, skip_before: int | None) -> Iterator[Any]:
         """Decoded frames; None now and then while packets are skipped."""
         num_barren = 0
         packets = container.demux(stream)
@@ -143,7 +149,7 @@ class AvSource:
             if skip_before is not None and packet.pts is not None and packet.pts < skip_before:
                 continue
             try:
-                frames = packet.decode()
+                frames = decoder.decode(packet)
             except EOFError:
                 return
             except (av.error.FFmpegError, ValueError) as error:
