@@ -1,8 +1,9 @@
 """Speech in, rows out: the notebook user's door, and the engine that the pipeline feeds."""
 
+import time
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ class _Open:
     closed: bool = False
 
 
-class Scorer(Generic[Key]):
+class Scorer:
     """One model, one speech-activity model; scores waveforms at once or cells of many recordings as they come."""
 
     def __init__(
@@ -87,6 +88,8 @@ class Scorer(Generic[Key]):
         self._predictor = Predictor(checkpoint, device=device, batch_s=self.batch.batch_s)
         self._activity = SpeechActivity()
         self._num_regions = checkpoint.config.num_regions or 8
+        self.spent_s = {"hear": 0.0, "predict": 0.0}
+        """Seconds spent so far on finding and measuring speech, and in the network."""
 
     def score(self, waveform: npt.ArrayLike, sample_rate_hz: int) -> pd.DataFrame:
         """Segments of a waveform, ``(samples,)`` or ``(channels, samples)`` in [-1, 1], with their scores.
@@ -104,7 +107,7 @@ class Scorer(Generic[Key]):
         )
         cells = cut_cells(blocks, start_sample=0, first_cell=0, stop_cell=None, grid=self.listen.grid)
         events: list[tuple[int, Cell | None]] = [*((0, cell) for cell in cells), (0, None)]
-        [(_, scored)] = Scorer.score_cells(self, events)  # type: ignore[arg-type]
+        [(_, scored)] = self.score_cells(events)
         rows = [row for row in scored.rows if row["channel"] in scored.distinct_channels]
         index: dict[int, int] = {}
         for row in rows:
@@ -154,15 +157,18 @@ class Scorer(Generic[Key]):
     ) -> None:
         if not cells:
             return
+        began = time.perf_counter()
         heard = heard_segments([cell for _, cell in cells], self._activity, self.listen.segment, self.listen.quality)
         for (key, _), segments in zip(cells, heard, strict=True):
             open_keys[key].waiting += len(segments) - 1
             pool.extend((key, segment) for segment in segments)
         cells.clear()
+        self.spent_s["hear"] += time.perf_counter() - began
 
     def _predict(self, pool: list[tuple[Key, HeardSegment]], open_keys: dict[Key, _Open]) -> None:
         if not pool:
             return
+        began = time.perf_counter()
         vad, region_probs = self._predictor.predict([segment.samples for _, segment in pool])
         columns = located(vad, region_probs, self._num_regions)
         for row_number, (key, segment) in enumerate(pool):
@@ -172,9 +178,10 @@ class Scorer(Generic[Key]):
             state.rows.append((segment.cell_index, row))
             state.waiting -= 1
         pool.clear()
+        self.spent_s["predict"] += time.perf_counter() - began
 
 
-def load(model: str = "default", *, device: str | None = None) -> Scorer[Any]:
+def load(model: str = "default", *, device: str | None = None) -> Scorer:
     """A scorer with the model of that name: ``default`` (bundled), a folder, a URL, or ``hf:ORG/NAME``.
 
     ``device`` is a torch device; by default the GPU where there is one. Raises BadCheckpoint if there is no such model.

@@ -45,7 +45,7 @@ def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[di
         except EmosphereError as error:
             code = WRONG if isinstance(error, UsageError) else UNFINISHED
             # Raised after all was scored, so there is a result to show beside the refusal.
-            if hasattr(error, "result"):
+            if isinstance(getattr(error, "result", None), dict):
                 code, result = TOO_MANY_FAILURES, error.result
             result = result | {"error": str(error)}
             print(f"emosphere: {error}", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 from emosphere.config import load_config
 from emosphere.errors import UsageError
 from pipelines.archive.dates import Window, check_template, parse_time
-from pipelines.score import ScoreRequest
+from pipelines.request import ScoreRequest
 from pipelines.settings import ScoreSettings
 
 

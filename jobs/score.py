@@ -18,21 +18,25 @@ The same command again resumes a broken run, picks up late files, and adds nothi
 Exit codes: 0 done; 1 could not finish (run it again); 2 wrong arguments; 3 too many failures, nothing published.
 """
 
+ARCHIVE_HELP = "Folder, file, glob, .tar, .tar.gz, .zip, Parquet with audio, or manifest; path or URL."
+DT_HELP = "Partition of what this run scores first; default: the UTC date on which it began. Selects nothing."
+PATH_DATE_HELP = "Take the time for --since/--until from the path, as in 'calls/%Y/%m/%d'."
+
 
 def score(
-    archives: Annotated[list[str], typer.Argument(metavar="ARCHIVE...", help="Folder, file, glob, .tar, .tar.gz, .zip, Parquet with audio, or manifest; path or URL.")],
+    archives: Annotated[list[str], typer.Argument(metavar="ARCHIVE...", help=ARCHIVE_HELP)],
     out: Annotated[str, typer.Option(help="Folder for the tables; path or URL.")],
     model: Annotated[str, typer.Option(help="'default', a checkpoint folder or URL, or hf:ORG/NAME.")] = "default",
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; see docs/operate.md.")] = None,
-    dt: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Partition of what this run scores first; default: the UTC date on which it began. Selects nothing.")] = None,
+    dt: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help=DT_HELP)] = None,
     since: Annotated[str | None, typer.Option(help="Only recordings from this time on (ISO, UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="Only recordings before this time (ISO, UTC).")] = None,
-    path_date: Annotated[str | None, typer.Option(metavar="TEMPLATE", help="Take the time for --since/--until from the path, as in 'calls/%Y/%m/%d'.")] = None,
+    path_date: Annotated[str | None, typer.Option(metavar="TEMPLATE", help=PATH_DATE_HELP)] = None,
     roles: Annotated[str | None, typer.Option(metavar="0=NAME,1=NAME", help="Who speaks on which channel.")] = None,
     purpose: Annotated[str | None, typer.Option(help="Why this is scored; kept in the table runs.")] = None,
-    max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if a larger share of the recordings fails.")] = 1.0,
+    max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if a larger share fails.")] = 1.0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be scored, and what it would take; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:  # fmt: skip
     """Score recordings: one row per stretch of speech, with times, VAD, sphere and region."""

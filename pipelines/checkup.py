@@ -67,9 +67,9 @@ def _codecs() -> Iterator[Finding]:
     """Decode a second of each format that this machine can also write: the whole road, child process included."""
     import numpy as np
     import soundfile
-    from emosphere.audio.isolation import IsolatedDecoder
 
     from emosphere.audio.decode import DecodeLimits
+    from emosphere.audio.isolation import IsolatedDecoder
 
     tone = (0.1 * np.sin(np.arange(48_000) * 0.05)).astype(np.float32)
     works, broken = [], []

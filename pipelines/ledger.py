@@ -142,21 +142,11 @@ class Ledger:
     def write_result(self, run_id: str, result: dict[str, Any]) -> None:
         self.home.child("runs", f"{run_id}.json").write_bytes(_json(result))
 
-    def result(self, run_id: str) -> dict[str, Any] | None:
-        """The JSON object that a command stored, or None."""
-        try:
-            result: dict[str, Any] = json.loads(self.home.child("runs", f"{run_id}.json").read_bytes())
-        except ABSENT:
-            return None
-        return result
-
-    def last_result(self, key: str) -> dict[str, Any] | None:
-        """Result of the last finished run of the same command."""
-        suffix = f"-{key[:8]}.json"
-        found = [
-            path for path in self.home.child("runs").files() if path.endswith(suffix) and path.count("/runs/") == 1
-        ]
-        return self.result(found[-1].rpartition("/")[2].removesuffix(".json")) if found else None
+    def last_run_id(self, key: str) -> str | None:
+        """Run that the same command reported last."""
+        names = [path.rpartition("/")[2] for path in self.home.child("runs").files()]
+        found = sorted(name for name in names if name.endswith(f"-{key[:8]}.json"))
+        return found[-1].removesuffix(".json") if found else None
 
     def _pointer(self, key: str) -> Location:
         return self.home.child("unfinished", f"{key}.json")

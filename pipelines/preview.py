@@ -1,15 +1,14 @@
 """What a scoring run would do, without doing it."""
 
 import datetime
-import tempfile
 from typing import Any
 
 from emosphere.audio.isolation import IsolatedDecoder
-
 from emosphere.errors import BadRecording, UsageError
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
-from pipelines.score import ScoreRequest, _Job
+from pipelines.request import ScoreRequest
+from pipelines.score import Job
 
 PROBED = 64
 """Recordings whose headers are read; the hours of the others follow from their bytes."""
@@ -19,7 +18,7 @@ ASSUMED_RATE = 200.0
 
 def preview(request: ScoreRequest) -> dict[str, Any]:
     """Counts, hours and core hours of what ``score`` would do now. Writes nothing."""
-    job = _Job(request)
+    job = Job(request)
     to_score = num_bytes = 0
     sample: list[Recording] = []
     for recording, _, _ in job.chosen():
@@ -50,7 +49,7 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
 def _probe(sample: list[Recording], request: ScoreRequest) -> tuple[int, float]:
     num_bytes, audio_s = 0, 0.0
     fetcher = Fetcher(request.settings.fetch, request.settings.store)
-    with IsolatedDecoder(request.settings.decode) as decoder, tempfile.TemporaryDirectory():
+    with IsolatedDecoder(request.settings.decode) as decoder:
         for recording in sample:
             num_bytes += recording.num_bytes or 0
             try:

@@ -173,7 +173,18 @@ def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], hos
     ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(buffer.getvalue())
 
 
-COUNTED = ["recordings", "scored", "no_speech", "failed", "skipped", "skipped_policy", "segments", "audio_s", "speech_s", "wall_s"]
+COUNTED = [
+    "recordings",
+    "scored",
+    "no_speech",
+    "failed",
+    "skipped",
+    "skipped_policy",
+    "segments",
+    "audio_s",
+    "speech_s",
+    "wall_s",
+]
 """Figures that the JSON result and the ``runs`` row share."""
 
 

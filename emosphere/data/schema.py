@@ -116,6 +116,8 @@ RUNS: Final = (
 )
 """One row per run that did something."""
 
+PARTITION: Final = "dt=YYYY-MM-DD/model=NAME-DIGEST/part-KK.parquet"
+
 TABLES: Final = {"segments": SEGMENTS, "recordings": RECORDINGS, "runs": RUNS}
 
 
@@ -150,8 +152,8 @@ def as_markdown() -> str:
         "",
         "| table | path | one row per |",
         "| --- | --- | --- |",
-        "| `segments` | `OUT/segments/dt=YYYY-MM-DD/model=NAME-DIGEST/part-KK.parquet` | stretch of speech scored at once |",
-        "| `recordings` | `OUT/recordings/dt=YYYY-MM-DD/model=NAME-DIGEST/part-KK.parquet` | recording and model, failures included |",
+        f"| `segments` | `OUT/segments/{PARTITION}` | stretch of speech scored at once |",
+        f"| `recordings` | `OUT/recordings/{PARTITION}` | recording and model, failures included |",
         "| `runs` | `OUT/runs/RUN_ID.parquet` | run that did something |",
         "",
         "All rows of a recording, per table and model, lie in one file. `segments` is replaced before `recordings`: who "

@@ -223,7 +223,7 @@ class _CompressedTar:
     def _rewind(self) -> None:
         self.close()
         self._file = self._location.fs.open(self._location.path, "rb")
-        self._archive = tarfile.open(fileobj=self._file, mode="r|gz")
+        self._archive = tarfile.open(fileobj=self._file, mode="r|gz")  # noqa: SIM115 - kept open over many members
         self._members = iter(self._archive)
 
 

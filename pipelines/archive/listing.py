@@ -12,7 +12,50 @@ from pipelines.archive.members import tar_members, zip_members
 from pipelines.archive.recording import Recording, content_version, modified, options_for, url_bytes
 from pipelines.archive.tables import audio_cells, is_table_of_audio, manifest_entries
 
-SIDECARS = [".csv", ".tsv", ".json", ".jsonl", ".txt", ".rttm", ".xml", ".md", ".srt", ".vtt", ".pdf", ".jpg", ".jpeg", ".png", ".gif", ".html", ".htm", ".log", ".yaml", ".yml", ".toml", ".lab", ".textgrid", ".eaf", ".ctm", ".stm", ".trn", ".md5", ".sha256", ".crc", ".ini", ".cfg", ".doc", ".docx", ".xls", ".xlsx", ".py", ".sh", ".pyc", ".db", ".sqlite", ".tmp"]
+SIDECARS = [
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".txt",
+    ".rttm",
+    ".xml",
+    ".md",
+    ".srt",
+    ".vtt",
+    ".pdf",
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".gif",
+    ".html",
+    ".htm",
+    ".log",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".lab",
+    ".textgrid",
+    ".eaf",
+    ".ctm",
+    ".stm",
+    ".trn",
+    ".md5",
+    ".sha256",
+    ".crc",
+    ".ini",
+    ".cfg",
+    ".doc",
+    ".docx",
+    ".xls",
+    ".xlsx",
+    ".py",
+    ".sh",
+    ".pyc",
+    ".db",
+    ".sqlite",
+    ".tmp",
+]
 """Endings of files that accompany recordings in a folder; they are not recordings."""
 
 ZIPS, TARS, TABLES, LISTS = (".zip",), (".tar", ".tar.gz", ".tgz"), (".parquet",), (".csv",)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from emosphere.audio.isolation import IsolatedDecoder
 
 from emosphere.audio.cells import Cell, cut_cells
+from emosphere.audio.isolation import IsolatedDecoder
 from emosphere.data.schema import SEGMENTS
 from emosphere.errors import BadRecording, ErrorCode, MachineError
 from emosphere.inference import Scorer, default_device
@@ -23,7 +23,34 @@ from pipelines.archive.recording import Recording
 from pipelines.ledger import Ledger
 from pipelines.settings import ScoreSettings
 
-SPEECH_COLUMNS = ["channel", "start_ms", "end_ms", "speech_ms", "valence", "arousal", "dominance", "radius", "azimuth_deg", "polar_deg", "region", "region_name", "region_prob", "vad_radius_90", "category", "category_prob", "category_probs", "intensity", "confidence", "low_reason", "rms_db", "clipped_ratio", "snr_db", "bandwidth_hz", "overlap", "ood_score"]
+SPEECH_COLUMNS = [
+    "channel",
+    "start_ms",
+    "end_ms",
+    "speech_ms",
+    "valence",
+    "arousal",
+    "dominance",
+    "radius",
+    "azimuth_deg",
+    "polar_deg",
+    "region",
+    "region_name",
+    "region_prob",
+    "vad_radius_90",
+    "category",
+    "category_prob",
+    "category_probs",
+    "intensity",
+    "confidence",
+    "low_reason",
+    "rms_db",
+    "clipped_ratio",
+    "snr_db",
+    "bandwidth_hz",
+    "overlap",
+    "ood_score",
+]
 """Columns of ``segments`` that are known while scoring; the others are added at publishing."""
 
 STAGED_SCHEMA = pa.schema(
@@ -69,7 +96,7 @@ class ScoreParts:
     """One actor: one model, and decoder processes that work ahead of it.
 
     Reads:  part (int)
-    Gives:  part, units, failed, segments, audio_s, decode_wait_s, wall_s
+    Gives:  part, units, recordings, failed, segments, audio_s; wait_s (for decoders), hear_s, predict_s, wall_s
     """
 
     def __init__(self, out: Location, run_id: str, model_folder: str, settings: ScoreSettings) -> None:
@@ -77,7 +104,7 @@ class ScoreParts:
 
         torch.set_num_threads(settings.resources.threads)
         self._ledger, self._run_id, self._settings = Ledger(out), run_id, settings
-        self._scorer: Scorer[int] = Scorer(
+        self._scorer = Scorer(
             load_checkpoint(model_folder), device=default_device(), listen=settings.listen, batch=settings.batch
         )
         self._decoders = [IsolatedDecoder(settings.decode) for _ in range(settings.resources.decoders)]
@@ -100,6 +127,7 @@ class ScoreParts:
         began = time.monotonic()
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
         work = _Work(units, self._settings)
+        spent_before = dict(self._scorer.spent_s)
         for row, scored in self._scorer.score_cells(work.events(self._fetchers, self._decoders)):
             work.results[row]["segments"] = scored.rows
             work.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
@@ -112,7 +140,8 @@ class ScoreParts:
             "failed": sum(row["error_code"] is not None for row in staged),
             "segments": sum(len(row["segments"]) for row in staged),
             "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
-            "decode_wait_s": work.waited_s,
+            "wait_s": work.waited_s,
+            **{f"{name}_s": spent - spent_before[name] for name, spent in self._scorer.spent_s.items()},
             "wall_s": time.monotonic() - began,
         }
 

@@ -26,8 +26,9 @@ from emosphere.errors import UsageError
 from emosphere.inference import BatchSettings, ListenSettings
 from pipelines.archive.dates import Window, parse_time
 from pipelines.query import answer
+from pipelines.request import ScoreRequest
 from pipelines.resources import Resources
-from pipelines.score import ScoreRequest, TooManyFailures, score
+from pipelines.score import TooManyFailures, score
 from pipelines.settings import PlanSettings, ScoreSettings
 
 pytestmark = pytest.mark.ray

@@ -156,7 +156,7 @@ def test_a_manifest_without_uri_is_refused_with_what_it_has(tmp_path):
 
 @pytest.mark.parametrize("archive", ["missing", "missing/*.wav"])
 def test_an_archive_that_is_not_there_is_the_users_error(tmp_path, archive):
-    with pytest.raises(UsageError, match="no such file or folder|no file matches"):
+    with pytest.raises(UsageError, match=r"no such file or folder|no file matches"):
         listed(tmp_path / archive)
 
 

@@ -1,0 +1,44 @@
+"""One ``emosphere score`` command, understood and checked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emosphere.errors import UsageError
+from emosphere.store import Location, locate, unsigned
+from pipelines.archive.dates import Window
+from pipelines.archive.recording import options_for
+from pipelines.settings import ScoreSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreRequest:
+    """What is to be scored, into which tables, with which model and settings."""
+
+    archives: tuple[str, ...]
+    out: str
+    model: str = "default"
+    settings: ScoreSettings = field(default_factory=ScoreSettings)
+    dt: str | None = None
+    window: Window = field(default_factory=Window)
+    roles: dict[int, str] = field(default_factory=dict)
+    purpose: str | None = None
+    max_error_rate: float = 1.0
+    limit: int | None = None
+
+    def open_out(self) -> Location:
+        """OUT. Raises UsageError unless it could be a folder one can write to."""
+        if self.out.startswith(("http://", "https://")):
+            raise UsageError(f"{unsigned(self.out)}: OUT cannot be written over http; use a path or s3://.")
+        out = locate(self.out, **options_for(self.out, self.settings.store))
+        if out.is_local and Path(out.path).exists() and not Path(out.path).is_dir():
+            raise UsageError(f"{out.path}: OUT must be a folder, found a file.")
+        return out
+
+    def absolute_archives(self) -> list[str]:
+        """The archives as every machine and every later run understands them; an http URL keeps its query."""
+        return [
+            archive
+            if archive.startswith(("http://", "https://"))
+            else locate(archive, **options_for(archive, self.settings.store)).uri
+            for archive in self.archives
+        ]

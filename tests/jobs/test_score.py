@@ -1,0 +1,165 @@
+"""emosphere score at the door: exit codes, one clear message, one JSON line, and nothing half-written."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def refused(answer, out: Path, *, code: int = 2) -> str:
+    assert answer.code == code, answer
+    assert answer.out == ""
+    assert len(answer.err.strip().splitlines()) == 1, "one clear message"
+    assert not out.exists(), "nothing half-written"
+    return answer.err
+
+
+@pytest.fixture
+def archive(tmp_path, root):
+    folder = tmp_path / "archive"
+    shutil.copytree(root / "demo/archive/calls", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dt", "20-11-2026"], r"--dt '20-11-2026' is not a date such as 2026-11-20"),
+        (["--dt", "2026-13-01"], r"is not a date"),
+        (["--since", "yesterday"], r"--since 'yesterday' is not a date or time"),
+        (["--since", "2026-11-21", "--until", "2026-11-20"], r"nothing could be selected"),
+        (["--path-date", "calls/%Y/%m"], r"must hold %Y, %m and %d once each"),
+        (["--path-date", "calls/%Y/%m/%d"], r"give --since or --until"),
+        (["--roles", "0=customer,0=agent"], r"each channel once"),
+        (["--roles", "left=customer"], r"is not CHANNEL=NAME"),
+        (["--model", "no/such/folder"], r"no such model folder; --model takes 'default', a folder"),
+        (["--config", "no.toml"], r"no.toml: cannot be read as a settings file"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_a_wrong_word_is_one_message_and_exit_code_2(emosphere, archive, tmp_path, words, message):
+    import re
+
+    out = tmp_path / "out"
+    assert re.search(message, refused(emosphere("score", archive, "--out", out, *words), out))
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[segmnet]\nmax_s = 3", "'segmnet' is not a setting of ScoreSettings"),
+        ("[listen.segment]\nmaxs = 3", "Did you mean 'max_s'?"),
+        ("[batch]\nbatch_s = 'long'", "expected float, found 'long'"),
+        ("[plan]\nunit_bytes = 0", "must all be above 0"),
+        ("[plan\n", "not valid TOML"),
+    ],
+    ids=["table", "key", "type", "range", "syntax"],
+)
+def test_a_wrong_setting_is_named_with_the_near_one(emosphere, archive, tmp_path, toml, message):
+    (tmp_path / "settings.toml").write_text(toml)
+    out = tmp_path / "out"
+    answer = emosphere("score", archive, "--out", out, "--config", tmp_path / "settings.toml")
+    assert message in refused(answer, out)
+
+
+def test_an_unknown_option_is_refused_with_the_near_one(emosphere, archive, tmp_path):
+    answer = emosphere("score", archive, "--ot", tmp_path / "out")
+    assert answer.code == 2
+    assert "--out" in answer.err
+
+
+@pytest.mark.parametrize("what", ["missing folder", "empty folder", "only sidecars"])
+def test_an_archive_without_recordings_is_said_so(emosphere, tmp_path, what):
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    if what != "missing folder":
+        archive.mkdir()
+    if what == "only sidecars":
+        (archive / "notes.txt").touch()
+    message = refused(emosphere("score", archive, "--out", out), out)
+    assert "no such file or folder" in message if what == "missing folder" else "no recordings there" in message
+
+
+def test_out_that_is_a_file_is_refused(emosphere, archive, tmp_path):
+    out = tmp_path / "out"
+    out.touch()
+    answer = emosphere("score", archive, "--out", out)
+    assert (answer.code, out.read_bytes()) == (2, b"")
+    assert "OUT must be a folder, found a file" in answer.err
+
+
+def test_out_over_http_is_refused(emosphere, archive):
+    answer = emosphere("score", archive, "--out", "http://localhost/out?token=secret")
+    assert answer.code == 2
+    assert "cannot be written over http" in answer.err
+    assert "secret" not in answer.err
+
+
+def test_an_unwritable_out_stops_with_exit_code_1(emosphere, archive, tmp_path):
+    (tmp_path / "file").touch()
+    answer = emosphere("score", archive, "--out", tmp_path / "file" / "below")
+    assert answer.code == 1
+    assert "Could not" in answer.err
+
+
+def test_a_checkpoint_of_a_foreign_layout_is_named(emosphere, archive, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"model_type": "wav2vec2"}))
+    (model / "model.safetensors").write_bytes(b"")
+    out = tmp_path / "out"
+    message = refused(emosphere("score", archive, "--out", out, "--model", model), out)
+    assert "wav2vec2" in message
+
+
+def test_a_dry_run_says_how_much_and_writes_nothing(emosphere, archive, tmp_path):
+    out = tmp_path / "out"
+    answer = emosphere("score", archive, "--out", out, "--dry-run", "--json")
+    assert (answer.code, out.exists()) == (0, False)
+    assert answer.json["to_score"] == answer.json["recordings"] == len(list(archive.glob("*.wav")))
+    assert answer.json["audio_s"] > 10
+    shown = emosphere("score", archive, "--out", out, "--dry-run").out
+    assert "would score" in shown
+    assert "nothing was written" in shown
+
+
+@pytest.mark.ray
+def test_json_is_the_one_line_on_standard_output_and_is_stored(emosphere, archive, tmp_path):
+    out = tmp_path / "out"
+    answer = emosphere("score", archive, "--out", out, "--json", "--purpose", "test", "--limit", "1")
+    assert answer.code == 0
+    assert answer.out.count("\n") == 1
+    result = answer.json
+    counts = "run_id recordings scored no_speech failed skipped skipped_policy segments audio_s speech_s wall_s out"
+    assert list(result) == counts.split()
+    assert result["recordings"] == 1
+    stored = json.loads((out / "_emosphere/runs" / f"{result['run_id']}.json").read_bytes())
+    assert stored == result | {"exit_code": 0}
+
+
+@pytest.mark.ray
+def test_too_many_failures_are_exit_code_3(emosphere, tmp_path):
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "broken.wav").write_bytes(b"RIFF")
+    answer = emosphere("score", archive, "--out", tmp_path / "out", "--max-error-rate", "0.5", "--json")
+    assert answer.code == 3
+    assert answer.json["exit_code"] == 3
+    assert answer.json["failed"] == 1
+    assert "Nothing was published" in answer.err
+
+
+def test_the_module_takes_the_same_arguments_as_the_command(root):
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    helps = [
+        subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True, cwd=root, env=environment)
+        for words in (["-m", "jobs.score"], ["-m", "jobs", "score"])
+    ]
+    options = [{word for word in shown.stdout.split() if word.startswith("--")} for shown in helps]
+    assert options[0] == options[1]
+    assert {"--out", "--model", "--config", "--dt", "--since", "--until", "--path-date", "--roles", "--purpose",
+            "--max-error-rate", "--limit", "--dry-run", "--json"} <= options[0]  # fmt: skip
+    assert "Examples:" in helps[0].stdout

@@ -1,0 +1,100 @@
+"""The same on S3: a real HTTP server, the ordinary AWS settings, nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas.testing
+import pytest
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """Address of a fresh S3 server in this process, with two buckets; set as AWS settings for it and its children."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    patch = pytest.MonkeyPatch()
+    for name, value in settings.items():
+        patch.setenv(name, value)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    filesystem = s3fs.S3FileSystem(use_listings_cache=False)
+    filesystem.mkdir("audio")
+    filesystem.mkdir("tables")
+    yield filesystem
+    s3fs.S3FileSystem.clear_instance_cache()
+    patch.undo()
+    server.stop()
+
+
+def emosphere(root, *words):
+    command = [sys.executable, "-m", "jobs", *words]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, env=os.environ)
+
+
+def test_an_archive_on_s3_becomes_tables_on_s3_with_the_rows_of_a_disk(s3, root, tmp_path, rows):
+    s3.put(str(root / "demo/archive"), "audio/night", recursive=True)
+    s3.pipe_file("audio/night/odd::name.wav", (root / "demo/archive/broken_download.mp3").read_bytes())
+    command = ["score", "s3://audio/night", "--out", "s3://tables/emotion", "--dt", "2026-11-20", "--json"]
+    done = emosphere(root, *command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout)
+    again = json.loads(emosphere(root, *command).stdout)
+    assert again["skipped"] == result["recordings"]
+    local = tmp_path / "out"
+    disk = emosphere(root, "score", "demo/archive", "--out", local, "--dt", "2026-11-20", "--json")
+    assert json.loads(disk.stdout)["segments"] > 0
+
+    def comparable(frame):
+        frame["name"] = frame["source_uri"].str.extract(r"([^/]+)$")
+        frame = frame[~frame["name"].str.contains("odd::name")]
+        volatile = ["recording_id", "source_uri", "content_version", "modified_at"]
+        keys = [name for name in ("name", "channel", "start_ms", "num_bytes") if name in frame]
+        return frame.drop(columns=[name for name in volatile if name in frame]).sort_values(keys, ignore_index=True)
+
+    for table in ("segments", "recordings"):
+        pandas.testing.assert_frame_equal(
+            comparable(rows("s3://tables/emotion", table)), comparable(rows(local, table)), atol=1e-4
+        )
+    odd = rows("s3://tables/emotion", "recordings").set_index("source_uri").loc["s3://audio/night/odd::name.wav"]
+    assert odd["status"] == "scored"
+    asked = emosphere(root, "sql", "s3://tables/emotion", "SELECT count(*) AS n FROM segments", "--format", "json")
+    assert json.loads(asked.stdout)[0]["n"] == result["segments"]
+
+
+def test_a_missing_bucket_is_exit_code_1_and_one_message(s3, root):
+    done = emosphere(root, "score", "s3://no-such-bucket/night", "--out", "s3://tables/other", "--json")
+    assert done.returncode == 1
+    assert "no-such-bucket" in json.loads(done.stdout)["error"]
+    assert "Traceback" not in done.stderr
+    assert not s3.exists("tables/other")
+
+
+def test_a_missing_out_bucket_is_exit_code_1_and_one_message(s3, root):
+    s3.put(str(root / "demo/archive/story.flac"), "audio/one/story.flac")
+    done = emosphere(root, "score", "s3://audio/one", "--out", "s3://no-such-bucket/other", "--json")
+    assert done.returncode == 1
+    assert "no-such-bucket" in json.loads(done.stdout)["error"]
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_checks_both_sides_and_leaves_nothing_behind(s3, root):
+    s3.put(str(root / "demo/archive/story.flac"), "audio/one/story.flac")
+    done = emosphere(root, "doctor", "s3://audio/one", "s3://tables/doctor", "--json")
+    found = {line["check"]: line["state"] for line in json.loads(done.stdout)["findings"]}
+    assert (found["archive"], found["out"], found["codecs"]) == ("ok", "ok", "ok")
+    assert "encryption" in found
+    assert not s3.exists("tables/doctor")
