@@ -6,6 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Shapes in the signatures of pure tensor functions hold while tests run; in production they cost nothing.
+install_import_hook(["emosphere.geometry", "emosphere.losses", "emosphere.metrics"], "beartype.beartype")
+
+# A loaded machine is slow, not wrong.
+settings.register_profile("house", settings.default, deadline=None)
+settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
