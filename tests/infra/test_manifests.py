@@ -1,8 +1,10 @@
 """Every manifest is valid, and every command, file, flag and version it names exists."""
 
+import datetime
 import gzip
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,3 +237,36 @@ def test_the_image_is_built_from_the_lock_and_from_files_that_exist(root: Path) 
     assert {package.rstrip("*") for package in packages} <= set(copied)
     (base,) = [rest for word, rest in steps if word == "FROM"]
     assert re.fullmatch(r"python:3\.\d+-slim", base)
+
+
+KUBECTL = """#!/bin/sh
+case "$1 $*" in
+  create*) cat > created.yaml ;;
+  get*jsonpath*) if [ -f asked ]; then echo "$FINAL"; else touch asked; echo "Running RUNNING"; fi ;;
+  get*) [ -f created.yaml ] ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("final", "code"),
+    [("Complete SUCCEEDED", 0), ("Complete STOPPED", 1), ("Failed FAILED", 1), ("ValidationFailed ", 1)],
+)
+def test_the_cronjobs_script_creates_yesterdays_night_and_ends_as_it_did(
+    root: Path, tmp_path: Path, final: str, code: int
+) -> None:
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    (script,) = cronjob(root)["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    here = script.replace("/manifests", str(root / "infra" / "kuberay")).replace("sleep 30", "sleep 0")
+    path = f"{tmp_path}:/usr/bin:/bin"
+    today = datetime.datetime.now(datetime.UTC).date()
+    run = subprocess.run(
+        ["/bin/sh", "-euc", here], cwd=tmp_path, env={"PATH": path, "FINAL": final}, capture_output=True, text=True
+    )
+    assert run.returncode == code, run.stderr
+    created = yaml.safe_load((tmp_path / "created.yaml").read_text())
+    options = parsed(shlex.split(created["spec"]["entrypoint"])[3:])
+    # The date may turn while the test runs.
+    assert datetime.date.fromisoformat(options["until"]) - today in (datetime.timedelta(0), datetime.timedelta(1))
+    assert created["metadata"]["name"] == f"score-{options['since']}" == f"score-{options['dt']}"
