@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from emosphere.audio.frames import AsFloat, Timeline
+from emosphere.audio.frames import Blocks, Timeline
 from emosphere.audio.promise import missing_end, mp3_promised_frames
 from emosphere.audio.recording import NativeHeader, Unreadable
 from emosphere.audio.renewal import ENDLESS_MEMORY, RenewedDecoder, decode_start_s
@@ -78,12 +78,8 @@ class AvSource:
         Damaged packets are left out, and silence of their length keeps the time. ``damage`` and ``is_damaged_inside``
         tell of them afterwards.
         """
-        rate, num_channels = self.header.sample_rate_hz, self.header.num_channels
-        block_frames = BLOCK_S * rate
-        timeline = Timeline(self.header, origin_s=self._origin_s, has_late_start=self._kind in _TIMED)
-        as_float = AsFloat(self.header)
-        waiting: list[NDArray[np.float32]] = []
-        num_waiting = 0
+        rate = self.header.sample_rate_hz
+        blocks = Blocks(self.header, start_frame=start_frame, block_frames=BLOCK_S * rate)
         with self._open() as (container, stream):
             decoder: Any = stream
             decode_from_s = 0
@@ -92,6 +88,7 @@ class AvSource:
                 if stream.codec_context.name in ENDLESS_MEMORY:
                     decode_from_s = decode_start_s(start_frame // rate)
                     decoder = RenewedDecoder(stream, start_s=decode_from_s, origin_s=self._origin_s)
+            timeline = Timeline(self.header, origin_s=self._origin_s, is_from_beginning=decode_from_s == 0)
             skip_before = None
             if decode_from_s:
                 skip_before = int((decode_from_s + self._origin_s) / self._time_base)
@@ -99,22 +96,20 @@ class AvSource:
                     container.seek(skip_before, stream=stream, backward=True)
             for frame in self._frames(container, stream, decoder, skip_before=skip_before):
                 if frame is None:
-                    yield np.zeros((0, num_channels), dtype=np.float32)
+                    yield np.zeros((0, self.header.num_channels), dtype=np.float32)
                     continue
-                for position, samples in timeline.place(frame, as_float(frame)):
-                    wanted = samples[max(0, start_frame - position) :]
-                    if len(wanted):
-                        waiting.append(wanted)
-                        num_waiting += len(wanted)
-                if num_waiting >= block_frames:
-                    yield np.concatenate(waiting)
-                    waiting, num_waiting = [], 0
-            if waiting:
-                yield np.concatenate(waiting)
+                for part in blocks.conform(frame):
+                    gap = timeline.gap_before(part.time)
+                    position = timeline.position or 0
+                    if gap:
+                        yield from blocks.silence(position=position - gap, num_frames=gap)
+                    timeline.advance(part.samples)
+                    yield from blocks.add(part, position=position)
+            yield from blocks.flush()
 
     def _has_exact_stamps(self) -> bool:
         # Matroska counts in milliseconds: a decode from the middle would be off by a few samples.
-        return bool(self._time_base and 1 / self._time_base >= self.header.sample_rate_hz) and self._kind != "ogg"
+        return bool(self._time_base and 1 / self._time_base >= self.header.sample_rate_hz)
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:

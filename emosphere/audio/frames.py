@@ -1,4 +1,4 @@
-"""Decoded frames of any sample format, put at their place on the recording's clock."""
+"""Decoded frames of any sample format, put at their place on the recording's clock and gathered into blocks."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -12,76 +12,108 @@ from emosphere.audio.recording import NativeHeader
 TOLERANCE_S: Final = 0.04
 """Stamps that differ less from the count of samples are rounding or codec start-up, more is a gap."""
 MAX_UNPROMISED_GAP_S: Final = 30.0
-FILL_FRAMES: Final = 1_000_000
-
-
-class AsFloat:
-    """Turns frames into float32 (samples, channels) of the header's rate and channels, full scale at 1."""
-
-    def __init__(self, header: NativeHeader) -> None:
-        self._header = header
-        self._resampler: Any = None
-
-    def __call__(self, frame: Any) -> NDArray[np.float32]:
-        header = self._header
-        if frame.rate == header.sample_rate_hz and frame.layout.nb_channels == header.num_channels:
-            return _to_float(frame)
-        # A stream that changes its rate or channels (joined files, advertisements) follows its beginning.
-        if self._resampler is None:
-            layout = {1: "mono", 2: "stereo"}.get(header.num_channels, f"{header.num_channels}C")
-            self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=header.sample_rate_hz)
-        parts = [_to_float(part) for part in self._resampler.resample(frame)]
-        return np.concatenate(parts) if parts else np.zeros((0, header.num_channels), dtype=np.float32)
+"""Without a promised length, longer gaps are taken for broken stamps."""
+SILENCE_FRAMES: Final = 1_000_000
 
 
 class Timeline:
     """Counts samples, and lets the stamps correct the count where audio is missing."""
 
-    def __init__(self, header: NativeHeader, *, origin_s: float, has_late_start: bool) -> None:
-        self._header, self._origin_s, self._has_late_start = header, origin_s, has_late_start
-        self._position: int | None = None
+    def __init__(self, header: NativeHeader, *, origin_s: float, is_from_beginning: bool) -> None:
+        self._header, self._origin_s, self._is_from_beginning = header, origin_s, is_from_beginning
+        self._rate = header.sample_rate_hz
+        self._tolerance = round(TOLERANCE_S * self._rate)
+        self.position: int | None = None
+        """Where the next sample lies; None before the first frame."""
         self._disbelieved = 0
 
-    def place(self, frame: Any, samples: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Pieces of (position in samples, samples): the frame, after silence where the stamps leave a gap."""
-        rate = self._header.sample_rate_hz
+    def gap_before(self, time_s: float | None) -> int:
+        """How many samples are missing before the frame stamped ``time_s``; the position moves past them."""
         stamped = None
-        if frame.pts is not None:
-            stamped = round((float(frame.pts * frame.time_base) - self._origin_s) * rate) + self._disbelieved
-        if self._position is None:
-            begins_at_zero = stamped is None or abs(stamped) <= TOLERANCE_S * rate or stamped < 0
-            self._position = 0 if begins_at_zero or stamped is None else stamped
-            if stamped is not None and self._position > 0 and self._has_late_start:
-                yield from self._silence(0, self._position)
-        elif stamped is not None:
-            gap = stamped - self._position
-            if gap > TOLERANCE_S * rate and self._believes(stamped, gap):
-                yield from self._silence(self._position, gap)
-                self._position += gap
-            elif abs(gap) > TOLERANCE_S * rate:
-                self._disbelieved -= gap
-        yield self._position, samples
-        self._position += len(samples)
+        if time_s is not None:
+            stamped = round((time_s - self._origin_s) * self._rate) + self._disbelieved
+        if self.position is None:
+            self.position = stamped if stamped is not None and stamped > self._tolerance else 0
+            return self.position if self._is_from_beginning else 0
+        gap = 0 if stamped is None else stamped - self.position
+        if abs(gap) <= self._tolerance:
+            return 0
+        if gap < 0 or not self._is_believable(self.position + gap, gap):
+            self._disbelieved -= gap
+            return 0
+        self.position += gap
+        return gap
 
-    def _believes(self, stamped: int, gap: int) -> bool:
-        promised = self._header.num_frames
-        if promised is not None:
-            return stamped <= promised + self._header.sample_rate_hz
-        return gap <= MAX_UNPROMISED_GAP_S * self._header.sample_rate_hz
+    def advance(self, num_samples: int) -> None:
+        """Move past a frame."""
+        self.position = (self.position or 0) + num_samples
 
-    def _silence(self, position: int, num_frames: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        for start in range(0, num_frames, FILL_FRAMES):
-            length = min(FILL_FRAMES, num_frames - start)
-            yield position + start, np.zeros((length, self._header.num_channels), dtype=np.float32)
+    def _is_believable(self, stamped: int, gap: int) -> bool:
+        if self._header.num_frames is not None:
+            return stamped <= self._header.num_frames + self._rate
+        return gap <= MAX_UNPROMISED_GAP_S * self._rate
+
+
+class Blocks:
+    """Gathers frames into float32 blocks (samples, channels) that begin at a wanted sample; full scale is 1."""
+
+    def __init__(self, header: NativeHeader, *, start_frame: int, block_frames: int) -> None:
+        self._header, self._start_frame, self._block_frames = header, start_frame, block_frames
+        self._waiting = av.AudioFifo()
+        self._num_early = 0
+        self._conformer: Any = None
+
+    def conform(self, frame: Any) -> list[Any]:
+        """``frame`` itself; where a stream changes its rate or channels (joined files), as its beginning was."""
+        header = self._header
+        if frame.rate == header.sample_rate_hz and frame.layout.nb_channels == header.num_channels:
+            return [frame]
+        if self._conformer is None:
+            layout = {1: "mono", 2: "stereo"}.get(header.num_channels, f"{header.num_channels}C")
+            self._conformer = av.AudioResampler(format="fltp", layout=layout, rate=header.sample_rate_hz)
+        return list(self._conformer.resample(frame))
+
+    def add(self, frame: Any, *, position: int) -> Iterator[NDArray[np.float32]]:
+        """Add the frame at ``position``; a block comes out whenever one is full."""
+        if position + frame.samples <= self._start_frame:
+            return
+        if position < self._start_frame:
+            self._num_early = self._start_frame - position
+        # The buffer insists on stamps without a jump; the timeline has dealt with them.
+        frame.pts = None
+        try:
+            self._waiting.write(frame)
+        except ValueError:
+            # Another sample format than before: what waits goes out first.
+            yield from self.flush()
+            self._waiting = av.AudioFifo()
+            self._waiting.write(frame)
+        if self._waiting.samples >= self._block_frames:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[NDArray[np.float32]]:
+        """What waits, if anything does."""
+        frame = self._waiting.read(0) if self._waiting.samples else None
+        if frame is not None:
+            yield _to_float(frame)[self._num_early :]
+            self._num_early = 0
+
+    def silence(self, *, position: int, num_frames: int) -> Iterator[NDArray[np.float32]]:
+        """Silence in place of missing audio, in bounded pieces."""
+        stop = position + num_frames
+        start = max(position, self._start_frame)
+        if start < stop:
+            yield from self.flush()
+        for at in range(start, stop, SILENCE_FRAMES):
+            yield np.zeros((min(SILENCE_FRAMES, stop - at), self._header.num_channels), dtype=np.float32)
 
 
 def _to_float(frame: Any) -> NDArray[np.float32]:
-    values = frame.to_ndarray()
-    num_channels = frame.layout.nb_channels
-    by_sample = values.T if frame.format.is_planar else values.reshape(-1, num_channels)
+    values: NDArray[Any] = frame.to_ndarray()
+    by_sample = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
     if by_sample.dtype.kind == "f":
         return np.ascontiguousarray(by_sample, dtype=np.float32)
     if by_sample.dtype == np.uint8:
-        return ((by_sample.astype(np.float32) - 128) / 128).astype(np.float32)
+        return np.ascontiguousarray((by_sample.astype(np.float32) - 128) / 128, dtype=np.float32)
     full_scale = np.float32(-float(np.iinfo(by_sample.dtype).min))
-    return np.asarray(by_sample.astype(np.float32) / full_scale, dtype=np.float32)
+    return np.ascontiguousarray(by_sample.astype(np.float32) / full_scale, dtype=np.float32)

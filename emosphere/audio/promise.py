@@ -1,7 +1,6 @@
 """What a file's own structure promises, read from its bytes: kind, length, and whether its end is there."""
 
 import os
-import struct
 from typing import BinaryIO, Final
 
 _MAGIC: Final = (
@@ -35,7 +34,9 @@ _UNSET_SIZE: Final = 0x7FFF_F000
 def kind_of(path: str) -> str | None:
     """Which kind of audio file the first bytes announce; None when they announce none. Extensions are not asked."""
     with open(path, "rb") as file:
-        head = file.read(16)
+        head = file.read(64)
+    if head[:4] == b"OggS" and b"OpusHead" in head:
+        return "opus"
     for magic, offset, kind in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return kind
@@ -81,7 +82,7 @@ def mp3_promised_frames(path: str) -> int | None:
         at = head.find(name)
         if at < 0 or len(head) < at + 144:
             continue
-        flags, num_packets, num_bytes = struct.unpack(">III", head[at + 4 : at + 16])
+        flags, num_packets, num_bytes = (int.from_bytes(head[at + i : at + i + 4], "big") for i in (4, 8, 12))
         if not flags & 1 or not num_packets:
             return None
         if flags & 2 and num_bytes < 0.98 * (size_bytes - offset):
@@ -106,7 +107,7 @@ def missing_end(path: str) -> str | None:
     with open(path, "rb") as file:
         if kind == "mp4":
             return _mp4_missing_end(file)
-        if kind == "ogg":
+        if kind in ("ogg", "opus"):
             return _ogg_missing_end(file)
     return None
 

@@ -33,8 +33,9 @@ class RenewedDecoder:
     """Decodes the packets of one stream, from a start that :func:`decode_start_s` gave."""
 
     def __init__(self, stream: Any, *, start_s: int, origin_s: float) -> None:
-        self._stream, self._current, self._next = stream, stream.codec_context, None
-        self._origin_s = origin_s
+        self._stream, self._origin_s = stream, origin_s
+        self._current: Any = stream.codec_context
+        self._next: Any = None
         self._border_s = ((start_s + WARM_UP_S) // PERIOD_S + 1) * PERIOD_S
 
     def decode(self, packet: Any) -> list[Any]:
