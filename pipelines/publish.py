@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from emosphere.data.identity import file_number
 from emosphere.data.schema import arrow_schema
+from emosphere.errors import MachineError
 from emosphere.store import ABSENT, Location
 from pipelines.ledger import Finished, Ledger, RunHeader, read_parquet
 
@@ -89,7 +90,7 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
 
 
 def fold_run(ledger: Ledger, header: RunHeader) -> Folded:
-    """Fold all staged parts. Raises RuntimeError unless every unit of the plan is there exactly once."""
+    """Fold all staged parts. Raises MachineError unless every unit of the plan is there exactly once."""
     folded = Folded()
     waiting: dict[str, list[dict[str, Any]]] = defaultdict(list)
     seen: set[int] = set()
@@ -110,7 +111,7 @@ def fold_run(ledger: Ledger, header: RunHeader) -> Folded:
         if rows:
             folded.segments.append(pa.Table.from_pylist(rows, schema=schema))
     if len(seen) != header.num_units or waiting:
-        raise RuntimeError(
+        raise MachineError(
             f"Run {header.run_id}: staged {len(seen)} of {header.num_units} planned units, {len(waiting)} recordings "
             "incomplete; nothing was published. Run the same command again."
         )

@@ -1,5 +1,6 @@
 """What a stage costs: CPUs, GPUs, processes. No numbers of one certain cluster."""
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -50,11 +51,16 @@ def connect() -> None:
     """Join the cluster this process belongs to (``RAY_ADDRESS``, set by ``ray job submit``), else start a local one."""
     if ray.is_initialized():
         return
+    # Its plans and per-operator figures are of no use to whoever scores; warnings stay.
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     # Without this Ray would wrap the interpreter with `uv run` where it finds one, and ship the working directory.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level="WARNING")
         return
+    # Native code would report to the terminal that Ray Data's own actors could not be restarted under all conditions.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         address="local",
         num_cpus=max(MIN_LOCAL_CPUS, os.cpu_count() or 1),

@@ -59,7 +59,7 @@ def test_an_archive_on_s3_becomes_tables_on_s3_with_the_rows_of_a_disk(s3, root,
     assert json.loads(disk.stdout)["segments"] > 0
 
     def comparable(frame):
-        frame["name"] = frame["source_uri"].str.extract(r"([^/]+)$")
+        frame["name"] = frame["source_uri"].str.replace(r"(s3://audio/night|file://.*demo/archive)", "", regex=True)
         frame = frame[~frame["name"].str.contains("odd::name")]
         volatile = ["recording_id", "source_uri", "content_version", "modified_at"]
         keys = [name for name in ("name", "channel", "start_ms", "num_bytes") if name in frame]
