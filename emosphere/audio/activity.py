@@ -25,6 +25,9 @@ CONTEXT: Final = 64
 MAX_FRAMES_AT_ONCE: Final = 4096
 """Frames that pass the convolutions together; about 130 MB of working memory."""
 
+LEVEL_DB: Final = -20.0
+GAIN_RANGE_DB: Final = (-20.0, 50.0)
+
 
 class SpeechActivity(nn.Module):
     """Probability of speech in each 32 ms of 16 kHz audio."""
@@ -78,9 +81,28 @@ class SpeechActivity(nn.Module):
 
 
 def speech_probabilities_of_cells(activity: SpeechActivity, cells: Sequence[Cell]) -> list[NDArray[np.float32]]:
-    """Probabilities of each cell's own frames; its lead-in is heard and not reported."""
-    heard = activity.probabilities([cell.samples for cell in cells])
+    """Probabilities of each cell's own frames; its lead-in is heard and not reported.
+
+    Each cell is brought to one level first. The network misses quiet speech: of an address played at -40 dB it finds
+    2 frames of 76, and of the AMI meetings 80 % of the speech instead of 85 %.
+    """
+    heard = activity.probabilities([levelled(cell.samples) for cell in cells])
     return [frames[cell.lead_in // FRAME :] for cell, frames in zip(cells, heard, strict=True)]
+
+
+def levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``samples`` without their mean, amplified until the loudest twentieth of the frames begins at -20 dB.
+
+    The gain lies between -20 and +50 dB; digital silence stays as it is.
+    """
+    centred = samples - np.float32(samples.mean(dtype=np.float64)) if len(samples) else samples
+    whole = len(centred) // FRAME
+    frames = centred[: whole * FRAME].reshape(whole, FRAME).astype(np.float64)
+    loudness = np.percentile(np.sqrt(np.einsum("ij,ij->i", frames, frames) / FRAME), 95) if whole else 0.0
+    if loudness <= 0:
+        return centred
+    gain_db = np.clip(LEVEL_DB - 20 * np.log10(loudness), *GAIN_RANGE_DB)
+    return np.asarray(centred * np.float32(10 ** (gain_db / 20)), dtype=np.float32)
 
 
 def _in_our_names(theirs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emosphere.audio.recording import MODEL_RATE_HZ
+from emosphere.audio.twins import twins
 
 STEP: Final = 512
 """Samples between possible borders: one 32 ms frame of speech activity."""
@@ -20,7 +21,7 @@ SPAN_MARGIN_S: Final = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellGrid:
-    """Where cells begin and end. All lengths are multiples of nothing but themselves; borders of 512 samples."""
+    """Where cells begin and end; every border is a multiple of 512 samples."""
 
     cell_s: float = 60.0
     """Time from one border to the next, before each is moved into a pause."""
@@ -28,8 +29,6 @@ class CellGrid:
     """How far a border may move either way."""
     lead_in_s: float = 2.048
     """Audio before a cell that speech activity hears and does not report."""
-    same_tolerance: float = 1e-4
-    """Two channels that differ by no more than this (full scale 1) in a cell are one."""
 
     def __post_init__(self) -> None:
         if not 0 < 2 * self.search_s < self.cell_s:
@@ -77,7 +76,7 @@ class Cell:
     samples: NDArray[np.float32]
     """Lead-in and cell, 1-D, full scale 1."""
     same_as: int | None
-    """Lowest earlier channel that holds the same audio in this cell; None for a channel of its own."""
+    """Lowest earlier channel with the same sound, compared over the nominal minute; None for a channel of its own."""
 
     @property
     def stop_sample(self) -> int:
@@ -110,7 +109,7 @@ def cut_cells(
         if stops is None and max(starts, default=end) >= end:
             return
         nominal_start, nominal_stop = grid.nominal_range(index)
-        twins = _twins(heard.between(nominal_start, end if stops is None else nominal_stop), grid.same_tolerance)
+        same_as = twins(heard.between(nominal_start, end if stops is None else nominal_stop))
         lead_in = 0 if index == 0 else grid.lead_in
         for channel, start in enumerate(starts):
             stop = end if stops is None else stops[channel]
@@ -120,7 +119,7 @@ def cut_cells(
                 start_sample=start,
                 lead_in=lead_in,
                 samples=heard.between(start - lead_in, stop)[channel].copy(),
-                same_as=twins[channel],
+                same_as=same_as[channel],
             )
         starts, index = stops, index + 1
         if stops is not None:
@@ -184,24 +183,3 @@ def quietest_step(samples: NDArray[np.float32]) -> int:
     frame_energy = sum(energy[offset : offset + num_frames] for offset in range(QUIET_STEPS))
     power = np.asarray(frame_energy) / (QUIET_STEPS * STEP)
     return int(np.argmin(np.rint(power / POWER_STEP)))
-
-
-def _twins(samples: NDArray[np.float32], tolerance: float) -> list[int | None]:
-    twins: list[int | None] = []
-    for channel, mine in enumerate(samples):
-        twin = None
-        for earlier in range(channel):
-            if twins[earlier] is None and _is_same(samples[earlier], mine, tolerance):
-                twin = earlier
-                break
-        twins.append(twin)
-    return twins
-
-
-def _is_same(one: NDArray[np.float32], other: NDArray[np.float32], tolerance: float) -> bool:
-    # Channels that differ mostly do so at once.
-    for start in range(0, len(one), MODEL_RATE_HZ):
-        stop = start + MODEL_RATE_HZ
-        if np.abs(one[start:stop] - other[start:stop]).max(initial=0.0) > tolerance:
-            return False
-    return True

@@ -26,8 +26,12 @@ class SegmentConfig:
     """... and ends before the first frame less probable than this."""
     min_speech_ms: int = 250
     """Shorter bursts are no speech: clicks, coughs, a single beat of music."""
-    min_peak_probability: float = 0.8
-    """A segment whose best 256 ms are, on average, less probable than this is no speech."""
+    min_mean_probability: float = 0.8
+    """A short segment whose speech frames are, on average, less probable than this is no speech: a tune, not a talk."""
+    lasting_ms: int = 1200
+    """With this much speech a segment is no longer short in that sense ..."""
+    min_lasting_probability: float = 0.5
+    """... and its frames need only this probability on average: distorted voices."""
     pause_ms: int = 500
     """A pause this long ends a segment."""
     near_ms: int = 1000
@@ -43,8 +47,13 @@ class SegmentConfig:
                 f"off_probability={self.off_probability} must be above 0 and at most "
                 f"on_probability={self.on_probability}, which is below 1."
             )
-        if min(self.min_speech_ms, self.pause_ms, self.near_ms, self.pad_ms) < 0:
-            raise ValueError("min_speech_ms, pause_ms, near_ms and pad_ms cannot be negative.")
+        if not 0 <= self.min_lasting_probability <= self.min_mean_probability < 1:
+            raise ValueError(
+                f"min_lasting_probability={self.min_lasting_probability} must be at least 0 and at most "
+                f"min_mean_probability={self.min_mean_probability}, which is below 1."
+            )
+        if min(self.min_speech_ms, self.lasting_ms, self.pause_ms, self.near_ms, self.pad_ms) < 0:
+            raise ValueError("min_speech_ms, lasting_ms, pause_ms, near_ms and pad_ms cannot be negative.")
 
 
 class Segment(NamedTuple):
@@ -63,8 +72,6 @@ class _Run(NamedTuple):
 
 _Group = list[_Run]
 """Runs of speech that make up one segment, in order."""
-
-PEAK_FRAMES: Final = 8
 
 
 def segments_of(probabilities: NDArray[np.float32], config: SegmentConfig) -> list[Segment]:
@@ -139,10 +146,10 @@ def _cut_inside(group: _Group, probabilities: NDArray[np.float32], *, margin: in
 
 
 def _sounds_like_speech(group: _Group, probabilities: NDArray[np.float32], config: SegmentConfig) -> bool:
-    heard = probabilities[group[0].start : group[-1].stop]
-    length = min(PEAK_FRAMES, len(heard))
-    means = np.convolve(heard, np.full(length, 1 / length), mode="valid")
-    return bool(means.max() >= config.min_peak_probability)
+    heard = np.concatenate([probabilities[run.start : run.stop] for run in group])
+    is_lasting = len(heard) >= _frames(config.lasting_ms)
+    needed = config.min_lasting_probability if is_lasting else config.min_mean_probability
+    return float(heard.mean(dtype=np.float64)) >= needed
 
 
 def _merge_short(groups: list[_Group], *, min_frames: int, near: int, max_frames: int) -> list[_Group]:
