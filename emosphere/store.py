@@ -59,14 +59,14 @@ class Location:
         """Write only if nothing is there; False if somebody was first."""
         with explained(f"create {self.uri}"):
             try:
-                if not self.is_local:
+                if self.is_local:
+                    with self._staged(data) as staged:
+                        os.link(staged, self.path)
+                else:
                     self.fs.pipe_file(self.path, data, mode="create")
-                    return True
-                with self._staged(data) as staged:
-                    os.link(staged, self.path)
-                return True
             except FileExistsError:
                 return False
+        return True
 
     def publish_to(self, target: "Location") -> None:
         """Make ``target`` hold these bytes, replaced whole; on a local disk both names share one copy."""
@@ -74,7 +74,7 @@ class Location:
             target.write_bytes(self.read_bytes())
             return
         with explained(f"write {target.uri}"):
-            os.makedirs(os.path.dirname(target.path), exist_ok=True)
+            _make_folder(os.path.dirname(target.path))
             staged = f"{os.path.dirname(target.path)}/.{uuid.uuid4().hex}.tmp"
             try:
                 os.link(self.path, staged)
@@ -104,7 +104,7 @@ class Location:
     @contextlib.contextmanager
     def _staged(self, data: bytes) -> Iterator[str]:
         folder = os.path.dirname(self.path)
-        os.makedirs(folder, exist_ok=True)
+        _make_folder(folder)
         staged = f"{folder}/.{uuid.uuid4().hex}.tmp"
         try:
             with open(staged, "wb") as file:
@@ -164,13 +164,18 @@ def unsigned(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:  # kept apart from "somebody created the object first"
+        raise NotADirectoryError(f"{folder} is a file, not a folder") from None
+
+
 @contextlib.contextmanager
 def explained(action: str) -> Iterator[None]:
     """Turn what a store raises into a MachineError that says what was being done."""
     try:
         yield
-    except FileExistsError:
-        raise
     except PermissionError as error:
         raise MachineError(f"Access refused: could not {action}. Check credentials and permissions.") from error
     except OSError as error:

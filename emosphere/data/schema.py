@@ -52,7 +52,7 @@ SEGMENTS: Final = (
     Column("snr_db", _f32, "Speech level over the level of the pauses around it", "dB", nullable=True),
     Column("bandwidth_hz", _f32, "Highest frequency that carries signal", "Hz", nullable=True),
     Column("overlap", _bool, "Whether somebody else speaks at the same time", nullable=True),
-    Column("ood_score", _f32, "How unlike the training audio the segment is", nullable=True),
+    Column("ood_score", _f32, "How unlike the training audio the segment is", "unitless, 0 = alike", nullable=True),
     Column("run_id", _string, "Run that scored this row"),
     Column("scored_at", _timestamp, "When the row was scored", "UTC"),
 )

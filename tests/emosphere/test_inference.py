@@ -1,0 +1,103 @@
+"""The notebook user's door, and what the engine promises the pipeline."""
+
+import gc
+import weakref
+
+import numpy as np
+import pandas.testing
+import pytest
+
+import emosphere
+from emosphere.audio.cells import Cell, cut_cells
+from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.inference import BatchSettings, Scorer
+from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.find import BUNDLED
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return emosphere.load("default", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def voice(request):
+    path = request.config.rootpath / "demo/archive/podcast_episode_01.mp3"
+    return np.concatenate(list(open_recording(str(path), limits=DecodeLimits())), axis=1)[0]
+
+
+def test_a_waveform_becomes_rows_with_the_columns_of_segments_that_apply(scorer, voice):
+    table = scorer.score(voice, sample_rate_hz=16_000)
+    assert list(table.columns)[:5] == ["channel", "segment_index", "start_ms", "end_ms", "speech_ms"]
+    assert len(table) > 3
+    assert table[["valence", "arousal", "dominance"]].abs().max().max() <= 1
+    assert "recording_id" not in table
+    np.testing.assert_allclose(table["radius"] ** 2, (table[["valence", "arousal", "dominance"]] ** 2).sum(axis=1), rtol=1e-5)  # fmt: skip
+
+
+def test_silence_and_emptiness_give_no_rows(scorer):
+    assert len(scorer.score(np.zeros(48_000), sample_rate_hz=16_000)) == 0
+    assert len(scorer.score(np.zeros(0), sample_rate_hz=16_000)) == 0
+
+
+def test_another_rate_and_float64_give_the_same_times(scorer, voice):
+    import soxr
+
+    at_44k = soxr.resample(voice.astype(np.float64), 16_000, 44_100)
+    one, other = scorer.score(voice, 16_000), scorer.score(at_44k, 44_100)
+    assert len(one) == len(other)
+    assert (one["start_ms"] - other["start_ms"]).abs().max() <= 64
+    assert (one["arousal"] - other["arousal"]).abs().max() < 0.1
+
+
+def test_channels_stay_apart_and_identical_ones_are_one(scorer, voice):
+    left, right = voice[:160_000], voice[320_000:480_000]
+    both = scorer.score(np.stack([left, right, left]), 16_000)
+    assert set(both["channel"]) == {0, 1}
+    for channel, wave in enumerate([left, right]):
+        alone = scorer.score(wave, 16_000).drop(columns="channel")
+        here = both[both["channel"] == channel].drop(columns="channel").reset_index(drop=True)
+        pandas.testing.assert_frame_equal(here, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("wave", [np.zeros((2, 2, 2)), np.array([0.0, np.nan])], ids=["three axes", "NaN"])
+def test_what_is_no_waveform_is_refused(scorer, wave):
+    with pytest.raises(ValueError, match=r"shape|NaN"):
+        scorer.score(wave, 16_000)
+
+
+def test_keys_may_interleave_and_each_comes_out_whole(scorer, voice):
+    cells = list(cut_cells([voice[None]], start_sample=0, first_cell=0, stop_cell=None, grid=scorer.listen.grid))
+    events = [(key, cell) for cell in cells for key in "ab"] + [("b", None), ("a", None), ("none", None)]
+    found = dict(scorer.score_cells(events))
+    assert set(found) == {"a", "b", "none"}
+    assert found["none"].rows == []
+    pandas.testing.assert_frame_equal(pandas.DataFrame(found["a"].rows), pandas.DataFrame(found["b"].rows), atol=1e-4)
+    assert len(found["a"].rows) == len(scorer.score(voice, 16_000))
+
+
+def test_what_is_held_does_not_grow_with_the_recording(voice):
+    """Hundreds of cells go through; never more than a batch of them, and of their segments a pool, are alive."""
+    scorer = Scorer(load_checkpoint(BUNDLED), batch=BatchSettings(cells=4, pool_s=60.0, batch_s=60.0))
+    minute = np.resize(voice, 16_000 * 62)
+    alive: weakref.WeakSet = weakref.WeakSet()
+    most = 0
+
+    class Samples(np.ndarray):
+        __hash__ = object.__hash__
+
+    def endless():
+        nonlocal most
+        for index in range(200):
+            samples = minute.copy().view(Samples)
+            alive.add(samples)
+            yield 0, Cell(channel=0, index=index, start_sample=index * 960_000, lead_in=32_000, samples=samples, same_as=None)  # fmt: skip
+            del samples
+            if index % 20 == 0:
+                gc.collect()
+            most = max(most, len(alive))
+        yield 0, None
+
+    [(_, scored)] = scorer.score_cells(endless())
+    assert len(scored.rows) > 800
+    assert most <= 8
