@@ -84,7 +84,8 @@ def _list_archive(location: Location, out: Location, store_options: dict[str, An
             info = location.fs.info(location.path)
         except ABSENT:
             info = None
-        if info is None and re.search(r"[*?\[]", location.path):
+        is_web = location.path.startswith(("http://", "https://"))  # where a ? begins the query
+        if info is None and not is_web and re.search(r"[*?\[]", location.path):
             found = location.fs.glob(location.path, detail=True)
             if not found:
                 raise UsageError(f"{location.uri}: no file matches this pattern.")

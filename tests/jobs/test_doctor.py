@@ -1,0 +1,27 @@
+"""emosphere doctor says what would fail, and leaves nothing behind."""
+
+
+def test_a_healthy_machine_is_reported_line_by_line(emosphere, root, tmp_path):
+    out = tmp_path / "out"
+    answer = emosphere("doctor", root / "demo/archive", out, "--json")
+    assert answer.code == 0
+    found = {line["check"]: line for line in answer.json["findings"]}
+    assert all(found[name]["state"] == "ok" for name in ("versions", "torch pair", "codecs", "model", "archive", "out"))
+    assert "mp3" in found["codecs"]["found"]
+    assert not out.exists()
+
+
+def test_what_would_fail_is_exit_code_1_and_named(emosphere, tmp_path):
+    (tmp_path / "file").touch()
+    answer = emosphere("doctor", tmp_path / "missing", tmp_path / "file" / "out", "--json")
+    assert answer.code == 1
+    states = {line["check"]: line["state"] for line in answer.json["findings"]} if "findings" in answer.json else {}
+    assert states.get("archive", "fail") == "fail"
+    assert "archive, out" in answer.err
+    assert "no such file or folder" in answer.err
+
+
+def test_a_model_that_is_not_there_is_named(emosphere):
+    answer = emosphere("doctor", "--model", "no/such/folder")
+    assert answer.code == 1
+    assert "no such model folder" in answer.err
