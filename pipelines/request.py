@@ -34,6 +34,13 @@ class ScoreRequest:
             raise UsageError(f"{out.path}: OUT must be a folder, found a file.")
         return out
 
+    def absolute_model(self) -> str:
+        """The model as every worker understands it, whatever its working directory."""
+        if self.model == "default" or self.model.startswith("hf:"):
+            return self.model
+        location = locate(self.model, **options_for(self.model, self.settings.store))
+        return str(location.path) if location.is_local else self.model
+
     def absolute_archives(self) -> list[str]:
         """The archives as every machine and every later run understands them; an http URL keeps its query."""
         return [

@@ -56,8 +56,8 @@ class Job:
         self.request = request
         self.out = request.open_out()
         self.ledger = Ledger(self.out)
-        self.model_folder = str(find_model(request.model))
-        self.checkpoint = load_checkpoint(self.model_folder)
+        self.model = request.absolute_model()
+        self.checkpoint = load_checkpoint(find_model(self.model))
         self.model_partition = f"{self.checkpoint.name}-{self.checkpoint.digest}"
         self.settings_digest = settings_digest(request.settings, request.roles)
         self.archives = request.absolute_archives()
@@ -137,7 +137,7 @@ class Job:
             header.num_parts,
         )
         if todo:
-            score_parts(self.out, header, todo, self.model_folder, self.request.settings, on_progress)
+            score_parts(self.out, header, todo, self.model, self.request.settings, on_progress)
         folded = fold_run(self.ledger, header)
         result = result_of(header, folded, self.out, time.monotonic() - self.began)
         self._check_error_rate(header, result)

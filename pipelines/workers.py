@@ -35,7 +35,7 @@ def score_parts(
     out: Location,
     header: RunHeader,
     todo: list[int],
-    model_folder: str,
+    model: str,
     settings: ScoreSettings,
     on_progress: Callable[[Progress], None],
 ) -> None:
@@ -52,7 +52,7 @@ def score_parts(
         compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=2),
         num_cpus=pool.num_cpus,
         num_gpus=pool.num_gpus,
-        fn_constructor_args=(out, header.run_id, model_folder, settings),
+        fn_constructor_args=(out, header, model, settings, pool),
     )
     began, done = time.monotonic(), Counter[str]()
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from emosphere.audio.cells import Cell, cut_cells
 from emosphere.audio.isolation import IsolatedDecoder
@@ -17,10 +18,12 @@ from emosphere.data.schema import SEGMENTS
 from emosphere.errors import BadRecording, ErrorCode, MachineError
 from emosphere.inference import Scorer, default_device
 from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.find import find_model
 from emosphere.store import Location
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
-from pipelines.ledger import Ledger
+from pipelines.ledger import Ledger, RunHeader
+from pipelines.resources import Pool
 from pipelines.settings import ScoreSettings
 
 SPEECH_COLUMNS = [
@@ -99,15 +102,18 @@ class ScoreParts:
     Gives:  part, units, recordings, failed, segments, audio_s; wait_s (for decoders), hear_s, predict_s, wall_s
     """
 
-    def __init__(self, out: Location, run_id: str, model_folder: str, settings: ScoreSettings) -> None:
-        import torch
-
-        torch.set_num_threads(settings.resources.threads)
-        self._ledger, self._run_id, self._settings = Ledger(out), run_id, settings
-        self._scorer = Scorer(
-            load_checkpoint(model_folder), device=default_device(), listen=settings.listen, batch=settings.batch
-        )
-        self._decoders = [IsolatedDecoder(settings.decode) for _ in range(settings.resources.decoders)]
+    def __init__(self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool) -> None:
+        torch.set_num_threads(pool.threads)
+        self._ledger, self._run_id, self._settings = Ledger(out), header.run_id, settings
+        # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
+        checkpoint = load_checkpoint(find_model(model))
+        if checkpoint.digest != header.model_digest:
+            raise MachineError(
+                f"This worker's model '{model}' has digest {checkpoint.digest}, the run's is {header.model_digest}; "
+                "give all machines the same version, then run the same command again."
+            )
+        self._scorer = Scorer(checkpoint, device=default_device(), listen=settings.listen, batch=settings.batch)
+        self._decoders = [IsolatedDecoder(settings.decode) for _ in range(pool.decoders)]
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in self._decoders]
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
