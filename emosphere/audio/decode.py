@@ -26,6 +26,8 @@ __all__ = ["DecodeLimits", "DecodeOutcome", "DecodedStream", "RecordingHeader", 
 
 TOLERATED_LOSS_S: Final = 0.2
 """Less audio than promised by up to this is padding and rounding of headers, not a loss."""
+MIN_DAMAGED_PACKETS: Final = 3
+"""Where MP3s were joined, a packet or two cannot be decoded; that is no damage."""
 MIN_BITS_PER_S: Final = 100
 """A header that promises more time than this rate could fill lies about its length (digital silence in FLAC: 160)."""
 
@@ -35,7 +37,7 @@ class Source(Protocol):
 
     header: NativeHeader
     damage: str | None
-    is_damaged_inside: bool
+    num_damaged: int
     missing_end: str | None
 
     def read_from(self, start_frame: int) -> Iterator[NDArray[np.float32]]: ...
@@ -75,7 +77,7 @@ def open_recording(
 
     Raises BadRecording: EMPTY without bytes or samples; UNSUPPORTED when it is not audio or absurd; NO_AUDIO for a
     container without an audio stream; CORRUPT or TRUNCATED when nothing decodes; REFUSED for too many channels;
-    TOO_SHORT and TOO_LONG; while iterating also NON_FINITE. OSError when the file itself cannot be read.
+    TOO_LONG. While iterating also TOO_SHORT, TOO_LONG and NON_FINITE. OSError when the file itself cannot be read.
     """
     if os.path.getsize(path) == 0:
         raise BadRecording("EMPTY", "The file has no bytes.")
@@ -242,7 +244,8 @@ class _Ladder:
         of_promised = "" if self.promised_s is None else f" of {self.promised_s:.2f} s"
         flaw: Flaw | None = None
         message = None
-        if self.source.is_damaged_inside:
+        lost_inside = self.source.num_damaged
+        if lost_inside and (lost_inside >= MIN_DAMAGED_PACKETS or missing_s > TOLERATED_LOSS_S):
             flaw, message = (
                 "CORRUPT",
                 f"Damaged inside ({self.source.damage}); {decoded_s:.2f} s{of_promised} came out.",

@@ -45,7 +45,7 @@ class AvSource:
         """
         self._path, self._on_progress = path, on_progress
         self.damage: str | None = None
-        self.is_damaged_inside = False
+        self.num_damaged = 0
         self.missing_end = missing_end(path)
         with self._open() as (container, stream):
             self._kind = container.format.name.split(",")[0]
@@ -70,13 +70,13 @@ class AvSource:
             )
             self._time_base = stream.time_base
             self._origin_s = _origin_s(self._kind, container, first)
-        self.damage, self.is_damaged_inside = None, False
+        self.damage, self.num_damaged = None, 0
 
     def read_from(self, start_frame: int) -> Iterator[NDArray[np.float32]]:
         """Blocks (samples, channels), the first beginning at ``start_frame`` exactly; empty blocks are signs of life.
 
-        Damaged packets are left out, and silence of their length keeps the time. ``damage`` and ``is_damaged_inside``
-        tell of them afterwards.
+        Damaged packets are left out, and silence of their length keeps the time. ``damage`` tells of the first one
+        afterwards, ``num_damaged`` how many were followed by sound ones.
         """
         rate = self.header.sample_rate_hz
         blocks = Blocks(self.header, start_frame=start_frame, block_frames=BLOCK_S * rate)
@@ -128,7 +128,7 @@ class AvSource:
 
     def _frames(self, container: Any, stream: Any, decoder: Any, *, skip_before: int | None) -> Iterator[Any]:
         """Decoded frames; None now and then while packets are skipped."""
-        num_barren = 0
+        num_barren = num_failed = 0
         packets = container.demux(stream)
         for number in itertools.count():
             try:
@@ -149,14 +149,14 @@ class AvSource:
                 return
             except (av.error.FFmpegError, ValueError) as error:
                 self.damage = self.damage or _reason(error)
-                num_barren += 1
+                num_barren, num_failed = num_barren + 1, num_failed + 1
                 if num_barren >= MAX_BARREN_PACKETS:
                     return
                 continue
             for frame in frames:
                 if frame.samples:
                     num_barren = 0
-                    self.is_damaged_inside |= self.damage is not None
+                    self.num_damaged = num_failed
                     yield frame
 
 

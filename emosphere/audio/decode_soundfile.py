@@ -49,7 +49,7 @@ class SoundfileSource:
             )
         self._num_readable = frames
         self.damage: str | None = None
-        self.is_damaged_inside = False
+        self.num_damaged = 0
         self.missing_end = missing_end(path)
 
     def read_from(self, start_frame: int) -> Iterator[NDArray[np.float32]]:

@@ -68,10 +68,11 @@ class Blocks:
         header = self._header
         if frame.rate == header.sample_rate_hz and frame.layout.nb_channels == header.num_channels:
             return [frame]
-        if self._conformer is None:
+        key = (frame.rate, frame.layout.name, frame.format.name, frame.time_base)
+        if self._conformer is None or self._conformer[0] != key:
             layout = {1: "mono", 2: "stereo"}.get(header.num_channels, f"{header.num_channels}C")
-            self._conformer = av.AudioResampler(format="fltp", layout=layout, rate=header.sample_rate_hz)
-        return list(self._conformer.resample(frame))
+            self._conformer = key, av.AudioResampler(format="fltp", layout=layout, rate=header.sample_rate_hz)
+        return list(self._conformer[1].resample(frame))
 
     def add(self, frame: Any, *, position: int) -> Iterator[NDArray[np.float32]]:
         """Add the frame at ``position``; a block comes out whenever one is full."""

@@ -30,7 +30,7 @@ class SegmentConfig:
     """A short segment whose speech frames are, on average, less probable than this is no speech: a tune, not a talk."""
     lasting_ms: int = 1200
     """With this much speech a segment is no longer short in that sense ..."""
-    min_lasting_probability: float = 0.5
+    min_lasting_probability: float = 0.6
     """... and its frames need only this probability on average: distorted voices."""
     pause_ms: int = 500
     """A pause this long ends a segment."""
