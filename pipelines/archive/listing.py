@@ -116,7 +116,8 @@ def _walk(folder: Location, out: Location, store_options: dict[str, Any]) -> Ite
             if _hidden(name) or (inside == out.path.rstrip("/") and type(folder.fs) is type(out.fs)):
                 del directories[name]
         for name in sorted(files):
-            if name:
+            # A pipe or a device is no recording, and opening one may wait for ever.
+            if name and files[name]["type"] == "file":
                 yield from _open_file(
                     Location(folder.fs, f"{root.rstrip('/')}/{name}"), files[name], store_options, chosen=False
                 )

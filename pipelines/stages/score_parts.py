@@ -103,6 +103,8 @@ class ScoreParts:
     """
 
     def __init__(self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool) -> None:
+        self._decoders: list[IsolatedDecoder] = []
+        self._fetchers: list[Fetcher] = []
         torch.set_num_threads(pool.threads)
         self._ledger, self._run_id, self._settings = Ledger(out), header.run_id, settings
         # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
@@ -253,21 +255,18 @@ class _Work:
         if first:
             stream.close()
             stream = decoder.open(path, start_s=grid.span_s(first))
-        end_sample = 0
         for cell in cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid):
-            end_sample = max(end_sample, cell.start_sample + len(cell.samples) - cell.lead_in)
             result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // 16
             self._put((row, cell))
             if self._stopped.is_set():
                 break
-        if stop is not None:
+        if stop is not None or self._stopped.is_set():
             stream.close()
             return
         outcome = stream.outcome
-        if outcome is not None:
-            result["end_ms"] = outcome.end_sample // 16
-            if outcome.flaw is not None:
-                result |= {"flaw_code": outcome.flaw, "flaw_message": outcome.message}
+        result["end_ms"] = outcome.end_sample // 16
+        if outcome.flaw is not None:
+            result |= {"flaw_code": outcome.flaw, "flaw_message": outcome.message}
 
     def _put(self, event: tuple[int, Cell | None] | BaseException | None) -> None:
         while not (self._stopped.is_set() and event is not None):

@@ -49,7 +49,9 @@ def rows() -> Callable[..., pd.DataFrame]:
         for path in root.files():
             *_, dt, model, _ = path.split("/")
             part = read_parquet(type(root)(root.fs, path))
-            tables.append(part.append_column("dt", pa.array([dt] * len(part))).append_column("model", pa.array([model] * len(part))))  # fmt: skip
+            for name, value in (("dt", dt), ("model", model)):
+                part = part.append_column(name, pa.array([value] * len(part), pa.string()))
+            tables.append(part)
         frame = pa.concat_tables(tables).to_pandas()
         frame = frame.drop(columns=[name for name in ("run_id", "scored_at") if name not in keep])
         keys = [name for name in ("model", "recording_id", "channel", "start_ms") if name in frame]

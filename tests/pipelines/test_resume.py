@@ -69,7 +69,10 @@ def test_kill_9_of_the_driver_in_the_middle_and_the_same_command_again(many, und
     assert_same_tables(rows, out, undisturbed)
 
 
-@pytest.mark.parametrize("dies_at", ["before the first file", "between segments and recordings", "before the snapshot", "before the result"])  # fmt: skip
+@pytest.mark.parametrize(
+    "dies_at",
+    ["before the first file", "between segments and recordings", "before the snapshot", "before the result"],
+)
 def test_dying_inside_publish_and_the_same_command_again(many, undisturbed, tmp_path, rows, monkeypatch, dies_at):
     class Died(BaseException):
         pass

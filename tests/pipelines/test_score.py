@@ -1,8 +1,9 @@
 """The whole road, archive to tables, on a local Ray.
 
 What is held here, across the rooms: every recording ends as one row with the right status; the same command adds
-nothing; a changed, renamed or failed recording, other settings, another model, another dt do what the contract says;
-rows do not depend on unit size, batch size or workers; files replace one another whole; too many failures publish nothing.
+nothing; a changed, renamed or failed recording, other settings, another model, another dt do as the contract says;
+rows do not depend on unit size, batch size or workers; files replace one another whole; too many failures publish
+nothing.
 """
 
 import json
@@ -52,7 +53,8 @@ def scored(archive, tmp_path):
 def test_every_recording_ends_as_one_row_with_its_status(scored, rows):
     _, out, result = scored
     recordings = rows(out, "recordings")
-    status = {uri.rpartition("/")[2]: (s, code) for uri, s, code in recordings[["source_uri", "status", "error_code"]].itertuples(index=False)}  # fmt: skip
+    said = recordings[["source_uri", "status", "error_code"]].itertuples(index=False)
+    status = {uri.rpartition("/")[2]: (status, code) for uri, status, code in said}
     assert {name: found[0] for name, found in status.items()} == {
         "a.wav": "scored",
         "b.flac": "scored",
@@ -130,8 +132,11 @@ def test_a_renamed_recording_is_a_new_one_and_the_old_rows_stay(scored, rows):
     assert recordings.loc["a.wav", "dt"] == "dt=2026-11-20"
     assert recordings.loc["renamed.wav", "dt"] == "dt=2026-11-21"
     segments = rows(out, "segments")
-    scores = {name: segments.loc[segments["source_uri"].str.endswith(f"/{name}"), ["start_ms", "valence", "arousal"]].reset_index(drop=True) for name in ("a.wav", "renamed.wav")}  # fmt: skip
-    pandas.testing.assert_frame_equal(scores["a.wav"], scores["renamed.wav"])
+    scores = [
+        segments.loc[segments["source_uri"].str.endswith(f"/{name}"), ["start_ms", "valence", "arousal"]]
+        for name in ("a.wav", "renamed.wav")
+    ]
+    pandas.testing.assert_frame_equal(*(score.reset_index(drop=True) for score in scores))
 
 
 def test_another_dt_scores_nothing_again(scored, rows):
@@ -239,7 +244,8 @@ def test_rows_do_not_depend_on_unit_size_batch_size_or_workers(tmp_path, rows, v
     near_border = (one[["valence", "arousal", "dominance"]].abs() < 1e-4).any(axis=1)
     exact = [name for name in one if name not in [*continuous, *angles, *measured, "region", "region_name"]]
     pandas.testing.assert_frame_equal(one[exact], other[exact])
-    pandas.testing.assert_frame_equal(one.loc[~near_border, ["region", "region_name"]], other.loc[~near_border, ["region", "region_name"]])  # fmt: skip
+    regions = [table.loc[~near_border, ["region", "region_name"]] for table in (one, other)]
+    pandas.testing.assert_frame_equal(*regions)
     np.testing.assert_allclose(one[continuous], other[continuous], atol=1e-4)
     np.testing.assert_allclose(one[measured].astype(float), other[measured].astype(float), rtol=0.02, atol=0.05)
 
