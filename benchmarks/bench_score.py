@@ -1,4 +1,4 @@
-"""How many seconds of audio does `emosphere score` do per second of wall time, in how much memory, and where do they go?
+"""How many seconds of audio does `emosphere score` do per wall second, in how much memory, and where does time go?
 
 One recording of 1 h and one of 10 h, each as WAV, FLAC and MP3, made from the shared real recordings; the default
 model; the command as a user types it, start-up included. Writes benchmarks/results/DATE-score-NCPU.md.
@@ -116,7 +116,8 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", default=["wav", "flac", "mp3"])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    lines = ["| audio | format | wall s (median of runs) | spread s | audio s per s | peak MiB (actor / decoder / Ray and driver) | busy s: wait, speech, model |",
+    lines = ["| audio | format | wall s (median) | spread s | audio s per s | peak MiB (actor/decoder/Ray and driver) "
+             "| busy s: wait, speech, model |",
              "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         wave = material()
@@ -138,7 +139,8 @@ def main() -> None:
             lines.append(
                 f"| {f'{hours:g} h' if hours else 'start-up'} | {ending} | {statistics.median(walls):.1f} | "
                 f"{max(walls) - min(walls):.1f} | {last['audio_s'] / statistics.median(walls):.0f} | "
-                f"{max(each['peak_mib'] for each in runs):.0f} ({kinds}) | {busy}: {', '.join(f'{share} %' for share in shares)} |"
+                f"{max(each['peak_mib'] for each in runs):.0f} ({kinds}) | "
+                f"{busy}: {', '.join(f'{share} %' for share in shares)} |"
             )
             print(lines[-1], flush=True)
             if hours:
@@ -148,8 +150,8 @@ def main() -> None:
     ).stdout.strip()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     head = (
-        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}`, commit {commit}, "
-        f"{datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), Python "
+        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}`, "
+        f"commit {commit}, {datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), Python "
         f"{platform.python_version()}. Runs per row: {arguments.repeats}; start-up included.\n\n"
     )
     target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-score-{os.cpu_count()}cpu.md"

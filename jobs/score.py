@@ -34,7 +34,7 @@ def score(
     path_date: Annotated[str | None, typer.Option(metavar="TEMPLATE", help=PATH_DATE_HELP)] = None,
     roles: Annotated[str | None, typer.Option(metavar="0=NAME,1=NAME", help="Who speaks on which channel.")] = None,
     purpose: Annotated[str | None, typer.Option(help="Why this is scored; kept in the table runs.")] = None,
-    max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if a larger share fails.")] = 1.0,
+    max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more fail.")] = 1.0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,

@@ -156,8 +156,8 @@ def as_markdown() -> str:
         f"| `recordings` | `OUT/recordings/{PARTITION}` | recording and model, failures included |",
         "| `runs` | `OUT/runs/RUN_ID.parquet` | run that did something |",
         "",
-        "All rows of a recording, per table and model, lie in one file. `segments` is replaced before `recordings`: who "
-        "sees a `recordings` row with status `scored` sees all its segments.",
+        "All rows of a recording, per table and model, lie in one file. `segments` is replaced before `recordings`: "
+        "who sees a `recordings` row with status `scored` sees all its segments.",
     ]
     for table, columns in TABLES.items():
         lines += ["", f"## {table}", "", "| column | type | unit | null | meaning |", "| --- | --- | --- | --- | --- |"]

@@ -32,7 +32,9 @@ def test_a_waveform_becomes_rows_with_the_columns_of_segments_that_apply(scorer,
     assert len(table) > 3
     assert table[["valence", "arousal", "dominance"]].abs().max().max() <= 1
     assert "recording_id" not in table
-    np.testing.assert_allclose(table["radius"] ** 2, (table[["valence", "arousal", "dominance"]] ** 2).sum(axis=1), rtol=1e-5)  # fmt: skip
+    np.testing.assert_allclose(
+        table["radius"] ** 2, (table[["valence", "arousal", "dominance"]] ** 2).sum(axis=1), rtol=1e-5
+    )
 
 
 def test_silence_and_emptiness_give_no_rows(scorer):
@@ -91,7 +93,12 @@ def test_what_is_held_does_not_grow_with_the_recording(voice):
         for index in range(200):
             samples = minute.copy().view(Samples)
             alive.add(samples)
-            yield 0, Cell(channel=0, index=index, start_sample=index * 960_000, lead_in=32_000, samples=samples, same_as=None)  # fmt: skip
+            yield (
+                0,
+                Cell(
+                    channel=0, index=index, start_sample=index * 960_000, lead_in=32_000, samples=samples, same_as=None
+                ),
+            )
             del samples
             if index % 20 == 0:
                 gc.collect()

@@ -31,12 +31,15 @@ def test_a_question_is_answered_as_table_csv_or_json(emosphere, tables):
 
 def test_views_follow_from_segments(emosphere, tables):
     row = json.loads(emosphere("sql", tables, """
-        SELECT max(abs(3 * s.valence + 4 - a.valence_1to7)) AS one, max(abs((s.arousal + 1) / 2 - b.arousal_0to1)) AS two
+        SELECT max(abs(3 * s.valence + 4 - a.valence_1to7)) AS one,
+               max(abs((s.arousal + 1) / 2 - b.arousal_0to1)) AS two
         FROM segments s JOIN segments_1to7 a USING (recording_id, channel, segment_index)
         JOIN segments_0to1 b USING (recording_id, channel, segment_index)""", "--format", "json").out)[0]  # fmt: skip
     assert row["one"] < 1e-6
     assert row["two"] < 1e-6
-    summary = json.loads(emosphere("sql", tables, "SELECT sum(num_segments) AS n FROM recording_summary", "--format", "json").out)  # fmt: skip
+    summary = json.loads(
+        emosphere("sql", tables, "SELECT sum(num_segments) AS n FROM recording_summary", "--format", "json").out
+    )
     segments = json.loads(emosphere("sql", tables, "SELECT count(*) AS n FROM segments", "--format", "json").out)
     assert summary == segments
 

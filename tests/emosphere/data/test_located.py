@@ -33,6 +33,9 @@ def test_against_the_textbook(vad):
         radius = math.sqrt(valence**2 + arousal**2 + dominance**2)
         assert math.isclose(columns["radius"][row], radius, rel_tol=1e-6, abs_tol=1e-30)
         assert -180 < columns["azimuth_deg"][row] <= 180
-        name = "".join(letter + ("+" if value >= 0 else "-") for letter, value in zip("AVD", (arousal, valence, dominance), strict=True))  # fmt: skip
+        name = "".join(
+            letter + ("+" if value >= 0 else "-")
+            for letter, value in zip("AVD", (arousal, valence, dominance), strict=True)
+        )
         assert columns["region_name"][row] == name == REGION_NAMES[8][columns["region"][row]]
         assert columns["region_prob"][row] == np.float32(0.125)

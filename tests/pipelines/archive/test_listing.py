@@ -32,8 +32,20 @@ def names(*archives: object, out: str = "/nowhere/out") -> list[str]:
 
 
 def test_a_folder_gives_every_file_but_hidden_ones_and_sidecars(tmp_path):
-    for name in ["b.wav", "a.MP3", "deep/er/c.xyz", ".hidden.wav", "_part.wav", "_temp/d.wav", ".git/e.wav", "notes.txt",
-                 "b.json", "b.RTTM", "cover.jpg", "noending"]:  # fmt: skip
+    for name in [
+        "b.wav",
+        "a.MP3",
+        "deep/er/c.xyz",
+        ".hidden.wav",
+        "_part.wav",
+        "_temp/d.wav",
+        ".git/e.wav",
+        "notes.txt",
+        "b.json",
+        "b.RTTM",
+        "cover.jpg",
+        "noending",
+    ]:
         touch(tmp_path / name)
     assert sorted(names(tmp_path)) == ["a.MP3", "b.wav", "c.xyz", "noending"]
 
