@@ -68,6 +68,8 @@ class SpeechActivity(nn.Module):
 
     def _features(self, wave: NDArray[np.float32], num_frames: int) -> Tensor:
         """What the LSTM hears, (frames, 128). Frames are independent of each other here."""
+        if num_frames == 0:
+            return torch.zeros(0, self.lstm.input_size)
         padded = np.zeros(CONTEXT + num_frames * FRAME, dtype=np.float32)
         padded[CONTEXT : CONTEXT + len(wave)] = wave
         frames = torch.from_numpy(padded).unfold(0, CONTEXT + FRAME, FRAME)

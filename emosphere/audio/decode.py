@@ -95,7 +95,7 @@ def open_recording(
         codec=native.codec,
         sample_rate_hz=native.sample_rate_hz,
         num_channels=native.num_channels,
-        duration_ms=None if ladder.promised_s is None else round(1000 * ladder.promised_s),
+        duration_ms=ladder.duration_ms,
     )
 
     def all_blocks() -> Iterator[NDArray[np.float32]]:
@@ -116,6 +116,13 @@ class _Ladder:
         self.source: Source = self._first_source()
         self._check_header()
         self.promised_s = self._promised_s()
+
+    @property
+    def duration_ms(self) -> int | None:
+        """The promised length, where it can be believed."""
+        if self.promised_s is None or self.promised_s > self._limits.max_duration_s:
+            return None
+        return round(1000 * self.promised_s)
 
     def blocks(self, second: int, start_sample: int) -> Iterator[NDArray[np.float32]]:
         """Blocks (channels, samples) at 16 kHz from ``start_sample`` on; decoding begins at ``second``."""
@@ -180,7 +187,7 @@ class _Ladder:
             )
 
     def _promised_s(self) -> float | None:
-        """Length by the header; a promise beyond the limit that the file's size belies is none."""
+        """Length by the header. Raises TOO_LONG beyond the limit, unless the size of the file belies it."""
         header = self.source.header
         if header.num_frames is None:
             return None

@@ -3,6 +3,7 @@
 import os
 import struct
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_limits_refuse_before_they_decode(tmp_path, buzz):
 
 
 def test_a_recording_of_unknown_length_is_stopped_at_the_limit(encoded):
-    stream = open_recording(encoded("adts-aac").path, limits=DecodeLimits(max_duration_s=20.0))
+    stream = open_recording(encoded("adts-aac").path, limits=DecodeLimits(max_duration_s=12.0))
     with pytest.raises(BadRecording, match="longer than the limit"):
         list(stream)
 
@@ -209,9 +210,9 @@ def test_the_first_part_of_joined_mp3s_does_not_speak_for_all(tmp_path, encode, 
     assert stream.outcome.flaw is None
 
 
-def test_missing_packets_leave_silence_and_later_times_stay(tmp_path, encoded, decode):
+def test_a_hole_in_an_mp3_is_told(tmp_path, encoded, decode):
     whole = encoded("mp3-cbr")
-    content = bytearray(open(whole.path, "rb").read())
+    content = bytearray(Path(whole.path).read_bytes())
     at = len(content) // 4
     content[at : at + 20_000] = bytes(20_000)
     path = tmp_path / "hole.mp3"
@@ -224,11 +225,12 @@ def test_missing_packets_leave_silence_and_later_times_stay(tmp_path, encoded, d
 
 
 def test_an_absurd_promise_is_not_believed(tmp_path, encoded, decode):
-    content = bytearray(open(encoded("flac").path, "rb").read())
+    content = bytearray(Path(encoded("flac").path).read_bytes())
     # The lower 36 bits behind rate, channels and depth in STREAMINFO are the number of samples.
     content[21] |= 0x0F
     path = tmp_path / "lie.flac"
     path.write_bytes(content)
     samples, stream = decode(path)
-    assert samples.shape[1] == pytest.approx(66.6 * 16_000, abs=2)
+    assert samples.shape[1] == pytest.approx(16.6 * 16_000, abs=2)
+    assert stream.header.duration_ms is None
     assert stream.outcome.flaw == "TRUNCATED"
