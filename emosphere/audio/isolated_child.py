@@ -111,7 +111,9 @@ def _leave_with_parent(parent: int) -> None:
 
 def _misbehave(how: str | None) -> None:
     """What tests ask for, by request only: no file can."""
-    if how == "die":
+    if how in ("chatter", "chatter and die"):
+        os.write(1, b"noise\n" * 1000)
+    if how in ("die", "chatter and die"):
         import ctypes
 
         ctypes.string_at(0)
@@ -122,8 +124,6 @@ def _misbehave(how: str | None) -> None:
         hoard = []
         while True:
             hoard.append(np.ones(10_000_000))
-    elif how == "chatter":
-        os.write(1, b"noise\n" * 1000)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from emosphere.errors import BadRecording
 
 STOP_TIMEOUT_S: Final = 5.0
 """How long a child may take to stop on request before it is replaced."""
-NOISE_TAIL_BYTES: Final = 400
+NOISE_TAIL_BYTES: Final = 200
 
 
 class IsolatedStream:

@@ -1,0 +1,59 @@
+"""What is heard carries its place, its sound and its quality."""
+
+import numpy as np
+import pytest
+
+from emosphere.audio.listen import heard_segments
+from emosphere.audio.quality import QualityConfig
+from emosphere.audio.segment import SegmentConfig
+
+
+@pytest.fixture(scope="module")
+def hear(activity, cells_of):
+    def hear(path):
+        cells = cells_of(path)
+        return cells, heard_segments(cells, activity, SegmentConfig(), QualityConfig())
+
+    return hear
+
+
+def test_segments_lie_in_the_recording_where_they_say(hear, shared_data, decode):
+    path = shared_data / "longform" / "librivox_de.mp3"
+    whole, _ = decode(path)
+    cells, heard = hear(path)
+    assert len(heard) == len(cells)
+    for cell, segments in zip(cells, heard, strict=True):
+        for segment in segments:
+            assert (segment.channel, segment.cell_index) == (cell.channel, cell.index)
+            assert cell.start_sample <= segment.start_sample < segment.stop_sample <= cell.stop_sample
+            np.testing.assert_array_equal(segment.samples, whole[0, segment.start_sample : segment.stop_sample])
+            assert 0 < segment.speech_ms <= (segment.stop_sample - segment.start_sample) / 16
+            assert segment.bandwidth_hz is not None
+
+
+def test_segments_do_not_depend_on_the_company_of_cells(hear, shared_data, activity):
+    cells, together = hear(shared_data / "longform" / "two_channel_16k.wav")
+    alone = [heard_segments([cell], activity, SegmentConfig(), QualityConfig())[0] for cell in cells]
+    assert [[(s.start_sample, s.stop_sample, s.snr_db) for s in part] for part in alone] == [
+        [(s.start_sample, s.stop_sample, s.snr_db) for s in part] for part in together
+    ]
+
+
+def test_a_telephone_has_the_band_of_a_telephone(hear, shared_data):
+    _, heard = hear(shared_data / "longform" / "stereo_call_mulaw_8k.wav")
+    assert {segment.channel for part in heard for segment in part} == {0, 1}
+    assert all(segment.bandwidth_hz <= 4000 for part in heard for segment in part)
+
+
+def test_nearly_silent_speech_is_heard_and_marked(hear, shared_data):
+    _, (segments,) = hear(shared_data / "broken" / "own_very_quiet.wav")
+    assert segments
+    assert all(segment.confidence == "low" and "quiet" in segment.low_reason for segment in segments)
+
+
+def test_the_last_frame_of_a_recording_is_not_padded_into_a_segment(hear, shared_data, decode):
+    path = shared_data / "longform" / "chinese.flac"
+    whole, _ = decode(path)
+    _, (segments,) = hear(path)
+    assert segments[-1].stop_sample <= whole.shape[1]
+    assert segments[-1].low_reason == "short"
