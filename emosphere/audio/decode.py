@@ -17,6 +17,7 @@ from emosphere.audio.recording import (
     Flaw,
     NativeHeader,
     RecordingHeader,
+    UnknownCodec,
     Unreadable,
 )
 from emosphere.audio.resample import first_second, to_model_rate
@@ -153,6 +154,7 @@ class _Ladder:
     def _first_source(self) -> Source:
         kind = kind_of(self._path)
         reasons = []
+        is_unknown_codec = False
         # MP3 goes to FFmpeg first: libsndfile stops at damage, at a change of format and at the end of the first part
         # of joined files, without a word, and it counts samples differently after a seek across damage. So does Opus,
         # which libsndfile decodes at a quarter of the speed.
@@ -162,12 +164,15 @@ class _Ladder:
                 return SoundfileSource(self._path) if rung == "soundfile" else AvSource(self._path, self._on_progress)
             except Unreadable as reason:
                 reasons.append(str(reason))
+                is_unknown_codec |= isinstance(reason, UnknownCodec)
             except LookupError as error:
                 raise BadRecording("NO_AUDIO", f"The {error} container holds no audio stream.") from error
             except EOFError as error:
                 raise BadRecording("EMPTY", f"The file holds no samples ({error}).") from error
         if kind is None:
             raise BadRecording("UNSUPPORTED", f"The bytes are of no known audio format ({'; '.join(reasons)}).")
+        if is_unknown_codec:
+            raise BadRecording("UNSUPPORTED", f"The {kind} file holds a codec unknown here ({'; '.join(reasons)}).")
         lost = missing_end(self._path)
         if lost is not None:
             raise BadRecording("TRUNCATED", f"The {kind} file is cut and nothing decodes: {lost}.")
@@ -207,7 +212,10 @@ class _Ladder:
             other = self._second_source(reason, at_frame=position)
             if other is not None:
                 self.source = other
-                yield from self._read(other, position)
+                try:
+                    yield from self._read(other, position)
+                except Unreadable as end:
+                    other.damage = other.damage or str(end)
 
     def _read(self, source: Source, start_frame: int) -> Iterator[NDArray[np.float32]]:
         self._open_iterator = source.read_from(start_frame)

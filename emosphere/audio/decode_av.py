@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import av
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emosphere.audio.frames import Blocks, Timeline
 from emosphere.audio.promise import missing_end, mp3_promised_frames
-from emosphere.audio.recording import NativeHeader, Unreadable
+from emosphere.audio.recording import NativeHeader, UnknownCodec, Unreadable
 from emosphere.audio.renewal import ENDLESS_MEMORY, RenewedDecoder, decode_start_s
 
 BLOCK_S: Final = 5
@@ -93,12 +93,20 @@ class AvSource:
             if decode_from_s:
                 skip_before = int((decode_from_s + self._origin_s) / self._time_base)
                 if self._kind in _SEEKABLE:
-                    container.seek(skip_before, stream=stream, backward=True)
+                    # Where the index is broken, the packets before are passed over one by one.
+                    with suppress(av.error.FFmpegError):
+                        container.seek(skip_before, stream=stream, backward=True)
             for frame in self._frames(container, stream, decoder, skip_before=skip_before):
                 if frame is None:
                     yield np.zeros((0, self.header.num_channels), dtype=np.float32)
                     continue
-                for part in blocks.conform(frame):
+                try:
+                    parts = blocks.conform(frame)
+                except (av.error.FFmpegError, ValueError) as error:
+                    self.damage = self.damage or _reason(error)
+                    self.num_damaged += 1
+                    continue
+                for part in parts:
                     gap = timeline.gap_before(part.time)
                     position = timeline.position or 0
                     if gap:
@@ -123,6 +131,8 @@ class AvSource:
                 stream = container.streams.best("audio")
                 if stream is None:
                     raise LookupError(container.format.name.split(",")[0])
+                if stream.codec_context is None:
+                    raise UnknownCodec("FFmpeg has no decoder for its codec")
                 stream.codec_context.thread_count = 1
                 yield container, stream
 
@@ -133,7 +143,8 @@ class AvSource:
         for number in itertools.count():
             try:
                 packet = next(packets, None)
-            except (av.error.FFmpegError, OSError) as error:
+            except (av.error.FFmpegError, OSError, IndexError) as error:
+                # IndexError: PyAV stumbles over streams that turn up late in damaged transport streams.
                 self.damage = self.damage or _reason(error)
                 return
             if packet is None:

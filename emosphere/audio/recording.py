@@ -79,3 +79,7 @@ class NativeHeader:
 
 class Unreadable(Exception):
     """One decoder cannot go on with these bytes; another one may."""
+
+
+class UnknownCodec(Unreadable):
+    """The container is sound, but nobody here decodes what it holds."""

@@ -112,7 +112,7 @@ def test_chatter_of_native_code_stays_in_the_child(decoder, jfk, capfd):
 
 
 def test_the_last_words_of_a_dying_decoder_are_kept(decoder, jfk):
-    with pytest.raises(BadRecording, match="Its last words: .*noise noise"):
+    with pytest.raises(BadRecording, match=r"Its last words: .*noise noise"):
         decoder.open(jfk, misbehave="chatter and die")
 
 
