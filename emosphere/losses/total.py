@@ -38,7 +38,7 @@ def dynamic_weight(epoch: int, span_epochs: float) -> float:
 
     EmoSphere-SER, equation 4, where the span is 5: 1, .802, .604, .406, .208, then 0.
     """
-    return 1 - 0.99 / span_epochs * epoch if epoch < span_epochs else 0.0
+    return 1 - 0.99 * epoch / span_epochs if epoch < span_epochs else 0.0
 
 
 def region_weight(config: LossConfig, epoch: int, num_epochs: int) -> float:

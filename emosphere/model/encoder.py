@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from emosphere.model.frames import Frames
 from emosphere.model.logmel import LogMelConfig, LogMelEncoder
+from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
 
-EncoderConfig = LogMelConfig
+EncoderConfig = LogMelConfig | PretrainedConfig
 
 
 class Encoder(Protocol):
@@ -34,4 +35,4 @@ def build_encoder(config: EncoderConfig) -> nn.Module:
     return encoder
 
 
-_ENCODERS: dict[type, type[nn.Module]] = {LogMelConfig: LogMelEncoder}
+_ENCODERS: dict[type, type[nn.Module]] = {LogMelConfig: LogMelEncoder, PretrainedConfig: PretrainedEncoder}

@@ -14,6 +14,9 @@ from emosphere.model.frames import Frames, silence_padding, validity
 DEPTH = 10.0
 """How far below a clip's loudest cell its floor lies, in natural logs of energy (43 dB)."""
 
+SOUNDING = 8.0
+"""A frame sounds when its loudest cell is no further below the clip's loudest, in natural logs of energy (35 dB)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogMelConfig:
@@ -26,8 +29,10 @@ class LogMelConfig:
     """Lower edge of the lowest band."""
     high_hz: float = 7600.0
     """Upper edge of the highest band."""
-    channels: tuple[int, ...] = (24, 48, 64)
-    """Channels of the convolutions over time and frequency; each halves the bands, the first two halve the frames."""
+    channels: tuple[int, ...] = ()
+    """Channels of convolutions over time and frequency, if any; each halves the bands and leaves the frames."""
+    stack: int = 4
+    """Frames (of 16 ms) that are laid side by side and become one."""
     dim: int = 144
     """Features per frame that leave the encoder."""
     num_blocks: int = 3
@@ -68,14 +73,11 @@ class LogMelEncoder(nn.Module):
         self.register_buffer("mel_bands", bands, persistent=False)
         self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
         widths = (1, *config.channels)
-        self.stem = nn.ModuleList(
-            SpectralConv(before, after, time_stride=2 if index < 2 else 1)
-            for index, (before, after) in enumerate(itertools.pairwise(widths))
-        )
+        self.stem = nn.ModuleList(SpectralConv(before, after) for before, after in itertools.pairwise(widths))
         bands_left = config.num_mels
         for _ in config.channels:
             bands_left = (bands_left + 1) // 2
-        self.to_dim = nn.Linear(bands_left * config.channels[-1], config.dim)
+        self.to_dim = nn.Linear(config.stack * bands_left * widths[-1], config.dim)
         self.blocks = nn.ModuleList(
             TimeConv(config.dim, config.kernel, config.dropout) for _ in range(config.num_blocks)
         )
@@ -100,37 +102,47 @@ class LogMelEncoder(nn.Module):
         frames = Frames(values, heard.is_valid)
         for conv in self.stem:
             frames = conv(frames)
-        frames = Frames(self.to_dim(frames.values.flatten(2)), frames.is_valid)
+        frames = stack_frames(Frames(silence_padding(frames).flatten(2), frames.is_valid), self.config.stack)
+        frames = Frames(self.to_dim(frames.values), frames.is_valid)
         for block in self.blocks:
             frames = block(frames)
         return Frames(self.norm(frames.values), frames.is_valid)
 
     def normalise(self, heard: Frames) -> Float[Tensor, "batch frame band"]:
-        """Zero mean per band and unit deviation within the clip; neither level nor microphone remains."""
+        """Zero mean per band and unit deviation over the frames that sound; neither level nor microphone remains."""
         mask = heard.is_valid[:, :, None]
         loudest = heard.values.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
         values = torch.maximum(heard.values, loudest - DEPTH).masked_fill(~mask, 0.0)
-        count = mask.sum(dim=1, keepdim=True)
-        values = (values - values.sum(dim=1, keepdim=True) / count).masked_fill(~mask, 0.0)
-        power = values.square().sum(dim=1, keepdim=True) / count
+        # Over the frames that sound: pauses and silent edges would pull mean and deviation their way.
+        sounds = mask & (values.amax(dim=2, keepdim=True) > loudest - SOUNDING)
+        count = sounds.sum(dim=1, keepdim=True)
+        values = (values - (values * sounds).sum(dim=1, keepdim=True) / count).masked_fill(~mask, 0.0)
+        power = (values.square() * sounds).sum(dim=1, keepdim=True) / count
         if self.config.spread == "clip":
             power = power.mean(dim=2, keepdim=True)
         # The constant keeps a band without sound (telephone, above 4 kHz) at rest.
         return values / (power + 0.1).sqrt()
 
 
-class SpectralConv(nn.Module):
-    """Convolution over time and frequency, LayerNorm over channels, GELU."""
+def stack_frames(frames: Frames, count: int) -> Frames:
+    """Lay ``count`` successive frames side by side; one that holds any valid frame is valid. Padding must be zero."""
+    missing = -frames.values.shape[1] % count
+    values = nn.functional.pad(frames.values, (0, 0, 0, missing))
+    is_valid = nn.functional.pad(frames.is_valid, (0, missing))
+    return Frames(values.unflatten(1, (-1, count)).flatten(2), is_valid[:, ::count])
 
-    def __init__(self, channels_in: int, channels_out: int, *, time_stride: int) -> None:
+
+class SpectralConv(nn.Module):
+    """Convolution over time and frequency, then GELU. No norm: over channels it would erase how loud a cell is."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.time_stride = time_stride
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=(time_stride, 2), padding=1)
-        self.norm = nn.LayerNorm(channels_out)
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=(1, 2), padding=1)
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
 
     def forward(self, frames: Frames) -> Frames:
         values = self.conv(silence_padding(frames).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return Frames(nn.functional.gelu(self.norm(values)), frames.is_valid[:, :: self.time_stride])
+        return Frames(nn.functional.gelu(values), frames.is_valid)
 
 
 class TimeConv(nn.Module):

@@ -1,0 +1,53 @@
+"""emosphere train: labelled clips + settings -> a checkpoint folder."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXAMPLES = """
+Examples:
+
+  emosphere train jobs/configs/train/smoke.toml
+
+  emosphere train jobs/configs/train/default.toml --workers 2 --json
+
+The same command again resumes a broken run, and leaves a finished one alone.
+Exit codes: 0 done; 1 could not finish (run it again); 2 wrong arguments or settings.
+"""
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Settings of the run; see docs/train.md.")],
+    workers: Annotated[int, typer.Option(min=1, help="Training processes; one learns what many learn.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Train a model from labelled clips and say how well it does on speakers it never heard."""
+    from jobs.door import run
+
+    def work() -> dict[str, Any]:
+        from pipelines.train import train as train_model
+
+        return train_model(config, num_workers=workers)
+
+    run(work, as_json=json, show=_summary)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    if result["already_finished"]:
+        return f"train  {result['out']} is finished already; nothing was done"
+    figures = "  ".join(
+        f"{part}: " + " ".join(f"{name}={value:.2f}" for name, value in result[part].items())
+        for part in ("cross_validation", "test")
+        if result.get(part)
+    )
+    return (
+        f"train  epochs={result['epochs']} workers={result['workers']} wall={result['wall_s']:.0f} s  {figures}\n"
+        f"model {result['out']}    use it: emosphere score ARCHIVE --model {result['out']} --out OUT"
+    )
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command(epilog=EXAMPLES)(train)
+    app()

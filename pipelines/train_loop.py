@@ -1,0 +1,205 @@
+"""What every training worker does: hear the clips, cross-validate, fit, report; the first one also writes."""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import ray.train
+import torch
+import torch.distributed
+from ray.train.torch import prepare_model
+from torch import Tensor
+
+from emosphere.data.collate import HeardClips, hear, training_batches
+from emosphere.data.labels import EMOTIONS, read_manifest
+from emosphere.data.splits import speaker_folds
+from emosphere.geometry import REGION_NAMES
+from emosphere.losses.classification import class_weights
+from emosphere.metrics import calibrate_temperature
+from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
+from emosphere.model.network import Network
+from emosphere.model.pretrained import PretrainedEncoder
+from emosphere.training import Answers, Fit, answers_for
+from pipelines.evaluation import figures_for, write_evaluation
+from pipelines.train import TrainConfig
+
+STATE_NAME = "state.pt"
+
+
+def train_on_worker(arguments: dict[str, Any]) -> None:
+    """Ray Train's entry: every rank comes through here, and reports equally often."""
+    Worker(arguments["config"], Path(arguments["out"])).run()
+
+
+class Worker:
+    """One rank. The stages are the folds of the cross-validation, then the fit on all clips to learn from."""
+
+    def __init__(self, config: TrainConfig, out: Path) -> None:
+        self.config, self.out = config, out
+        context = ray.train.get_context()
+        self.rank, self.num_ranks = context.get_world_rank(), context.get_world_size()
+        torch.set_num_threads(1)
+        splits = config.clips.train + config.clips.evaluate
+        clips = [clip for clip in read_manifest(config.clips.manifest, num_regions=self.num_regions)]
+        clips = [clip for clip in clips if clip.split in splits or clip.rated]
+        probe = Network(config.network)
+        self.heard = hear(clips, probe.listen, probe.min_samples, config.distortion, seed=config.seed)
+        self.learnt = [row for row, clip in enumerate(clips) if clip.split in config.clips.train]
+        self.state = self._resumed() or {"stage": 0, "epoch": 0, "fit": None, "held_out": []}
+
+    @property
+    def num_regions(self) -> int:
+        return self.config.network.num_regions or 8
+
+    def run(self) -> None:
+        """All stages from where the last reported epoch left them."""
+        folds = self._folds()
+        network = None
+        for stage in range(self.state["stage"], len(folds) + 1):
+            held_out = folds[stage] if stage < len(folds) else []
+            network = self._fit(stage, held_out)
+        assert network is not None
+        summary = self._finish(network, [row for fold in folds for row in fold]) if self.rank == 0 else {}
+        ray.train.report(summary | {"stage": len(folds), "epoch": self.config.fit.epochs})
+
+    def _fit(self, stage: int, held_out: list[int]) -> Network:
+        config = self.config
+        rows = sorted(set(self.learnt) - set(held_out))
+        torch.manual_seed(config.seed)
+        network = Network(config.network)
+        if config.encoder_weights:
+            cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
+        steps = sum(1 for _ in range(0, len(rows) - 2 * self.num_ranks + 1, config.fit.batch_size))
+        fit = Fit(
+            network,
+            config.fit,
+            self._class_weights(rows),
+            steps_per_epoch=steps,
+            # Unused parameters: layer drop skips whole layers, and a head may rest.
+            wrapped=prepare_model(network, parallel_strategy_kwargs={"find_unused_parameters": True})
+            if self.num_ranks > 1
+            else None,
+            gather=gather_from_all if self.num_ranks > 1 else None,
+            num_workers=self.num_ranks,
+        )
+        if self.state["fit"] is not None:
+            fit.restore(self.state["fit"])
+        torch.manual_seed(config.seed * 1000 + self.rank)
+        for epoch in range(self.state["epoch"], config.fit.epochs):
+            batches = training_batches(
+                self.heard, rows, config.spectrum, batch_size=config.fit.batch_size, seed=config.seed, epoch=epoch,
+                rank=self.rank, num_ranks=self.num_ranks,
+            )  # fmt: skip
+            terms = fit.epoch(batches, epoch)
+            last = epoch + 1 == config.fit.epochs
+            self.state = self.state | {"epoch": epoch + 1, "fit": fit.state()}
+            metrics: dict[str, Any] = {"stage": stage, "epoch": epoch + 1, "loss": terms}
+            if held_out and self.rank == 0 and (last or _due(epoch, config.evaluate_every)):
+                answers = answers_for(fit.result(), self.heard, held_out)
+                metrics["held_out"] = figures_for(answers, self.heard, held_out, self.num_regions)
+                if last:
+                    self.state["held_out"] = [*self.state["held_out"], answers]
+            if last:
+                self.state = self.state | {"stage": stage + 1, "epoch": 0, "fit": None}
+            # The finished final network is not reported as a next stage: a resumed run would find nothing to fit.
+            if not (last and not held_out):
+                self._report(metrics)
+        return fit.result()
+
+    def _report(self, metrics: dict[str, Any]) -> None:
+        # Every rank reports; only the first has a checkpoint to give.
+        if self.rank:
+            ray.train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save(self.state, Path(folder) / STATE_NAME)
+            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+    def _resumed(self) -> dict[str, Any] | None:
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return None
+        with checkpoint.as_directory() as folder:
+            # weights_only: tensors and plain containers, nothing else is unpickled.
+            state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True)
+        return state
+
+    def _folds(self) -> list[list[int]]:
+        if not self.config.folds:
+            return []
+        fold_of = speaker_folds([self.heard.clips[row] for row in self.learnt], self.config.folds)
+        return [
+            [row for row, fold in zip(self.learnt, fold_of, strict=True) if fold == wanted]
+            for wanted in range(self.config.folds)
+        ]
+
+    def _class_weights(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        targets = self.heard.targets(rows)
+        sizes = {"region": self.num_regions, "category": len(EMOTIONS)}
+        return {name: class_weights(targets[name], size) for name, size in sizes.items()}
+
+    def _finish(self, network: Network, held_out: list[int]) -> dict[str, Any]:
+        """Calibrate, evaluate, write the checkpoint folder."""
+        config = self.config
+        temperature, crossval = 1.0, None
+        if held_out:
+            parts: list[Answers] = self.state["held_out"]
+            answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            crossval = figures_for(answers, self.heard, held_out, self.num_regions)
+            if "region" in answers:
+                temperature = calibrate_temperature(answers["region"], self.heard.targets(held_out)["region"])
+        slim = without_heads(network, config.auxiliary_heads)
+        checkpoint = CheckpointConfig(
+            network=slim.config,
+            name=config.name,
+            licence=config.licence,
+            region_names=REGION_NAMES[self.num_regions] if config.network.num_regions else (),
+            region_temperature=round(temperature, 4),
+        )
+        save_checkpoint(slim, self.out, checkpoint, card="")
+        return write_evaluation(slim, checkpoint, self.heard, config, crossval, self.out)
+
+
+def without_heads(network: Network, names: Sequence[str]) -> Network:
+    """A copy of the network that lacks the heads ``names``."""
+    heads = {name: head for name, head in network.config.heads.items() if name not in names}
+    slim = Network(dataclasses.replace(network.config, heads=heads))
+    wanted = slim.state_dict()
+    slim.load_state_dict({name: tensor for name, tensor in network.state_dict().items() if name in wanted})
+    return slim.eval()
+
+
+def gather_from_all(answers: Answers, targets: dict[str, Tensor]) -> tuple[Answers, dict[str, Tensor]]:
+    """Answers and targets of all ranks, in rank order; gradient reaches this rank's own answers.
+
+    Concordance is a statistic of the whole batch: averaging each rank's own would pull elsewhere.
+    """
+    own_size = torch.tensor([len(targets["vad"])])
+    sizes = [torch.zeros_like(own_size) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(sizes, own_size)
+    counts = [int(size) for size in sizes]
+    return (
+        {name: _gather(tensor, counts) for name, tensor in sorted(answers.items())},
+        {name: _gather(tensor, counts) for name, tensor in sorted(targets.items())},
+    )
+
+
+def _gather(own: Tensor, counts: list[int]) -> Tensor:
+    padded = own.detach().new_zeros(max(counts), *own.shape[1:])
+    padded[: len(own)] = own.detach()
+    everyone = [torch.empty_like(padded) for _ in counts]
+    torch.distributed.all_gather(everyone, padded)
+    rank = torch.distributed.get_rank()
+    parts = [part[:count] for part, count in zip(everyone, counts, strict=True)]
+    return torch.cat([own if index == rank else part for index, part in enumerate(parts)])
+
+
+def _due(epoch: int, every: int) -> bool:
+    return every > 0 and (epoch + 1) % every == 0
+
+
+def heard_rows(heard: HeardClips, splits: Sequence[str]) -> list[int]:
+    """Rows of the clips of ``splits``."""
+    return [row for row, clip in enumerate(heard.clips) if clip.split in splits]

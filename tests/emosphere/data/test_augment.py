@@ -1,0 +1,94 @@
+"""Each distortion does what its name says, and the same dice give the same copy."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from emosphere.data.augment import (
+    DistortionConfig,
+    add_noise,
+    add_room,
+    change_speed,
+    distort,
+    overdrive,
+    telephone,
+    through_mp3,
+)
+
+Sound = npt.NDArray[np.float32]
+
+
+def tone(hz: float, seconds: float = 1.0) -> Sound:
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(int(16_000 * seconds)) / 16_000)).astype(np.float32)
+
+
+def level(sound: Sound) -> float:
+    return float(np.sqrt(np.mean(np.square(sound[1000:-1000], dtype=np.float64))))
+
+
+def pitch(sound: Sound) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(sound * np.hanning(len(sound))))) * 16_000 / len(sound))
+
+
+def test_faster_is_shorter_and_higher() -> None:
+    fast = change_speed(tone(400), 1.25)
+    assert len(fast) == pytest.approx(16_000 / 1.25, abs=2)
+    assert pitch(fast) == pytest.approx(500, abs=2)
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
+def test_noise_stands_at_its_ratio(snr_db: float) -> None:
+    clean = tone(400)
+    noise = add_noise(clean, snr_db, 1.0, np.random.default_rng(0)) - clean
+    assert 20 * np.log10(level(clean) / level(noise)) == pytest.approx(snr_db, abs=1.5)
+
+
+@pytest.mark.parametrize(("hz", "passes"), [(100, False), (1000, True), (3000, True), (4500, False)])
+def test_a_telephone_passes_300_to_3400_hz(hz: float, passes: bool) -> None:
+    heard = telephone(tone(hz))
+    assert len(heard) == 16_000
+    assert (level(heard) > 0.7 * level(tone(hz))) == passes
+    assert (level(heard) < 0.1 * level(tone(hz))) == (not passes)
+
+
+def test_a_telephones_steps_are_small_for_soft_sounds() -> None:
+    error = telephone(tone(1000)) - tone(1000)
+    assert 0 < level(error) < 0.05 * level(tone(1000))
+
+
+def test_mp3_keeps_the_clip_recognisable() -> None:
+    heard = through_mp3(tone(1000), 0.8)
+    assert pitch(heard) == pytest.approx(1000, abs=3)
+    assert len(heard) == pytest.approx(16_000, abs=2400)
+
+
+def test_a_room_adds_a_tail_after_the_sound() -> None:
+    click = np.zeros(16_000, np.float32)
+    click[100] = 1.0
+    wet = add_room(click, 0.3, np.random.default_rng(0))
+    assert wet[100] == pytest.approx(1.0, abs=1e-3)
+    assert np.abs(wet[:100]).max() < 1e-5
+    assert np.abs(wet[101:2000]).max() > 10 * np.abs(wet[5000:]).max()
+
+
+def test_overdriven_sound_is_cut_at_full_scale() -> None:
+    loud = overdrive(tone(400), 4.0)
+    assert np.abs(loud).max() == 1
+    assert np.mean(np.abs(loud) == 1) > 0.5
+
+
+@pytest.mark.parametrize(
+    "sound", [tone(300), np.zeros(4000, np.float32), np.zeros(700, np.float32)], ids=["tone", "silence", "short"]
+)
+def test_copies_are_finite_and_repeatable(sound: Sound) -> None:
+    config = DistortionConfig(reverb=1, noise=1, telephone=1, mp3=1, clip=1)
+    one, two = (distort(sound, config, np.random.default_rng(3)) for _ in range(2))
+    assert np.isfinite(one).all()
+    assert one.dtype == np.float32
+    np.testing.assert_array_equal(one, two)
+    assert len(one) > 0
+
+
+def test_a_probability_above_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"mp3=1\.5 is not a probability"):
+        DistortionConfig(mp3=1.5)

@@ -1,0 +1,111 @@
+"""Clips are heard once; batches are shared out among workers without loss; order never changes a clip's fate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from emosphere.data.augment import DistortionConfig
+from emosphere.data.collate import HeardClips, evaluation_batches, hear, read_clip, training_batches
+from emosphere.data.labels import Clip
+from emosphere.data.spectrum import SpectrumConfig
+from emosphere.errors import UsageError
+from emosphere.model.logmel import LogMelConfig, LogMelEncoder
+
+EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, channels=(4,), dim=8))
+
+
+def clip(path: Path, region: int = 0) -> Clip:
+    return Clip(
+        path=path, speaker="s", corpus="c", split="train", emotion="fear", vad=(0.1, 0.2, 0.3), region=region, rated=None
+    )  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = []
+    for index, (seconds, rate_hz) in enumerate(
+        [(0.5, 16_000), (1.3, 16_000), (0.01, 16_000), (0.9, 8_000), (0.7, 16_000)]
+    ):
+        path = tmp_path / f"{index}.flac"
+        soundfile.write(path, rng.normal(scale=0.1, size=int(seconds * rate_hz)), rate_hz)
+        paths.append(path)
+    return paths
+
+
+def heard(files: list[Path], copies: int = 0) -> HeardClips:
+    distortion = DistortionConfig(copies=copies) if copies else None
+    return hear([clip(path, row - 1) for row, path in enumerate(files)], EAR.listen, EAR.min_samples, distortion)
+
+
+def test_every_rate_is_read_as_16_khz_and_long_clips_are_cut(files: list[Path]) -> None:
+    assert len(read_clip(clip(files[3]))) == int(0.9 * 16_000)
+    assert len(read_clip(clip(files[1]), max_s=1.0)) == 16_000
+
+
+def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.flac").write_bytes(b"nothing")
+    with pytest.raises(UsageError, match=r"x\.flac: a clip of the manifest cannot be read"):
+        read_clip(clip(tmp_path / "x.flac"))
+
+
+def test_every_version_has_every_clip(files: list[Path]) -> None:
+    found = heard(files, copies=2)
+    assert [len(version) for version in found.versions] == [5, 5, 5]
+    assert len(found.versions[0][2]) == 1  # a clip of 10 ms still has its one frame
+    assert not torch.equal(found.versions[0][1], found.versions[1][1])
+
+
+def test_a_copy_does_not_depend_on_the_other_clips(files: list[Path]) -> None:
+    together, alone = heard(files, copies=1), heard(files[1:2], copies=1)
+    assert torch.equal(together.versions[1][1], alone.versions[1][0])
+
+
+def test_targets_follow_the_rows(files: list[Path]) -> None:
+    targets = heard(files).targets([3, 0])
+    assert targets["region"].tolist() == [2, -1]
+    torch.testing.assert_close(targets["vad"], torch.tensor([[0.1, 0.2, 0.3]] * 2))
+
+
+def test_workers_share_every_batch_and_see_the_same_clips_as_one_alone(files: list[Path]) -> None:
+    clips = heard(files)
+    config = SpectrumConfig(crop_frames=(20, 40))
+
+    def drawn(rank: int, num_ranks: int) -> list[torch.Tensor]:
+        batches = training_batches(
+            clips, range(5), config, batch_size=4, seed=1, epoch=2, rank=rank, num_ranks=num_ranks
+        )  # fmt: skip
+        return [
+            batch.heard.values[row][batch.heard.is_valid[row]]
+            for batch in batches
+            for row in range(len(batch.heard.values))
+        ]
+
+    alone = drawn(0, 1)
+    shared = drawn(0, 2) + drawn(1, 2)
+    assert len(alone) == 4  # the fifth clip would stand alone, and concordance needs two
+    for one in alone:
+        assert any(one.shape == other.shape and torch.equal(one, other) for other in shared)
+
+
+def test_another_epoch_draws_another_order(files: list[Path]) -> None:
+    clips = heard(files)
+
+    def regions(epoch: int) -> list[int]:
+        batches = training_batches(clips, range(5), None, batch_size=5, seed=0, epoch=epoch)
+        return next(batches).targets["region"].tolist()
+
+    assert regions(0) == regions(0)
+    assert any(regions(epoch) != regions(0) for epoch in range(1, 5))
+
+
+def test_evaluation_sees_every_row_once_and_whole(files: list[Path]) -> None:
+    clips = heard(files)
+    seen: list[int] = []
+    for rows, batch in evaluation_batches(clips, [4, 2, 0, 1], batch_frames=100):
+        seen += rows
+        assert batch.heard.is_valid.sum(dim=1).tolist() == [len(clips.versions[0][row]) for row in rows]
+    assert sorted(seen) == [0, 1, 2, 4]

@@ -1,0 +1,64 @@
+"""Concordance by known points, by its laws and by a slow twin."""
+
+import pytest
+import torch
+
+from emosphere.losses.ccc import ccc, ccc_loss
+
+P = torch.tensor([[0.2], [0.4], [0.6], [0.8]])
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [([0.1, 0.4, 0.5, 0.9], 0.943396), ([0.2, 0.5, 0.6, 1.0], 0.909091)],
+    ids=["equal means", "other mean: population, not sample, moments"],
+)
+def test_the_designs_vectors(target: list[float], expected: float) -> None:
+    assert float(ccc(P, torch.tensor(target)[:, None])[0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_slow_twin_agrees() -> None:
+    predicted, target = torch.rand(17, 3).double(), torch.rand(17, 3).double()
+    for column, found in enumerate(ccc(predicted, target)):
+        x, y = predicted[:, column].tolist(), target[:, column].tolist()
+        mx, my = sum(x) / 17, sum(y) / 17
+        sxy = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / 17
+        sxx, syy = sum((a - mx) ** 2 for a in x) / 17, sum((b - my) ** 2 for b in y) / 17
+        assert float(found) == pytest.approx(2 * sxy / (sxx + syy + (mx - my) ** 2), abs=1e-6)
+
+
+def test_one_affine_map_of_both_changes_nothing() -> None:
+    predicted, target = torch.rand(30, 2).double(), torch.rand(30, 2).double()
+    torch.testing.assert_close(ccc(predicted, target), ccc(-6 * predicted + 1, -6 * target + 1), rtol=1e-6, atol=1e-7)
+
+
+def test_perfect_is_one_and_the_mirror_image_minus_one() -> None:
+    values = torch.linspace(-1, 1, 9)[:, None]
+    assert float(ccc(values, values)[0]) == pytest.approx(1, abs=1e-6)
+    assert float(ccc(-values, values)[0]) == pytest.approx(-1, abs=1e-6)
+
+
+def test_constants_give_zero_and_a_finite_gradient() -> None:
+    predicted = torch.zeros(4, 3, requires_grad=True)
+    loss = ccc_loss(predicted, torch.zeros(4, 3))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == 3
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+
+
+def test_the_loss_sums_over_dimensions_and_lies_in_0_to_6() -> None:
+    values = torch.linspace(-1, 1, 9)[:, None].expand(9, 3)
+    assert float(ccc_loss(values, values)) == pytest.approx(0, abs=1e-5)
+    assert float(ccc_loss(-values, values)) == pytest.approx(6, abs=1e-5)
+
+
+def test_the_gradient_has_its_closed_form() -> None:
+    """dCCC/dx_i = 2 / (N D) [(y_i - m_y) - CCC (x_i - m_x)  - CCC (m_x - m_y)], that is with (x_i - m_y)."""
+    x, y = torch.rand(9, 1).double().requires_grad_(), torch.rand(9, 1).double()
+    value = ccc(x, y)
+    value.sum().backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        denominator = x.var(correction=0) + y.var(correction=0) + (x.mean() - y.mean()) ** 2 + 1e-8
+        expected = 2 / (9 * denominator) * ((y - y.mean()) - value * (x - y.mean()))
+    torch.testing.assert_close(x.grad, expected)

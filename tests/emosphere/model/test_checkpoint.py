@@ -1,0 +1,123 @@
+"""What is saved comes back; what is foreign or broken is refused in one clear sentence."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from emosphere.config import from_mapping
+from emosphere.errors import BadCheckpoint
+from emosphere.geometry import REGION_NAMES
+from emosphere.model.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from emosphere.model.network import Network, NetworkConfig
+
+
+def make(folder: Path, **settings: Any) -> Network:
+    values = {
+        "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1},
+        "pooling": {"kind": "style", "dim": 8},
+        "heads": {"vad": {"outputs": 3, "hidden": 8}, "region": {"outputs": 8, "hidden": 8}},
+    }
+    network = Network(from_mapping(NetworkConfig, values, source="test"))
+    config = CheckpointConfig(
+        network=network.config, name="ORG/Tiny 1", licence="CC0-1.0", region_names=REGION_NAMES[8], **settings
+    )
+    save_checkpoint(network, folder, config, card="# Tiny\n")
+    return network
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    network = make(tmp_path, region_temperature=1.5)
+    checkpoint = load_checkpoint(tmp_path)
+    for one, two in zip(network.parameters(), checkpoint.network.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert not checkpoint.network.training
+    assert (checkpoint.name, checkpoint.licence) == ("org-tiny-1", "CC0-1.0")
+    assert checkpoint.config.dims == ("valence", "arousal", "dominance")
+    assert checkpoint.config.num_regions == 8
+    assert checkpoint.config.region_temperature == 1.5
+    assert (tmp_path / "README.md").read_text() == "# Tiny\n"
+
+
+def test_the_digest_is_of_the_bytes_of_both_files(tmp_path: Path) -> None:
+    make(tmp_path)
+    both = (tmp_path / "config.json").read_bytes() + (tmp_path / "model.safetensors").read_bytes()
+    assert load_checkpoint(tmp_path).digest == hashlib.sha256(both).hexdigest()[:12]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    make(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(BadCheckpoint, match=f"no {name} there; a model is a folder"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dims": ["arousal", "dominance", "valence"]}, "must be .*valence.*the one order of this project"),
+        ({"format": "emosphere-9"}, "holds format 'emosphere-9', wanted format 'emosphere-1'"),
+        ({"region_names": ["one"]}, "region_names has 1 names, the region head 8 outputs"),
+        ({"sample_rate_hz": 8000}, "sample_rate_hz=8000 must be 16000"),
+        ({"region_temperature": 0.0}, "must be above 0"),
+        ({"licens": "x"}, "Did you mean 'licence'"),
+    ],
+    ids=["other order of dimensions", "other format", "other region table", "other rate", "no temperature", "typo"],
+)
+def test_a_configuration_of_another_kind_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    make(tmp_path)
+    edit(tmp_path, **changes)
+    with pytest.raises(BadCheckpoint, match=message):
+        load_checkpoint(tmp_path)
+
+
+def test_a_transformers_folder_is_recognised_as_foreign(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
+    with pytest.raises(BadCheckpoint, match="a configuration of 'wav2vec2', wanted format 'emosphere-1'"):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_of_other_shapes_are_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights | {"pooling.out.bias": torch.zeros(9)}, tmp_path / "model.safetensors")
+    with pytest.raises(BadCheckpoint, match=r"1 tensors do not fit.*pooling.out.bias: found \(9,\), wanted \(8,\)"):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["pooling.out.bias"][0] = float("nan")
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(BadCheckpoint, match="pooling.out.bias holds NaN"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_bytes_of_another_kind_are_refused(tmp_path: Path, name: str) -> None:
+    make(tmp_path)
+    (tmp_path / name).write_bytes(b"\x80\x04not this")
+    with pytest.raises(BadCheckpoint, match="not valid JSON|not a safetensors file"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_configuration_of_another_architecture_is_not_written(tmp_path: Path) -> None:
+    network = make(tmp_path / "one")
+    config = load_checkpoint(tmp_path / "one").config
+    values = {"encoder": {"kind": "logmel"}, "pooling": {"kind": "statistics"}, "heads": {"vad": {"outputs": 3}}}
+    other = Network(from_mapping(NetworkConfig, values, source="test"))
+    with pytest.raises(ValueError, match="differs from the network's own"):
+        save_checkpoint(other, tmp_path / "two", config, card="")
+    assert network.config == config.network

@@ -1,0 +1,64 @@
+"""Heads and the whole network by the design's parameter counts; what a detached head may move."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+
+from emosphere.config import from_mapping
+from emosphere.errors import UsageError
+from emosphere.model.heads import Head, HeadConfig
+from emosphere.model.network import Network, NetworkConfig
+
+SMALL: dict[str, Any] = {
+    "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1},
+    "pooling": {"kind": "style", "dim": 8},
+    "heads": {"vad": {"outputs": 3, "hidden": 8}, "region": {"outputs": 8, "hidden": 8}},
+}
+
+
+def network(values: Mapping[str, Any] = SMALL) -> Network:
+    return Network(from_mapping(NetworkConfig, values, source="test")).eval()
+
+
+@pytest.mark.parametrize(
+    ("in_features", "outputs", "count"), [(1024, 3, 1_054_723), (1024, 8, 1_059_848), (2048, 3, 2_103_299)]
+)
+def test_heads_have_the_papers_parameter_counts(in_features: int, outputs: int, count: int) -> None:
+    assert sum(tensor.numel() for tensor in Head(in_features, HeadConfig(outputs=outputs)).parameters()) == count
+
+
+def test_every_head_answers_from_the_same_vector() -> None:
+    net = network()
+    heard = net.listen(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
+    answers = net(heard)
+    assert {name: tuple(answer.shape) for name, answer in answers.items()} == {"vad": (4, 3), "region": (4, 8)}
+    torch.testing.assert_close(net.heads["vad"](net.embed(heard)), answers["vad"])
+
+
+def test_a_detached_head_moves_itself_alone() -> None:
+    net = network()
+    heard = net.listen(torch.randn(2, 3000), torch.tensor([3000, 2000]))
+    net(heard, detached={"region"})["region"].square().sum().backward()
+    moved = {
+        name.split(".")[0] + "." + name.split(".")[1]
+        for name, tensor in net.named_parameters()
+        if tensor.grad is not None
+    }
+    assert moved == {"heads.region"}
+
+
+def test_encoders_and_poolings_combine_by_settings_alone() -> None:
+    tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    tiny |= {"conv_dim": [4] * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    for encoder in (SMALL["encoder"], {"kind": "hubert", "size": "large", "settings": tiny}):
+        for pooling in ({"kind": "style", "dim": 8}, {"kind": "statistics"}):
+            net = network(SMALL | {"encoder": encoder, "pooling": pooling})
+            answers = net(net.listen(torch.randn(1, 2000), torch.tensor([2000])))
+            assert answers["vad"].shape == (1, 3)
+
+
+def test_a_network_without_a_vad_head_is_refused() -> None:
+    with pytest.raises(UsageError, match="needs one named 'vad'"):
+        network(SMALL | {"heads": {"region": {"outputs": 8}}})

@@ -1,0 +1,111 @@
+"""Scores of a clip do not depend on order, company or batch size."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from emosphere.config import from_mapping
+from emosphere.geometry import REGION_NAMES
+from emosphere.model.checkpoint import Checkpoint, CheckpointConfig
+from emosphere.model.network import Network, NetworkConfig
+from emosphere.model.predict import Predictor
+
+LOGMEL = {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1}
+TINY_GROUP_NORM = {
+    "kind": "wavlm",
+    "size": "base",
+    "settings": {
+        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+        "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+    },
+}  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
+
+
+def checkpoint(encoder: object = LOGMEL, *, regions: bool = True, temperature: float = 1.0) -> Checkpoint:
+    heads = {"vad": {"outputs": 3, "hidden": 8}} | ({"region": {"outputs": 8, "hidden": 8}} if regions else {})
+    values = {"encoder": encoder, "pooling": {"kind": "style", "dim": 8}, "heads": heads}
+    network = Network(from_mapping(NetworkConfig, values, source="test")).eval()
+    config = CheckpointConfig(
+        network=network.config,
+        name="tiny",
+        licence="CC0-1.0",
+        region_names=REGION_NAMES[8] if regions else (),
+        region_temperature=temperature,
+    )
+    return Checkpoint(network, config, "tiny", "0" * 12)
+
+
+def clips() -> list[npt.NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    lengths = [16_000, 1, 30_000, 700, 0, 16_000, 5_003, 639]
+    return [rng.normal(scale=0.1, size=length).astype(np.float32) for length in lengths]
+
+
+@pytest.mark.parametrize("encoder", [LOGMEL, TINY_GROUP_NORM], ids=["logmel", "wavlm with group norm"])
+@pytest.mark.parametrize("batch_s", [0.5, 3.0, 160.0])
+def test_scores_do_not_depend_on_what_a_clip_is_batched_with(encoder: object, batch_s: float) -> None:
+    torch.manual_seed(0)
+    loaded = checkpoint(encoder)
+    together = Predictor(loaded, batch_s=batch_s).predict(clips())
+    alone = [Predictor(loaded).predict([clip]) for clip in clips()]
+    np.testing.assert_allclose(together.vad, np.concatenate([one.vad for one in alone]), atol=1e-5, rtol=0)
+    assert together.region_probs is not None
+    probs = np.concatenate([one.region_probs for one in alone if one.region_probs is not None])
+    np.testing.assert_allclose(together.region_probs, probs, atol=1e-5, rtol=0)
+
+
+def test_scores_come_back_in_the_given_order() -> None:
+    predictor, given = Predictor(checkpoint()), clips()
+    forwards, backwards = predictor.predict(given), predictor.predict(given[::-1])
+    np.testing.assert_allclose(forwards.vad, backwards.vad[::-1], atol=1e-5, rtol=0)
+    assert len(np.unique(forwards.vad[:, 0].round(6))) > 4
+
+
+def test_no_clips_give_no_rows() -> None:
+    prediction = Predictor(checkpoint()).predict([])
+    assert prediction.vad.shape == (0, 3)
+    assert prediction.region_probs is not None
+    assert prediction.region_probs.shape == (0, 8)
+
+
+def test_vad_is_clipped_and_probabilities_sum_to_one() -> None:
+    loaded = checkpoint()
+    with torch.no_grad():
+        loaded.network.heads["vad"].layers[-1].bias.copy_(torch.tensor([5.0, -5.0, 0.0]))  # type: ignore[union-attr,operator,index]
+    prediction = Predictor(loaded).predict(clips())
+    assert prediction.vad.dtype == np.float32
+    assert (prediction.vad[:, 0] == 1).all()
+    assert (prediction.vad[:, 1] == -1).all()
+    assert prediction.region_probs is not None
+    np.testing.assert_allclose(prediction.region_probs.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_temperature_flattens_the_probabilities() -> None:
+    torch.manual_seed(0)
+    sharp = Predictor(checkpoint()).predict(clips()).region_probs
+    torch.manual_seed(0)
+    flat = Predictor(checkpoint(temperature=4.0)).predict(clips()).region_probs
+    assert sharp is not None
+    assert flat is not None
+    assert (flat.max(axis=1) < sharp.max(axis=1)).all()
+    assert (flat.argmax(axis=1) == sharp.argmax(axis=1)).all()
+
+
+def test_a_model_without_region_head_gives_no_probabilities() -> None:
+    assert Predictor(checkpoint(regions=False)).predict(clips()).region_probs is None
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        (np.zeros((2, 100), np.float32), r"shape \(2, 100\); wanted one channel"),
+        (np.zeros(12 * 16_000 + 1, np.float32), "hears at most 192000 at once"),
+        (np.array([0.0, np.nan], np.float32), "holds NaN or infinity"),
+    ],
+    ids=["stereo", "too long", "not finite"],
+)
+def test_what_it_cannot_hear_is_refused(clip: npt.NDArray[np.float32], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictor(checkpoint()).predict([clip])
