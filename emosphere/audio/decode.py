@@ -83,7 +83,7 @@ def open_recording(
     if os.path.getsize(path) == 0:
         raise BadRecording("EMPTY", "The file has no bytes.")
     ladder = _Ladder(path, limits, on_progress)
-    second = first_second(start_s)
+    second = first_second(start_s, ladder.source.header.sample_rate_hz)
     start_sample = int(start_s) * MODEL_RATE_HZ
     blocks = ladder.blocks(second, start_sample)
     try:
@@ -137,6 +137,7 @@ class _Ladder:
         end_sample = start_sample
         for block in resampled:
             if not block.shape[1]:
+                self._on_progress()
                 continue
             end_sample += block.shape[1]
             if end_sample > self._limits.max_duration_s * MODEL_RATE_HZ:

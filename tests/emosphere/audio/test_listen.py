@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from emosphere.audio.cells import CellGrid, cut_cells
+from emosphere.audio.decode import DecodeLimits, open_recording
 from emosphere.audio.listen import heard_segments
 from emosphere.audio.quality import QualityConfig
 from emosphere.audio.segment import SegmentConfig
@@ -57,3 +59,24 @@ def test_the_last_frame_of_a_recording_is_not_padded_into_a_segment(hear, shared
     _, (segments,) = hear(path)
     assert segments[-1].stop_sample <= whole.shape[1]
     assert segments[-1].low_reason == "short"
+
+
+@pytest.mark.parametrize("name", ["composite_long.mp3", "ami_meetings_5min.m4a", "ami_meetings_5min.opus"])
+def test_segments_do_not_depend_on_how_a_recording_is_divided(shared_data, activity, name):
+    path = str(shared_data / "longform" / name)
+    grid = CellGrid()
+
+    def heard(first, stop):
+        stream = open_recording(path, start_s=grid.span_s(first), limits=DecodeLimits())
+        cells = list(cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid))
+        stream.close()
+        return [s for part in heard_segments(cells, activity, SegmentConfig(), QualityConfig()) for s in part]
+
+    whole = heard(0, 5)
+    apart = heard(0, 1) + heard(1, 3) + heard(3, 5)
+    assert [(s.start_sample, s.stop_sample, s.speech_ms) for s in apart] == [
+        (s.start_sample, s.stop_sample, s.speech_ms) for s in whole
+    ]
+    for one, other in zip(apart, whole, strict=True):
+        np.testing.assert_allclose(one.samples, other.samples, rtol=0, atol=1e-6)
+        assert (one.confidence, one.low_reason) == (other.confidence, other.low_reason)
