@@ -11,16 +11,14 @@ from emosphere.config import to_mapping
 from emosphere.data.collate import HeardClips
 from emosphere.geometry import REGION_NAMES, region_of
 from emosphere.metrics import ccc, region_report
-from emosphere.model.checkpoint import CARD_NAME, CheckpointConfig, save_checkpoint
+from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
 from emosphere.model.network import Network
 from emosphere.training import Answers, answers_for
 from emosphere.vad import VAD_DIMS
-from pipelines.card import card_text
+from pipelines.card import EVALUATION_NAME, card_text
 
 if TYPE_CHECKING:
     from pipelines.train import TrainConfig
-
-EVALUATION_NAME = "evaluation.json"
 
 
 def figures_for(answers: Answers, heard: HeardClips, rows: list[int], num_regions: int) -> dict[str, Any]:
@@ -42,8 +40,8 @@ def write_evaluation(
     config: "TrainConfig",
     crossval: dict[str, Any] | None,
     out: Path,
-) -> dict[str, Any]:
-    """Evaluate on the splits kept apart, write evaluation.json and the card; returns the short figures of a run."""
+) -> None:
+    """Evaluate on the splits kept apart; write the checkpoint folder with evaluation.json and the card."""
     num_regions = config.network.num_regions or 8
     rows = [row for row, clip in enumerate(heard.clips) if clip.split in config.clips.evaluate]
     evaluation: dict[str, Any] = {
@@ -54,7 +52,7 @@ def write_evaluation(
         "trained_on": _counts(heard, config.clips.train),
         "evaluated_on": _counts(heard, config.clips.evaluate),
         "regions_that_never_occur": _absent_regions(heard, config.clips.train, num_regions),
-        "settings": to_mapping(config) | {"card": "", "out": ""},
+        "settings": _settings(config),
         "cross_validation": crossval,
         "test": None,
         "test_distorted": None,
@@ -66,15 +64,15 @@ def write_evaluation(
             answers = answers_for(network, heard, rows, version=len(heard.versions) - 1)
             evaluation["test_distorted"] = figures_for(answers, heard, rows, num_regions)
     (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
-    # Saved once more, now with its card: the figures in it are those just written.
+    # The figures in the card are those just written.
     save_checkpoint(network, out, checkpoint, card=card_text(config.card, evaluation))
-    assert (out / CARD_NAME).is_file()
-    return {
-        "parameters": evaluation["parameters"],
-        "region_temperature": checkpoint.region_temperature,
-        "cross_validation": _short(crossval),
-        "test": _short(evaluation["test"]),
-    }
+
+
+def short_figures(out: Path) -> dict[str, Any]:
+    """What a run says at its end, from the evaluation it wrote."""
+    evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
+    short = {name: evaluation[name] for name in ("parameters", "region_temperature")}
+    return short | {name: _short(evaluation[name]) for name in ("cross_validation", "test")}
 
 
 def _figures(answers: Answers, heard: HeardClips, rows: list[int], num_regions: int) -> dict[str, Any]:
@@ -135,6 +133,13 @@ def _counts(heard: HeardClips, splits: tuple[str, ...]) -> dict[str, dict[str, i
 def _absent_regions(heard: HeardClips, splits: tuple[str, ...], num_regions: int) -> list[str]:
     found = {clip.region for clip in heard.clips if clip.split in splits}
     return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in found]
+
+
+def _settings(config: "TrainConfig") -> dict[str, Any]:
+    """Settings but for the card, and for folders of the machine that trained."""
+    settings = to_mapping(config)
+    settings["clips"]["manifest"] = Path(config.clips.manifest).name
+    return {name: value for name, value in settings.items() if name not in ("card", "out", "encoder_weights")}
 
 
 def _short(figures: dict[str, Any] | None) -> dict[str, float] | None:

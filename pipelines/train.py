@@ -14,6 +14,7 @@ from emosphere.data.spectrum import SpectrumConfig
 from emosphere.errors import MachineError, UsageError
 from emosphere.model.network import NetworkConfig
 from emosphere.training import FitConfig
+from pipelines.card import renew_card
 
 RECORD_NAME = "training.json"
 """What was trained, by which settings; it lies beside the checkpoint."""
@@ -71,8 +72,8 @@ class TrainConfig:
 def train(config_path: Path, *, num_workers: int = 1) -> dict[str, Any]:
     """Train what ``config_path`` describes; returns a JSON-ready summary.
 
-    The same settings again resume an unfinished run and leave a finished one alone. Raises UsageError when the
-    folder holds a model trained by other settings.
+    The same settings again resume an unfinished run; of a finished one they only renew the card. Raises UsageError
+    when the folder holds a model trained by other settings.
     """
     started = time.monotonic()
     config = _with_absolute_paths(load_config(TrainConfig, config_path))
@@ -86,6 +87,7 @@ def train(config_path: Path, *, num_workers: int = 1) -> dict[str, Any]:
             "set another 'out', or move that folder away."
         )
     if record is not None and record["finished"]:
+        renew_card(out, config.card)
         return record["summary"] | {"already_finished": True}
     _check_clips(config)
     out.mkdir(parents=True, exist_ok=True)
@@ -112,6 +114,7 @@ def _run(config: TrainConfig, out: Path, num_workers: int) -> dict[str, Any]:
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    from pipelines.evaluation import short_figures
     from pipelines.resources import connect
     from pipelines.train_loop import train_on_worker
 
@@ -133,10 +136,10 @@ def _run(config: TrainConfig, out: Path, num_workers: int) -> dict[str, Any]:
         ),
     )
     try:
-        metrics = trainer.fit().metrics
+        trainer.fit()
     except TrainingFailedError as error:
         raise MachineError(f"{out}: the training broke off ({error}); the same command resumes it.") from error
-    return dict(metrics or {})
+    return short_figures(out)
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:

@@ -12,13 +12,13 @@ import torch.distributed
 from ray.train.torch import prepare_model
 from torch import Tensor
 
-from emosphere.data.collate import HeardClips, hear, training_batches
+from emosphere.data.collate import hear, num_batches, training_batches
 from emosphere.data.labels import EMOTIONS, read_manifest
 from emosphere.data.splits import speaker_folds
 from emosphere.geometry import REGION_NAMES
 from emosphere.losses.classification import class_weights
 from emosphere.metrics import calibrate_temperature
-from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
+from emosphere.model.checkpoint import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, answers_for
@@ -34,7 +34,7 @@ def train_on_worker(arguments: dict[str, Any]) -> None:
 
 
 class Worker:
-    """One rank. The stages are the folds of the cross-validation, then the fit on all clips to learn from."""
+    """One rank. The stages are the fit on all clips to learn from, then the folds of the cross-validation."""
 
     def __init__(self, config: TrainConfig, out: Path) -> None:
         self.config, self.out = config, out
@@ -47,66 +47,65 @@ class Worker:
         probe = Network(config.network)
         self.heard = hear(clips, probe.listen, probe.min_samples, config.distortion, seed=config.seed)
         self.learnt = [row for row, clip in enumerate(clips) if clip.split in config.clips.train]
-        self.state = self._resumed() or {"stage": 0, "epoch": 0, "fit": None, "held_out": []}
+        self.state = self._resumed() or {"stage": 0, "epoch": 0, "fit": None, "network": None, "held_out": []}
 
     @property
     def num_regions(self) -> int:
         return self.config.network.num_regions or 8
 
     def run(self) -> None:
-        """All stages from where the last reported epoch left them."""
+        """All stages from where the last reported epoch left them; the checkpoint is written as soon as it exists."""
         folds = self._folds()
-        network = None
-        for stage in range(self.state["stage"], len(folds) + 1):
-            held_out = folds[stage] if stage < len(folds) else []
-            network = self._fit(stage, held_out)
-        assert network is not None
-        summary = self._finish(network, [row for fold in folds for row in fold]) if self.rank == 0 else {}
-        ray.train.report(summary | {"stage": len(folds), "epoch": self.config.fit.epochs})
+        for stage in range(self.state["stage"], 1 + len(folds)):
+            self._fit(stage, folds[stage - 1] if stage else [])
+            if self.rank == 0 and stage in (0, len(folds)):
+                self._write([row for fold in folds[:stage] for row in fold])
 
-    def _fit(self, stage: int, held_out: list[int]) -> Network:
+    def _fit(self, stage: int, held_out: list[int]) -> None:
         config = self.config
         rows = sorted(set(self.learnt) - set(held_out))
-        torch.manual_seed(config.seed)
-        network = Network(config.network)
-        if config.encoder_weights:
-            cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
-        steps = sum(1 for _ in range(0, len(rows) - 2 * self.num_ranks + 1, config.fit.batch_size))
-        fit = Fit(
-            network,
-            config.fit,
-            self._class_weights(rows),
-            steps_per_epoch=steps,
-            # Unused parameters: layer drop skips whole layers, and a head may rest.
-            wrapped=prepare_model(network, parallel_strategy_kwargs={"find_unused_parameters": True})
-            if self.num_ranks > 1
-            else None,
-            gather=gather_from_all if self.num_ranks > 1 else None,
-            num_workers=self.num_ranks,
-        )
-        if self.state["fit"] is not None:
-            fit.restore(self.state["fit"])
-        torch.manual_seed(config.seed * 1000 + self.rank)
+        fit = self._start(rows)
         for epoch in range(self.state["epoch"], config.fit.epochs):
             batches = training_batches(
                 self.heard, rows, config.spectrum, batch_size=config.fit.batch_size, seed=config.seed, epoch=epoch,
                 rank=self.rank, num_ranks=self.num_ranks,
             )  # fmt: skip
-            terms = fit.epoch(batches, epoch)
+            metrics: dict[str, Any] = {"stage": stage, "epoch": epoch + 1, "loss": fit.epoch(batches, epoch)}
             last = epoch + 1 == config.fit.epochs
-            self.state = self.state | {"epoch": epoch + 1, "fit": fit.state()}
-            metrics: dict[str, Any] = {"stage": stage, "epoch": epoch + 1, "loss": terms}
+            self.state |= {"epoch": epoch + 1, "fit": fit.state()}
             if held_out and self.rank == 0 and (last or _due(epoch, config.evaluate_every)):
                 answers = answers_for(fit.result(), self.heard, held_out)
                 metrics["held_out"] = figures_for(answers, self.heard, held_out, self.num_regions)
                 if last:
                     self.state["held_out"] = [*self.state["held_out"], answers]
             if last:
-                self.state = self.state | {"stage": stage + 1, "epoch": 0, "fit": None}
-            # The finished final network is not reported as a next stage: a resumed run would find nothing to fit.
-            if not (last and not held_out):
-                self._report(metrics)
-        return fit.result()
+                self.state |= {"stage": stage + 1, "epoch": 0, "fit": None}
+                self.state |= {} if held_out else {"network": fit.result().state_dict()}
+            self._report(metrics)
+
+    def _start(self, rows: Sequence[int]) -> Fit:
+        config = self.config
+        torch.manual_seed(config.seed)
+        network = Network(config.network)
+        if config.encoder_weights:
+            cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
+        shared = self.num_ranks > 1
+        fit = Fit(
+            network,
+            config.fit,
+            self._class_weights(rows),
+            steps_per_epoch=num_batches(len(rows), config.fit.batch_size, self.num_ranks),
+            # Unused parameters: layer drop skips whole layers, and a head may rest.
+            wrapped=prepare_model(network, parallel_strategy_kwargs={"find_unused_parameters": True})
+            if shared
+            else None,
+            gather=gather_from_all if shared else None,
+            num_workers=self.num_ranks,
+        )
+        if self.state["fit"] is not None:
+            fit.restore(self.state["fit"])
+        torch.manual_seed(config.seed * 1000 + self.rank + 1)
+        return fit
 
     def _report(self, metrics: dict[str, Any]) -> None:
         # Every rank reports; only the first has a checkpoint to give.
@@ -140,8 +139,8 @@ class Worker:
         sizes = {"region": self.num_regions, "category": len(EMOTIONS)}
         return {name: class_weights(targets[name], size) for name, size in sizes.items()}
 
-    def _finish(self, network: Network, held_out: list[int]) -> dict[str, Any]:
-        """Calibrate, evaluate, write the checkpoint folder."""
+    def _write(self, held_out: list[int]) -> None:
+        """Calibrate on the folds' held-out answers, evaluate, write the checkpoint folder."""
         config = self.config
         temperature, crossval = 1.0, None
         if held_out:
@@ -150,6 +149,8 @@ class Worker:
             crossval = figures_for(answers, self.heard, held_out, self.num_regions)
             if "region" in answers:
                 temperature = calibrate_temperature(answers["region"], self.heard.targets(held_out)["region"])
+        network = Network(config.network)
+        network.load_state_dict(self.state["network"])
         slim = without_heads(network, config.auxiliary_heads)
         checkpoint = CheckpointConfig(
             network=slim.config,
@@ -158,8 +159,7 @@ class Worker:
             region_names=REGION_NAMES[self.num_regions] if config.network.num_regions else (),
             region_temperature=round(temperature, 4),
         )
-        save_checkpoint(slim, self.out, checkpoint, card="")
-        return write_evaluation(slim, checkpoint, self.heard, config, crossval, self.out)
+        write_evaluation(slim, checkpoint, self.heard, config, crossval, self.out)
 
 
 def without_heads(network: Network, names: Sequence[str]) -> Network:
@@ -198,8 +198,3 @@ def _gather(own: Tensor, counts: list[int]) -> Tensor:
 
 def _due(epoch: int, every: int) -> bool:
     return every > 0 and (epoch + 1) % every == 0
-
-
-def heard_rows(heard: HeardClips, splits: Sequence[str]) -> list[int]:
-    """Rows of the clips of ``splits``."""
-    return [row for row, clip in enumerate(heard.clips) if clip.split in splits]

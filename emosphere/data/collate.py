@@ -73,6 +73,12 @@ def hear(
     return HeardClips(tuple(clips), tuple(tuple(version) for version in versions))
 
 
+def num_batches(num_rows: int, batch_size: int, num_ranks: int = 1) -> int:
+    """Batches that :func:`training_batches` makes of ``num_rows`` clips."""
+    whole, rest = divmod(num_rows, batch_size)
+    return whole + (rest >= 2 * num_ranks)
+
+
 def training_batches(
     heard: HeardClips,
     rows: Sequence[int],

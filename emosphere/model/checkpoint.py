@@ -94,6 +94,8 @@ def save_checkpoint(network: Network, folder: str | Path, config: CheckpointConf
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+    # safetensors writes for its owner alone; weights are for whoever may read the card.
+    (folder / WEIGHTS_NAME).chmod(0o644)
     (folder / CONFIG_NAME).write_text(json.dumps(to_mapping(config), indent=2) + "\n", encoding="utf-8")
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
 

@@ -129,7 +129,8 @@ def stack_frames(frames: Frames, count: int) -> Frames:
     missing = -frames.values.shape[1] % count
     values = nn.functional.pad(frames.values, (0, 0, 0, missing))
     is_valid = nn.functional.pad(frames.is_valid, (0, missing))
-    return Frames(values.unflatten(1, (-1, count)).flatten(2), is_valid[:, ::count])
+    batch, _, features = values.shape
+    return Frames(values.reshape(batch, -1, count * features), is_valid[:, ::count])
 
 
 class SpectralConv(nn.Module):

@@ -19,7 +19,8 @@ EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, channels=(4,), dim=
 
 def clip(path: Path, region: int = 0) -> Clip:
     return Clip(
-        path=path, speaker="s", corpus="c", split="train", emotion="fear", vad=(0.1, 0.2, 0.3), region=region, rated=None
+        path=path, speaker="s", corpus="c", split="train", emotion="fear", vad=(0.1, 0.2, 0.3), region=region,
+        rated=None,
     )  # fmt: skip
 
 

@@ -11,11 +11,18 @@ from emosphere.data.splits import speaker_folds
 def clips(*speakers: tuple[str, str, int]) -> list[Clip]:
     return [
         Clip(
-            path=Path("x"), speaker=name, corpus=corpus, split="train", emotion="fear", vad=(0, 0, 0), region=0, rated=None
+            path=Path("x"),
+            speaker=name,
+            corpus=corpus,
+            split="train",
+            emotion="fear",
+            vad=(0.0, 0.0, 0.0),
+            region=0,
+            rated=None,
         )
         for name, corpus, count in speakers
         for _ in range(count)
-    ]  # fmt: skip
+    ]
 
 
 SET = clips(

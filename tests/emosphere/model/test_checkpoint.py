@@ -101,7 +101,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     weights = load_file(tmp_path / "model.safetensors")
     weights["pooling.out.bias"][0] = float("nan")
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(BadCheckpoint, match="pooling.out.bias holds NaN"):
+    with pytest.raises(BadCheckpoint, match=r"pooling\.out\.bias holds NaN"):
         load_checkpoint(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 def test_bytes_of_another_kind_are_refused(tmp_path: Path, name: str) -> None:
     make(tmp_path)
     (tmp_path / name).write_bytes(b"\x80\x04not this")
-    with pytest.raises(BadCheckpoint, match="not valid JSON|not a safetensors file"):
+    with pytest.raises(BadCheckpoint, match=r"not valid JSON|not a safetensors file"):
         load_checkpoint(tmp_path)
 
 

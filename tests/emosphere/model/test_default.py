@@ -1,0 +1,93 @@
+"""The bundled model: its card quotes its evaluation, and it hears more than chance in voices it never heard."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emosphere.data.collate import read_clip
+from emosphere.data.labels import read_manifest, region_targets, vad_targets
+from emosphere.geometry import region_of
+from emosphere.metrics import ccc, region_report
+from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.predict import Predictor
+
+FOLDER = Path(__file__).parents[3] / "emosphere" / "model" / "default"
+
+
+def test_it_is_small_and_says_what_it_is() -> None:
+    checkpoint = load_checkpoint(FOLDER)
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10e6
+    assert checkpoint.name == "emosphere-default"
+    assert checkpoint.licence == "CC-BY-NC-SA-4.0"
+    assert checkpoint.config.max_clip_s == 12
+    assert checkpoint.config.num_regions == 8
+
+
+def test_the_card_says_what_it_must() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for words in (
+        "not what a person feels", "not validated", "CC BY-NC-SA 4.0", "RAVDESS", "nEMO", "emotiontts", "Thorsten",
+        "at work or in education", "Regulation (EU) 2024/1689", "Russell & Mehrabian",
+    ):  # fmt: skip
+        assert words in card
+
+
+def test_card_and_evaluation_agree() -> None:
+    from emosphere.config import load_config
+    from pipelines.card import card_text  # the card's maker stands above the library
+    from pipelines.train import TrainConfig
+
+    evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
+    config = load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml")
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == card_text(config.card, evaluation)
+
+
+def test_its_settings_are_those_of_the_shipped_configuration() -> None:
+    from emosphere.config import load_config, to_mapping
+    from pipelines.train import TrainConfig
+
+    evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
+    config = to_mapping(load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml"))
+    for part in ("network", "fit", "distortion", "spectrum", "seed", "folds", "auxiliary_heads"):
+        assert evaluation["settings"][part] == config[part], part
+
+
+@pytest.fixture(scope="module")
+def scored(shared_data: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """VAD and region answers for every second clip of the test speakers, with their targets."""
+    clips = [clip for clip in read_manifest(shared_data / "emotion" / "manifest.csv") if clip.split == "test"][::2]
+    prediction = Predictor(load_checkpoint(FOLDER), batch_s=40.0).predict([read_clip(clip) for clip in clips])
+    assert prediction.region_probs is not None
+    probs = torch.from_numpy(prediction.region_probs)
+    return torch.from_numpy(prediction.vad), probs, vad_targets(clips), region_targets(clips)
+
+
+def test_it_is_clearly_better_than_chance_on_speakers_it_never_heard(
+    scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    vad, probs, target, regions = scored
+    valence, arousal, _ = ccc(vad, target).tolist()
+    assert valence > 0.25
+    assert arousal > 0.45
+    assert region_report(probs.argmax(dim=1), regions, 8).uar > 0.30  # chance is 1 / 6
+    assert region_report(region_of(vad), regions, 8).uar > 0.25
+
+
+def test_its_probabilities_mean_what_they_say(
+    scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    _, probs, _, regions = scored
+    has_region = regions >= 0
+    sure, right = probs.max(dim=1).values[has_region], (probs.argmax(dim=1) == regions)[has_region]
+    assert abs(float(sure.mean()) - float(right.float().mean())) < 0.15
+
+
+def test_its_figures_are_those_of_the_evaluation(
+    scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    vad, _, target, _ = scored
+    evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))["test"]["ccc"]
+    np.testing.assert_allclose(ccc(vad, target)[1], evaluation["arousal"], atol=0.1)

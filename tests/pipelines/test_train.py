@@ -1,0 +1,140 @@
+"""Training on Ray: one worker or two learn the same; a second run changes nothing, other settings are refused."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from emosphere.errors import UsageError
+from emosphere.model.checkpoint import load_checkpoint
+from pipelines.train import train
+
+CONFIG = """
+name = "tiny"
+licence = "CC0-1.0"
+out = "{out}"
+folds = {folds}
+auxiliary_heads = ["category"]
+card = "# Tiny\\n\\n{{figures}}\\n"
+
+[clips]
+manifest = "{manifest}"
+train = ["train"]
+evaluate = ["test"]
+
+[network.encoder]
+kind = "logmel"
+num_mels = 12
+dim = 8
+num_blocks = 1
+dropout = 0.0
+
+[network.pooling]
+kind = "style"
+dim = 8
+dropout = 0.0
+
+[network.heads]
+vad = {{ outputs = 3, hidden = 8, dropout = 0.0 }}
+region = {{ outputs = 8, hidden = 8, dropout = 0.0 }}
+category = {{ outputs = 9, hidden = 8, dropout = 0.0 }}
+
+[fit]
+epochs = {epochs}
+batch_size = 7
+learning_rate = 1e-3
+ema_decay = 0.9
+
+[fit.loss]
+lambda_span = 0.5
+auxiliary = {{ category = 0.5 }}
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Three speakers to learn from and one to test on, a tone for each of three emotions."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for speaker in range(4):
+        for take in range(2):
+            for hz, emotion in ((300, "sadness"), (900, "anger"), (2500, "neutral")):
+                path = tmp_path / f"{speaker}-{take}-{emotion}.flac"
+                times = np.arange(int(16_000 * rng.uniform(0.3, 0.8))) / 16_000
+                sound = 0.2 * np.sin(2 * np.pi * hz * times) + rng.normal(scale=0.01, size=len(times))
+                soundfile.write(path, sound, 16_000)
+                split = "test" if speaker == 3 else "train"
+                rows.append([path.name, f"s{speaker}", emotion, "", "c", split])
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "speaker", "emotion", "intensity", "corpus", "split"], *rows])
+    return tmp_path / "manifest.csv"
+
+
+def write(folder: Path, manifest: Path, **settings: Any) -> Path:
+    values = {"out": folder / "out", "manifest": manifest, "folds": 0, "epochs": 2} | settings
+    path = folder / "train.toml"
+    path.write_text(CONFIG.format(**values))
+    return path
+
+
+@pytest.mark.ray
+def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(manifest: Path, tmp_path: Path) -> None:
+    one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
+    two = train(write(tmp_path, manifest, out=tmp_path / "two"), num_workers=2)
+    assert not one["already_finished"]
+    assert set(one["cross_validation"]) == {"valence", "arousal", "dominance", "region_head", "region_of_vad"}
+    assert two["cross_validation"] is None
+
+    first, second = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
+    assert set(first.network.heads) == {"vad", "region"}
+    assert first.config.region_temperature != 1
+    for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        # AdamW turns rounding in a gradient near 0 into a part of a step; a whole step is 1e-3.
+        torch.testing.assert_close(mine, other, rtol=0, atol=2e-4)
+
+    evaluation = json.loads((tmp_path / "one" / "evaluation.json").read_text())
+    assert evaluation["test"]["clips"] == 6
+    assert evaluation["cross_validation"]["clips"] == 18
+    assert "| all test speakers | 6 |" in (tmp_path / "one" / "README.md").read_text()
+    assert not (tmp_path / "one" / "_training").exists()
+
+    before = (tmp_path / "one" / "model.safetensors").stat().st_mtime_ns
+    again = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
+    assert again["already_finished"]
+    assert (tmp_path / "one" / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="holds a model trained by other settings"):
+        train(write(tmp_path, manifest, out=tmp_path / "one", folds=3), num_workers=1)
+
+
+def test_a_manifest_without_the_split_is_refused_before_anything_starts(manifest: Path, tmp_path: Path) -> None:
+    manifest.write_text(manifest.read_text().replace(",test", ",dev"))
+    with pytest.raises(UsageError, match="has no split 'test', only dev, train"):
+        train(write(tmp_path, manifest))
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_files_are_counted_and_the_first_is_named(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "0-0-anger.flac").unlink()
+    with pytest.raises(UsageError, match=r"1 of its files are missing, first .*0-0-anger\.flac"):
+        train(write(tmp_path, manifest))
+
+
+def test_a_misspelt_setting_is_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    path.write_text(path.read_text().replace("learning_rate", "lerning_rate"))
+    with pytest.raises(UsageError, match="Did you mean 'learning_rate'"):
+        train(path)
+
+
+@pytest.mark.parametrize("name", ["default", "smoke", "paper"])
+def test_every_shipped_training_configuration_is_valid(root: Path, name: str) -> None:
+    from emosphere.config import load_config
+    from pipelines.train import TrainConfig
+
+    config = load_config(TrainConfig, root / "jobs" / "configs" / "train" / f"{name}.toml")
+    assert config.network.num_regions == 8
