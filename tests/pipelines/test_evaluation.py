@@ -1,0 +1,52 @@
+"""Figures are by corpus as well as in all, and neutral clips count for agreement but not for regions."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from emosphere.data.collate import HeardClips
+from emosphere.data.labels import Clip, weak_vad
+from pipelines.evaluation import figures_for
+
+EMOTIONS = [("anger", 3), ("neutral", -1), ("sadness", 6), ("happiness", 0)]
+
+
+def heard() -> HeardClips:
+    clips = tuple(
+        Clip(
+            path=Path("x"), speaker=f"{corpus}{take}", corpus=corpus, split="test", emotion=emotion,
+            vad=weak_vad(emotion, ""), region=region, rated=None,
+        )
+        for corpus in ("a", "b")
+        for take in range(2)
+        for emotion, region in EMOTIONS
+    )  # fmt: skip
+    return HeardClips(clips, ())
+
+
+def test_perfect_answers_have_perfect_figures() -> None:
+    clips = heard()
+    rows = list(range(16))
+    regions = clips.targets(rows)["region"]
+    answers = {
+        "vad": clips.targets(rows)["vad"],
+        "region": torch.nn.functional.one_hot(regions.clamp(min=0), 8).float(),
+    }
+    figures = figures_for(answers, clips, rows, 8)
+    assert figures["ccc"] == pytest.approx({"valence": 1, "arousal": 1, "dominance": 1})
+    assert (figures["clips"], figures["speakers"], figures["region_head"]["clips"]) == (16, 4, 12)
+    assert figures["region_head"]["uar"] == figures["region_of_vad"]["uar"] == 1
+    assert figures["region_head"]["chance"] == pytest.approx(1 / 3, abs=1e-4)
+    assert set(figures["region_head"]["confusion"]) == {"A+V+D+", "A+V-D+", "A-V-D-"}
+
+
+def test_each_corpus_has_its_own_figures_in_the_order_of_the_rows() -> None:
+    clips = heard()
+    rows = list(range(15, -1, -1))
+    vad = clips.targets(rows)["vad"].clone()
+    vad[8:] = -vad[8:]  # the last eight of these rows are corpus a
+    figures = figures_for({"vad": vad}, clips, rows, 8)
+    assert figures["corpora"]["b"]["ccc"]["valence"] == 1
+    assert figures["corpora"]["a"]["ccc"]["valence"] < -0.5
+    assert "region_head" not in figures
