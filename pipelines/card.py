@@ -1,21 +1,11 @@
 """The model card: hand-written prose around tables made from evaluation.json."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from emosphere.model.checkpoint import CARD_NAME
 from emosphere.vad import VAD_DIMS
 
 PLACE = "{figures}"
-EVALUATION_NAME = "evaluation.json"
-
-
-def renew_card(folder: Path, prose: str) -> None:
-    """Write the card of a checkpoint folder anew, from ``prose`` and the figures that lie there."""
-    evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
-    (folder / CARD_NAME).write_text(card_text(prose, evaluation), encoding="utf-8")
 
 
 def card_text(prose: str, evaluation: dict[str, Any]) -> str:

@@ -1,24 +1,15 @@
-"""What a trained network achieves on held-out speakers, as JSON, and the model card that quotes it."""
+"""What a trained network achieves, in all and per corpus, JSON-ready."""
 
-import datetime
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from emosphere.config import to_mapping
 from emosphere.data.collate import HeardClips
 from emosphere.geometry import REGION_NAMES, region_of
 from emosphere.metrics import ccc, region_report
-from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
 from emosphere.model.network import Network
 from emosphere.training import Answers, answers_for
 from emosphere.vad import VAD_DIMS
-from pipelines.card import EVALUATION_NAME, card_text
-
-if TYPE_CHECKING:
-    from pipelines.train import TrainConfig
 
 
 def figures_for(answers: Answers, heard: HeardClips, rows: list[int], num_regions: int) -> dict[str, Any]:
@@ -33,27 +24,16 @@ def figures_for(answers: Answers, heard: HeardClips, rows: list[int], num_region
     return figures
 
 
-def write_evaluation(
-    network: Network,
-    checkpoint: CheckpointConfig,
-    heard: HeardClips,
-    config: "TrainConfig",
-    crossval: dict[str, Any] | None,
-    out: Path,
-) -> None:
-    """Evaluate on the splits kept apart; write the checkpoint folder with evaluation.json and the card."""
-    num_regions = config.network.num_regions or 8
-    rows = [row for row, clip in enumerate(heard.clips) if clip.split in config.clips.evaluate]
+def evaluate(
+    network: Network, heard: HeardClips, *, learnt: tuple[str, ...], kept: tuple[str, ...], num_regions: int
+) -> dict[str, Any]:
+    """Sizes of the splits ``learnt`` from and ``kept`` apart, and figures on the latter, clean and distorted."""
+    rows = [row for row, clip in enumerate(heard.clips) if clip.split in kept]
     evaluation: dict[str, Any] = {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "name": config.name,
         "parameters": sum(tensor.numel() for tensor in network.parameters()),
-        "region_temperature": checkpoint.region_temperature,
-        "trained_on": _counts(heard, config.clips.train),
-        "evaluated_on": _counts(heard, config.clips.evaluate),
-        "regions_that_never_occur": _absent_regions(heard, config.clips.train, num_regions),
-        "settings": _settings(config),
-        "cross_validation": crossval,
+        "trained_on": _counts(heard, learnt),
+        "evaluated_on": _counts(heard, kept),
+        "regions_that_never_occur": _absent_regions(heard, learnt, num_regions),
         "test": None,
         "test_distorted": None,
         "rated": _rated(network, heard),
@@ -63,16 +43,14 @@ def write_evaluation(
         if len(heard.versions) > 1:
             answers = answers_for(network, heard, rows, version=len(heard.versions) - 1)
             evaluation["test_distorted"] = figures_for(answers, heard, rows, num_regions)
-    (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
-    # The figures in the card are those just written.
-    save_checkpoint(network, out, checkpoint, card=card_text(config.card, evaluation))
+    return evaluation
 
 
-def short_figures(out: Path) -> dict[str, Any]:
-    """What a run says at its end, from the evaluation it wrote."""
-    evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
-    short = {name: evaluation[name] for name in ("parameters", "region_temperature")}
-    return short | {name: _short(evaluation[name]) for name in ("cross_validation", "test")}
+def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
+    """Agreement per dimension and recall per way of naming the region."""
+    if figures is None:
+        return None
+    return figures["ccc"] | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}
 
 
 def _figures(answers: Answers, heard: HeardClips, rows: list[int], num_regions: int) -> dict[str, Any]:
@@ -133,16 +111,3 @@ def _counts(heard: HeardClips, splits: tuple[str, ...]) -> dict[str, dict[str, i
 def _absent_regions(heard: HeardClips, splits: tuple[str, ...], num_regions: int) -> list[str]:
     found = {clip.region for clip in heard.clips if clip.split in splits}
     return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in found]
-
-
-def _settings(config: "TrainConfig") -> dict[str, Any]:
-    """Settings but for the card, and for folders of the machine that trained."""
-    settings = to_mapping(config)
-    settings["clips"]["manifest"] = Path(config.clips.manifest).name
-    return {name: value for name, value in settings.items() if name not in ("card", "out", "encoder_weights")}
-
-
-def _short(figures: dict[str, Any] | None) -> dict[str, float] | None:
-    if figures is None:
-        return None
-    return figures["ccc"] | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}

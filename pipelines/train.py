@@ -1,72 +1,26 @@
 """Labelled clips -> a checkpoint folder: Ray Train around emosphere.training."""
 
 import dataclasses
+import datetime
 import json
 import shutil
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emosphere.config import digest, load_config
-from emosphere.data.augment import DistortionConfig
-from emosphere.data.spectrum import SpectrumConfig
+from emosphere.config import digest, load_config, to_mapping
 from emosphere.errors import MachineError, UsageError
-from emosphere.model.network import NetworkConfig
-from emosphere.training import FitConfig
-from pipelines.card import renew_card
+from emosphere.model.checkpoint import CARD_NAME, save_checkpoint
+from pipelines.card import card_text
+from pipelines.evaluation import evaluate, figures_for, short_figures
+from pipelines.train_loop import TrainConfig, Trained, train_on_worker
 
 RECORD_NAME = "training.json"
 """What was trained, by which settings; it lies beside the checkpoint."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipsConfig:
-    """Which clips."""
-
-    manifest: str
-    """CSV table of labelled clips; a relative path counts from the working directory."""
-    train: tuple[str, ...] = ("train", "dev")
-    """Splits to learn from."""
-    evaluate: tuple[str, ...] = ("test",)
-    """Splits to report on in the end; nothing is chosen by them."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """One training run."""
-
-    name: str
-    """Name of the model."""
-    licence: str
-    """Licence of the weights, which the data may dictate."""
-    out: str
-    """Folder for the checkpoint."""
-    clips: ClipsConfig
-    network: NetworkConfig
-    fit: FitConfig = field(default_factory=FitConfig)
-    distortion: DistortionConfig | None = None
-    """Distorted copies of each clip; none when absent."""
-    spectrum: SpectrumConfig | None = None
-    """Random changes to heard frames; none when absent."""
-    encoder_weights: str | None = None
-    """Folder of published weights for a self-supervised encoder; None starts from random ones."""
-    folds: int = 0
-    """When set, first cross-validate over speakers in so many folds; it also calibrates the region probabilities."""
-    evaluate_every: int = 0
-    """Epochs between figures on the held-out clips of a fold; 0 gives them at the end only."""
-    seed: int = 0
-    auxiliary_heads: tuple[str, ...] = ()
-    """Heads that serve training only and are left out of the checkpoint."""
-    card: str = ""
-    """Text of the model card; ``{figures}`` in it is replaced by the tables of what was measured."""
-
-    def __post_init__(self) -> None:
-        if self.folds == 1 or self.folds < 0:
-            raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
-        unknown = set(self.auxiliary_heads) - (self.network.heads.keys() - {"vad", "region"})
-        if unknown:
-            raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")
+UNTOLD = ("card", "out", "encoder_weights")
+"""Settings left out of the evaluation: the card stands beside it, and folders are of the machine that trained."""
+EVALUATION_NAME = "evaluation.json"
+"""What the model achieved; its card quotes from here."""
 
 
 def train(config_path: Path, *, num_workers: int = 1) -> dict[str, Any]:
@@ -87,7 +41,7 @@ def train(config_path: Path, *, num_workers: int = 1) -> dict[str, Any]:
             "set another 'out', or move that folder away."
         )
     if record is not None and record["finished"]:
-        renew_card(out, config.card)
+        _write_card(out, config.card)
         return record["summary"] | {"already_finished": True}
     _check_clips(config)
     out.mkdir(parents=True, exist_ok=True)
@@ -114,9 +68,7 @@ def _run(config: TrainConfig, out: Path, num_workers: int) -> dict[str, Any]:
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    from pipelines.evaluation import short_figures
     from pipelines.resources import connect
-    from pipelines.train_loop import train_on_worker
 
     connect()
     room = int(ray.cluster_resources().get("CPU", 1)) - 1
@@ -124,7 +76,7 @@ def _run(config: TrainConfig, out: Path, num_workers: int) -> dict[str, Any]:
         raise UsageError(f"workers={num_workers} must lie in 1..{room}, the CPUs of this cluster less one for Ray.")
     trainer = TorchTrainer(
         train_on_worker,
-        train_loop_config={"config": config, "out": str(out)},
+        train_loop_config={"config": config, "write": write_model},
         torch_config=TorchConfig(backend="gloo"),
         scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=False),
         run_config=RunConfig(
@@ -139,7 +91,41 @@ def _run(config: TrainConfig, out: Path, num_workers: int) -> dict[str, Any]:
         trainer.fit()
     except TrainingFailedError as error:
         raise MachineError(f"{out}: the training broke off ({error}); the same command resumes it.") from error
-    return short_figures(out)
+    evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
+    short = {name: evaluation[name] for name in ("parameters", "region_temperature")}
+    return short | {name: short_figures(evaluation[name]) for name in ("cross_validation", "test")}
+
+
+def write_model(config: TrainConfig, trained: Trained) -> None:
+    """Write the checkpoint folder: weights, what they achieve, and the card that quotes it."""
+    out, num_regions = Path(config.out), config.network.num_regions or 8
+    settings = to_mapping(config)
+    # What was learnt does not depend on the folders of the machine that trained.
+    settings["clips"]["manifest"] = Path(config.clips.manifest).name
+    evaluation: dict[str, Any] = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "name": config.name,
+        "region_temperature": trained.checkpoint.region_temperature,
+        "settings": {name: value for name, value in settings.items() if name not in UNTOLD},
+        "cross_validation": figures_for(trained.held_out_answers, trained.heard, trained.held_out, num_regions)
+        if trained.held_out
+        else None,
+    }
+    evaluation |= evaluate(
+        trained.network,
+        trained.heard,
+        learnt=config.clips.train,
+        kept=config.clips.evaluate,
+        num_regions=num_regions,
+    )
+    save_checkpoint(trained.network, out, trained.checkpoint, card="")
+    (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
+    _write_card(out, config.card)
+
+
+def _write_card(out: Path, prose: str) -> None:
+    evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
+    (out / CARD_NAME).write_text(card_text(prose, evaluation), encoding="utf-8")
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:

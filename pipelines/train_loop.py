@@ -2,7 +2,8 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,32 +13,92 @@ import torch.distributed
 from ray.train.torch import prepare_model
 from torch import Tensor
 
-from emosphere.data.collate import hear, num_batches, training_batches
+from emosphere.data.augment import DistortionConfig
+from emosphere.data.collate import HeardClips, hear, num_batches, training_batches
 from emosphere.data.labels import EMOTIONS, read_manifest
+from emosphere.data.spectrum import SpectrumConfig
 from emosphere.data.splits import speaker_folds
 from emosphere.geometry import REGION_NAMES
 from emosphere.losses.classification import class_weights
 from emosphere.metrics import calibrate_temperature
 from emosphere.model.checkpoint import CheckpointConfig
-from emosphere.model.network import Network
+from emosphere.model.network import Network, NetworkConfig
 from emosphere.model.pretrained import PretrainedEncoder
-from emosphere.training import Answers, Fit, answers_for
-from pipelines.evaluation import figures_for, write_evaluation
-from pipelines.train import TrainConfig
+from emosphere.training import Answers, Fit, FitConfig, answers_for
 
 STATE_NAME = "state.pt"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipsConfig:
+    """Which clips."""
+
+    manifest: str
+    """CSV table of labelled clips; a relative path counts from the working directory."""
+    train: tuple[str, ...] = ("train", "dev")
+    """Splits to learn from."""
+    evaluate: tuple[str, ...] = ("test",)
+    """Splits to report on in the end; nothing is chosen by them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """One training run."""
+
+    name: str
+    """Name of the model."""
+    licence: str
+    """Licence of the weights, which the data may dictate."""
+    out: str
+    """Folder for the checkpoint."""
+    clips: ClipsConfig
+    network: NetworkConfig
+    fit: FitConfig = field(default_factory=FitConfig)
+    distortion: DistortionConfig | None = None
+    """Distorted copies of each clip; none when absent."""
+    spectrum: SpectrumConfig | None = None
+    """Random changes to heard frames; none when absent."""
+    encoder_weights: str | None = None
+    """Folder of published weights for a self-supervised encoder; None starts from random ones."""
+    folds: int = 0
+    """When set, first cross-validate over speakers in so many folds; it also calibrates the region probabilities."""
+    seed: int = 0
+    auxiliary_heads: tuple[str, ...] = ()
+    """Heads that serve training only and are left out of the checkpoint."""
+    card: str = ""
+    """Text of the model card; ``{figures}`` in it is replaced by the tables of what was measured."""
+
+    def __post_init__(self) -> None:
+        if self.folds == 1 or self.folds < 0:
+            raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
+        unknown = set(self.auxiliary_heads) - (self.network.heads.keys() - {"vad", "region"})
+        if unknown:
+            raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training hands over to be written."""
+
+    network: Network
+    """Without auxiliary heads."""
+    checkpoint: CheckpointConfig
+    heard: HeardClips
+    held_out: list[int]
+    """Rows that a fold left out and then answered for; empty without or before cross-validation."""
+    held_out_answers: Answers
+
+
 def train_on_worker(arguments: dict[str, Any]) -> None:
     """Ray Train's entry: every rank comes through here, and reports equally often."""
-    Worker(arguments["config"], Path(arguments["out"])).run()
+    Worker(arguments["config"], arguments["write"]).run()
 
 
 class Worker:
     """One rank. The stages are the fit on all clips to learn from, then the folds of the cross-validation."""
 
-    def __init__(self, config: TrainConfig, out: Path) -> None:
-        self.config, self.out = config, out
+    def __init__(self, config: TrainConfig, write: Callable[[TrainConfig, Trained], None]) -> None:
+        self.config, self.write = config, write
         context = ray.train.get_context()
         self.rank, self.num_ranks = context.get_world_rank(), context.get_world_size()
         torch.set_num_threads(1)
@@ -73,12 +134,9 @@ class Worker:
             metrics: dict[str, Any] = {"stage": stage, "epoch": epoch + 1, "loss": fit.epoch(batches, epoch)}
             last = epoch + 1 == config.fit.epochs
             self.state |= {"epoch": epoch + 1, "fit": fit.state()}
-            if held_out and self.rank == 0 and (last or _due(epoch, config.evaluate_every)):
-                answers = answers_for(fit.result(), self.heard, held_out)
-                metrics["held_out"] = figures_for(answers, self.heard, held_out, self.num_regions)
-                if last:
-                    self.state["held_out"] = [*self.state["held_out"], answers]
             if last:
+                if held_out and self.rank == 0:
+                    self.state["held_out"].append(answers_for(fit.result(), self.heard, held_out))
                 self.state |= {"stage": stage + 1, "epoch": 0, "fit": None}
                 self.state |= {} if held_out else {"network": fit.result().state_dict()}
             self._report(metrics)
@@ -140,15 +198,13 @@ class Worker:
         return {name: class_weights(targets[name], size) for name, size in sizes.items()}
 
     def _write(self, held_out: list[int]) -> None:
-        """Calibrate on the folds' held-out answers, evaluate, write the checkpoint folder."""
+        """Hand over the network, its region probabilities calibrated on the folds' held-out answers."""
         config = self.config
-        temperature, crossval = 1.0, None
-        if held_out:
-            parts: list[Answers] = self.state["held_out"]
-            answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-            crossval = figures_for(answers, self.heard, held_out, self.num_regions)
-            if "region" in answers:
-                temperature = calibrate_temperature(answers["region"], self.heard.targets(held_out)["region"])
+        parts: list[Answers] = self.state["held_out"]
+        answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if held_out else {}
+        temperature = 1.0
+        if "region" in answers:
+            temperature = calibrate_temperature(answers["region"], self.heard.targets(held_out)["region"])
         network = Network(config.network)
         network.load_state_dict(self.state["network"])
         slim = without_heads(network, config.auxiliary_heads)
@@ -159,7 +215,7 @@ class Worker:
             region_names=REGION_NAMES[self.num_regions] if config.network.num_regions else (),
             region_temperature=round(temperature, 4),
         )
-        write_evaluation(slim, checkpoint, self.heard, config, crossval, self.out)
+        self.write(config, Trained(slim, checkpoint, self.heard, held_out, answers))
 
 
 def without_heads(network: Network, names: Sequence[str]) -> Network:
@@ -194,7 +250,3 @@ def _gather(own: Tensor, counts: list[int]) -> Tensor:
     rank = torch.distributed.get_rank()
     parts = [part[:count] for part, count in zip(everyone, counts, strict=True)]
     return torch.cat([own if index == rank else part for index, part in enumerate(parts)])
-
-
-def _due(epoch: int, every: int) -> bool:
-    return every > 0 and (epoch + 1) % every == 0

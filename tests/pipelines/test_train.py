@@ -134,7 +134,7 @@ def test_a_misspelt_setting_is_refused(manifest: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["default", "smoke", "paper"])
 def test_every_shipped_training_configuration_is_valid(root: Path, name: str) -> None:
     from emosphere.config import load_config
-    from pipelines.train import TrainConfig
+    from pipelines.train_loop import TrainConfig
 
     config = load_config(TrainConfig, root / "jobs" / "configs" / "train" / f"{name}.toml")
     assert config.network.num_regions == 8
