@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emosphere.audio.frames import Blocks, Timeline
-from emosphere.audio.promise import missing_end, mp3_promised_frames
+from emosphere.audio.mp3_file import Mp3File
+from emosphere.audio.promise import kind_of, missing_end, mp3_promised_frames
 from emosphere.audio.recording import NativeHeader, UnknownCodec, Unreadable
 from emosphere.audio.renewal import ENDLESS_MEMORY, RenewedDecoder, decode_start_s
 
@@ -25,8 +26,8 @@ _CONTAINERS: Final = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,iff,loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
     "mp3,mpc,mpc8,mpeg,mpegts,mpegtsraw,nistsphere,ogg,qcp,rm,shn,tak,tta,voc,w64,wav,wv,xwma"
 )
-# Where time stamps are sample numbers and an index leads to them, a seek is exact to the sample.
-_SEEKABLE: Final = frozenset({"mov"})
+# Where time stamps are sample numbers, a seek is exact: by the index of MP4, elsewhere by counting packets.
+_SEEKABLE: Final = frozenset({"mov", "mp3", "aac", "ac3", "eac3", "amr"})
 # Where time stamps are stored, a late first stamp is a late beginning. Elsewhere the reader made them up by counting.
 _TIMED: Final = frozenset({"mov", "matroska", "mpegts", "mpeg", "flv", "flac"})
 # Where the length is stored. Elsewhere FFmpeg divides the file's size by a bit rate.
@@ -88,7 +89,12 @@ class AvSource:
                 if stream.codec_context.name in ENDLESS_MEMORY:
                     decode_from_s = decode_start_s(start_frame // rate)
                     decoder = RenewedDecoder(stream, start_s=decode_from_s, origin_s=self._origin_s)
-            timeline = Timeline(self.header, origin_s=self._origin_s, is_from_beginning=decode_from_s == 0)
+            timeline = Timeline(
+                self.header,
+                origin_s=self._origin_s,
+                is_exact=self._has_exact_stamps(),
+                is_from_beginning=decode_from_s == 0,
+            )
             skip_before = None
             if decode_from_s:
                 skip_before = int((decode_from_s + self._origin_s) / self._time_base)
@@ -124,7 +130,8 @@ class AvSource:
         # A file object, not a path: FFmpeg sees bytes, no extension, no name it could take for a URL.
         with open(self._path, "rb") as file:
             try:
-                container = av.open(file, mode="r", options={"format_whitelist": _CONTAINERS})
+                content = Mp3File(file) if kind_of(self._path) == "mp3" else file
+                container = av.open(content, mode="r", options={"format_whitelist": _CONTAINERS})
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise Unreadable(f"FFmpeg: {_reason(error)}") from error
             with container:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from emosphere.audio.recording import NativeHeader
 
 TOLERANCE_S: Final = 0.04
-"""Stamps that differ less from the count of samples are rounding or codec start-up, more is a gap."""
+"""Stamps in milliseconds that differ less from the count of samples are rounding or codec start-up, more is a gap."""
+EXACT_TOLERANCE_S: Final = 0.005
+"""The same for stamps that number samples. The shortest packets in use last 10 ms: one lost packet is a gap."""
 MAX_UNPROMISED_GAP_S: Final = 30.0
 """Without a promised length, longer gaps are taken for broken stamps."""
 SILENCE_FRAMES: Final = 1_000_000
@@ -19,10 +21,11 @@ SILENCE_FRAMES: Final = 1_000_000
 class Timeline:
     """Counts samples, and lets the stamps correct the count where audio is missing."""
 
-    def __init__(self, header: NativeHeader, *, origin_s: float, is_from_beginning: bool) -> None:
+    def __init__(self, header: NativeHeader, *, origin_s: float, is_exact: bool, is_from_beginning: bool) -> None:
         self._header, self._origin_s, self._is_from_beginning = header, origin_s, is_from_beginning
         self._rate = header.sample_rate_hz
-        self._tolerance = round(TOLERANCE_S * self._rate)
+        self._tolerance = round((EXACT_TOLERANCE_S if is_exact else TOLERANCE_S) * self._rate)
+        self._first_tolerance = 0 if is_exact else self._tolerance
         self.position: int | None = None
         """Where the next sample lies; None before the first frame."""
         self._disbelieved = 0
@@ -33,7 +36,7 @@ class Timeline:
         if time_s is not None:
             stamped = round((time_s - self._origin_s) * self._rate) + self._disbelieved
         if self.position is None:
-            self.position = stamped if stamped is not None and stamped > self._tolerance else 0
+            self.position = stamped if stamped is not None and stamped > self._first_tolerance else 0
             return self.position if self._is_from_beginning else 0
         gap = 0 if stamped is None else stamped - self.position
         if abs(gap) <= self._tolerance:

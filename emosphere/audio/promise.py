@@ -75,7 +75,7 @@ def mp3_promised_frames(path: str) -> int | None:
     """
     size_bytes = os.path.getsize(path)
     with open(path, "rb") as file:
-        offset = _after_id3(file)
+        offset = after_id3(file)
         file.seek(offset)
         head = file.read(2048)
     for name in (b"Xing", b"Info"):
@@ -148,7 +148,7 @@ def _ogg_missing_end(file: BinaryIO) -> str | None:
     return None
 
 
-def _after_id3(file: BinaryIO) -> int:
+def after_id3(file: BinaryIO) -> int:
     """Where the audio begins, behind any ID3v2 tags."""
     offset = 0
     while True:

@@ -1,5 +1,7 @@
 """A decode from the middle gives the samples of a decode from the beginning, in every codec."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,16 @@ def test_real_recordings_can_be_entered_anywhere(shared_data, decode):
         whole, _ = decode(path)
         part, stream = decode(path, 40.2)
         np.testing.assert_allclose(part, whole[:, stream.start_sample :], rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_joined_and_torn_mp3s_can_be_entered_anywhere(encoded, tmp_path, decode):
+    one, other = (Path(encoded(name).path).read_bytes() for name in ("mp3-cbr", "mp3-vbr"))
+    torn = bytearray(one)
+    torn[60_000:90_000] = bytes(30_000)
+    for name, content in (("joined", one + other), ("torn", torn)):
+        path = tmp_path / name
+        path.write_bytes(content)
+        whole, _ = decode(path)
+        for start_s in (3.3, 11.9):
+            part, stream = decode(path, start_s)
+            np.testing.assert_allclose(part, whole[:, stream.start_sample :], rtol=0, atol=1e-6, err_msg=name)
