@@ -31,6 +31,9 @@ RETRIED_CODES: Final = frozenset({"NOT_FOUND", "ACCESS_DENIED", "ARCHIVED", "FET
 class EmosphereError(Exception):
     """Anything this project reports on purpose; its message is one sentence a user can act on."""
 
+    exit_code = 1
+    """What a command that ends with it leaves as its exit code."""
+
 
 class BadRecording(EmosphereError):
     """One recording cannot be scored: it becomes a row with ``code`` and the run goes on."""
@@ -44,7 +47,9 @@ class BadRecording(EmosphereError):
 
 
 class UsageError(EmosphereError):
-    """The command or its settings are wrong; nothing was started (exit code 2)."""
+    """The command or its settings are wrong; nothing was started."""
+
+    exit_code = 2
 
 
 class BadCheckpoint(UsageError):
@@ -52,4 +57,4 @@ class BadCheckpoint(UsageError):
 
 
 class MachineError(EmosphereError):
-    """A broken machine (disk full, credentials refused, bucket missing): the same command resumes (exit code 1)."""
+    """A broken machine (disk full, credentials refused, bucket missing): the same command resumes."""

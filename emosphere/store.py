@@ -43,7 +43,8 @@ class Location:
 
     def read_bytes(self) -> bytes:
         """Whole content. Raises FileNotFoundError where there is none."""
-        data: bytes = self.fs.cat_file(self.path)
+        with explained(f"read {self.uri}", absence=False):
+            data: bytes = self.fs.cat_file(self.path)
         return data
 
     def write_bytes(self, data: bytes) -> None:
@@ -60,8 +61,9 @@ class Location:
         with explained(f"create {self.uri}"):
             try:
                 if self.is_local:
-                    with self._staged(data) as staged:
-                        os.link(staged, self.path)
+                    _make_folder(os.path.dirname(self.path))
+                    with open(self.path, "xb") as file:
+                        file.write(data)
                 else:
                     self.fs.pipe_file(self.path, data, mode="create")
             except FileExistsError:
@@ -87,18 +89,24 @@ class Location:
                 os.unlink(staged)
 
     def exists(self) -> bool:
-        return bool(self.fs.exists(self.path))
+        with explained(f"look at {self.uri}"):
+            return bool(self.fs.exists(self.path))
 
     def files(self) -> list[str]:
         """Keys of all files below, sorted; empty where the folder is missing."""
-        try:
-            return sorted(self.fs.find(self.path))
-        except ABSENT:
-            return []
+        with explained(f"list {self.uri}"):
+            if self.is_local:
+                # fsspec's own walk leaves out what it cannot list, which would look like an empty table.
+                walk = os.walk(self.path, onerror=_unless_absent)
+                return sorted(os.path.join(folder, name) for folder, _, names in walk for name in names)
+            try:
+                return sorted(self.fs.find(self.path))
+            except ABSENT:
+                return []
 
     def remove(self) -> None:
         """Delete the file or the folder with all below; fine if it is gone already."""
-        with contextlib.suppress(*ABSENT):
+        with explained(f"delete {self.uri}"), contextlib.suppress(*ABSENT):
             self.fs.rm(self.path, recursive=True)
 
     @contextlib.contextmanager
@@ -158,7 +166,7 @@ def uri_of(fs: Any, path: str) -> str:
 
 def unsigned(url: str) -> str:
     """The URL without query, fragment and user information: those may hold secrets."""
-    if not _SCHEME.match(url) or not url.startswith(("http://", "https://")):
+    if not url.lower().startswith(("http://", "https://")):
         return url
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -171,11 +179,23 @@ def _make_folder(folder: str) -> None:
         raise NotADirectoryError(f"{folder} is a file, not a folder") from None
 
 
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, ABSENT):
+        raise error
+
+
 @contextlib.contextmanager
-def explained(action: str) -> Iterator[None]:
-    """Turn what a store raises into a MachineError that says what was being done."""
+def explained(action: str, *, absence: bool = True) -> Iterator[None]:
+    """Turn what a store raises into a MachineError that says what was being done.
+
+    With ``absence=False`` it is the caller's to deal with something that is not there.
+    """
     try:
         yield
+    except ABSENT as error:
+        if not absence:
+            raise
+        raise MachineError(f"Could not {action}: {error}") from error
     except PermissionError as error:
         raise MachineError(f"Access refused: could not {action}. Check credentials and permissions.") from error
     except OSError as error:

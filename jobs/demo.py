@@ -36,11 +36,16 @@ def demo(
     from jobs.request import score_request
 
     def work() -> dict[str, Any]:
+        from emosphere.errors import UsageError
         from pipelines.query import answer
         from pipelines.score import score
 
+        if out.exists() and not (out / "_emosphere").is_dir():
+            raise UsageError(f"{out}: exists and holds no tables; give another --out, this one would be made anew.")
         shutil.rmtree(out, ignore_errors=True)
-        result = score(score_request([str(archive)], str(out), purpose="demonstration"), progress_printer())
+        request = score_request([str(archive)], str(out), purpose="demonstration")
+        with progress_printer() as on_progress:
+            result = score(request, on_progress)
         texts = [("First rows of segments", answer(str(out), FIRST_ROWS))]
         texts += [(question, answer(str(out), query)) for question, query in QUESTIONS.items()]
         shown = "\n\n".join(f"{title}\n{text}" for title, text in texts)

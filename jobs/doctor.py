@@ -1,5 +1,6 @@
 """emosphere doctor: what would fail, before it does."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -20,20 +21,17 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Check versions, codecs, model, machine, archive, OUT and encryption. Exit code 1 if a run would fail."""
-    from emosphere.errors import MachineError
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.checkup import check_up
+        from pipelines.checkup import Unhealthy, check_up
 
         findings = check_up(archive, out, model)
         broken = [finding.check for finding in findings if finding.state == "fail"]
         result = {"findings": [finding._asdict() for finding in findings], "healthy": not broken}
         if broken:
-            import sys
-
             print(_report(result), file=sys.stderr)
-            raise MachineError(f"a run would fail: {', '.join(broken)}")
+            raise Unhealthy(f"a run would fail: {', '.join(broken)}", result)
         return result
 
     run(work, as_json=json, show=_report)

@@ -11,10 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from emosphere.errors import EmosphereError, UsageError
-
-DONE, UNFINISHED, WRONG, TOO_MANY_FAILURES = 0, 1, 2, 3
-"""Exit codes of the contract."""
+from emosphere.errors import EmosphereError
 
 
 @contextmanager
@@ -38,23 +35,20 @@ def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[di
     """Do ``work``, print its result (as JSON, or by ``show``), and leave with the exit code of the contract."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("emosphere").setLevel(logging.INFO)
-    code, result = DONE, {}
+    code, result = 0, {}
     with quiet_stdout() as say:
         try:
             result = work()
         except EmosphereError as error:
-            code = WRONG if isinstance(error, UsageError) else UNFINISHED
-            # Raised after all was scored, so there is a result to show beside the refusal.
-            if isinstance(getattr(error, "result", None), dict):
-                code, result = TOO_MANY_FAILURES, error.result
-            result = result | {"error": str(error)}
+            # Some errors are raised after the work: they bring its result along.
+            code, result = error.exit_code, getattr(error, "result", {}) | {"error": str(error)}
             print(f"emosphere: {error}", file=sys.stderr)
         except KeyboardInterrupt:
-            code, result = UNFINISHED, {"error": "interrupted"}
+            code, result = 1, {"error": "interrupted"}
             print("emosphere: interrupted; the same command resumes.", file=sys.stderr)
         except Exception as error:
             logging.getLogger("emosphere").exception("unexpected error")
-            code, result = UNFINISHED, {"error": f"{type(error).__name__}: {error}"}
+            code, result = 1, {"error": f"{type(error).__name__}: {error}"}
         if as_json:
             say(json.dumps(result | ({"exit_code": code} if code else {})))
         elif "error" not in result:
@@ -62,39 +56,34 @@ def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[di
     raise typer.Exit(code)
 
 
-def progress_printer(unit: str = "recordings") -> Callable[[Any], None]:
+@contextmanager
+def progress_printer() -> Iterator[Callable[[Any], None]]:
     """A bar on a terminal, one line a minute in a log; both on standard error."""
     if sys.stderr.isatty():
-        return _bar(unit)
+        with _bar() as advance:
+            yield advance
+        return
     last = [time.monotonic()]
 
     def line(progress: Any) -> None:
-        if time.monotonic() - last[0] >= 60 or progress.recordings == progress.num_recordings:
+        if time.monotonic() - last[0] >= 60 or progress.parts == progress.num_parts:
             last[0] = time.monotonic()
             print(_line(progress), file=sys.stderr, flush=True)
 
-    return line
+    yield line
 
 
-def _bar(unit: str) -> Callable[[Any], None]:
+@contextmanager
+def _bar() -> Iterator[Callable[[Any], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    bar = Progress(
-        TextColumn("scoring"), BarColumn(), TextColumn("{task.fields[line]}"), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
-    task = bar.add_task(unit, total=None, line="")
-    bar.start()
-
-    def advance(progress: Any) -> None:
-        bar.update(
-            task, total=progress.num_recordings, completed=progress.recordings, line=_line(progress), refresh=True
+    columns = (TextColumn("scoring"), BarColumn(), TextColumn("{task.fields[line]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("score", total=None, line="starting Ray")
+        yield lambda progress: bar.update(
+            task, total=progress.num_parts, completed=progress.parts, line=_line(progress), refresh=True
         )
-        if progress.recordings == progress.num_recordings:
-            bar.stop()
-
-    return advance
 
 
 def _line(progress: Any) -> str:

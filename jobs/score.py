@@ -54,7 +54,8 @@ def score(
             return preview(request)
         from pipelines.score import score as score_archives
 
-        return score_archives(request, progress_printer())
+        with progress_printer() as on_progress:
+            return score_archives(request, on_progress)
 
     run(work, as_json=json, show=_dry_summary if dry_run else _summary)
 

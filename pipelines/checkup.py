@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from emosphere.errors import EmosphereError
+from emosphere.errors import EmosphereError, MachineError
 from emosphere.store import Location, locate
 
 State = Literal["ok", "warn", "fail"]
@@ -21,6 +21,14 @@ class Finding(NamedTuple):
     check: str
     state: State
     found: str
+
+
+class Unhealthy(MachineError):
+    """Something would fail; ``result`` has all findings."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 def check_up(archive: str | None, out: str | None, model: str = "default") -> list[Finding]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.errors import RETRIED_CODES
-from emosphere.store import ABSENT, Location
+from emosphere.store import ABSENT, Location, explained
 
 HOME = "_emosphere"
 
@@ -55,6 +55,7 @@ class RunHeader:
     num_recordings: int = 0
     num_skipped: int = 0
     num_bytes: int = 0
+    file_metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def model_partition(self) -> str:
@@ -100,6 +101,22 @@ class Ledger:
     def write_header(self, header: RunHeader) -> None:
         self._run(header.run_id).child("run.json").write_bytes(_json(asdict(header)))
 
+    # A run that is being published: whoever comes next, with whatever command, first brings it to its end
+
+    def mark_publishing(self, run_id: str) -> None:
+        self.home.child("publishing.json").write_bytes(_json({"run_id": run_id}))
+
+    def publishing(self) -> RunHeader | None:
+        """Header of the run that died while its rows were put into the tables."""
+        try:
+            run_id = json.loads(self.home.child("publishing.json").read_bytes())["run_id"]
+        except ABSENT:
+            return None
+        return self.header(run_id)
+
+    def unmark_publishing(self) -> None:
+        self.home.child("publishing.json").remove()
+
     # Plan and staging: one object per part, replaced whole, so that writing one twice changes nothing
 
     def write_plan_part(self, run_id: str, part: int, table: pa.Table) -> None:
@@ -142,6 +159,14 @@ class Ledger:
     def write_result(self, run_id: str, result: dict[str, Any]) -> None:
         self.home.child("runs", f"{run_id}.json").write_bytes(_json(result))
 
+    def exit_code(self, run_id: str) -> int | None:
+        """Exit code that a command stored for this run."""
+        try:
+            code: int = json.loads(self.home.child("runs", f"{run_id}.json").read_bytes())["exit_code"]
+        except ABSENT:
+            return None
+        return code
+
     def last_run_id(self, key: str) -> str | None:
         """Run that the same command reported last."""
         names = [path.rpartition("/")[2] for path in self.home.child("runs").files()]
@@ -176,7 +201,7 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 def read_parquet(location: Location, columns: list[str] | None = None) -> pa.Table:
     """One Parquet file, whole; partition folders in its path are not read as columns."""
-    with location.fs.open(location.path, "rb") as file:
+    with explained(f"read {location.uri}", absence=False), location.fs.open(location.path, "rb") as file:
         return pq.ParquetFile(file).read(columns=columns)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from emosphere.data.identity import recording_id
-from emosphere.errors import UsageError
+from emosphere.errors import RETRIED_CODES, UsageError
 from pipelines.archive.dates import Window
 from pipelines.archive.recording import Recording
 from pipelines.ledger import Finished, Ledger, RunHeader
-from pipelines.settings import PlanSettings
+from pipelines.settings import PlanSettings, ScoreSettings
 
 FIRST_PART_BYTES, FIRST_PART_UNITS, PART_GROWTH = 2 << 20, 4, 1.25
 """Parts begin small and grow, so that a small archive still makes enough of them to share out and to resume from."""
@@ -68,7 +68,9 @@ def select(
         counts.selected += 1
         identity = recording_id(recording.source_uri)
         before = finished.get(bytes.fromhex(identity))
-        if before is not None and before.stands_for(recording.content_version, settings_digest):
+        # What listing could not reach has no version to compare; its scores stay until it can be reached again.
+        lost = recording.error_code in RETRIED_CODES and before is not None and before.status != "failed"
+        if before is not None and (lost or before.stands_for(recording.content_version, settings_digest)):
             counts.skipped += 1
             continue
         same = before is not None and before.content_version == recording.content_version
@@ -80,7 +82,7 @@ def write_plan(
     header: RunHeader,
     chosen: Iterable[tuple[Recording, str, int]],
     counts: Selection,
-    settings: PlanSettings,
+    settings: ScoreSettings,
 ) -> RunHeader | None:
     """Write the plan of a run and return its final header; None, and nothing written, if nothing is to be done.
 
@@ -92,14 +94,16 @@ def write_plan(
     for recording, identity, attempts in chosen:
         if not num_recordings:
             ledger.begin(header)
-        units = _num_units(recording, settings)
+        units = _num_units(recording, settings.plan, settings.fetch.max_bytes)
         for index in range(units):
             row: dict[str, Any] = {"unit_id": num_units, "unit_index": index, "num_units": units}
             row |= {"recording_id": identity, "attempts": attempts}
             rows.append(row | asdict(recording))
             num_units += 1
             part_bytes += (recording.num_bytes or 0) // units
-            if part_bytes >= min(max_bytes, settings.part_bytes) or len(rows) >= min(max_units, settings.part_units):
+            if part_bytes >= min(max_bytes, settings.plan.part_bytes) or len(rows) >= min(
+                max_units, settings.plan.part_units
+            ):
                 ledger.write_plan_part(header.run_id, part, pa.Table.from_pylist(rows, schema=PLAN_SCHEMA))
                 part, rows, part_bytes = part + 1, [], 0
                 max_bytes, max_units = max_bytes * PART_GROWTH, max_units * PART_GROWTH
@@ -124,7 +128,8 @@ def write_plan(
     return final
 
 
-def _num_units(recording: Recording, settings: PlanSettings) -> int:
-    if recording.error_code is not None or not recording.num_bytes:
+def _num_units(recording: Recording, settings: PlanSettings, max_bytes: int) -> int:
+    # One unit is enough to refuse it.
+    if recording.error_code is not None or not recording.num_bytes or recording.num_bytes > max_bytes:
         return 1
     return -(-recording.num_bytes // settings.unit_bytes)

@@ -1,23 +1,26 @@
 """What a scoring run would do, without doing it."""
 
+import contextlib
 import datetime
 from typing import Any
 
 from emosphere.audio.isolation import IsolatedDecoder
 from emosphere.errors import BadRecording, UsageError
+from emosphere.store import unsigned
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
 from pipelines.request import ScoreRequest
 from pipelines.score import Job
 
 PROBED = 64
-"""Recordings whose headers are read; the hours of the others follow from their bytes."""
+"""Recordings that are opened for their length (remote ones are fetched to scratch); the hours of the others follow
+from their bytes."""
 ASSUMED_RATE = 200.0
 """Seconds of audio per core second of the bundled model on a CPU; docs/benchmarks.md has the measurements."""
 
 
 def preview(request: ScoreRequest) -> dict[str, Any]:
-    """Counts, hours and core hours of what ``score`` would do now. Writes nothing."""
+    """Counts, hours and core hours of what ``score`` would do now. Writes nothing to OUT."""
     job = Job(request)
     to_score = num_bytes = 0
     sample: list[Recording] = []
@@ -28,9 +31,13 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
         if len(sample) < PROBED or to_score % max(1, to_score // PROBED) == 0:
             sample = [*sample[-(PROBED - 1) :], recording]
     if not job.counts.listed:
-        raise UsageError(f"{', '.join(job.archives)}: no recordings there (hidden files and sidecars do not count).")
+        raise UsageError(
+            f"{', '.join(map(unsigned, job.archives))}: no recordings there (hidden files and sidecars do not count)."
+        )
     probed_bytes, probed_s = _probe(sample, request)
-    audio_s = probed_s * num_bytes / probed_bytes if probed_bytes else probed_s
+    # Cells of a table tell no size: they count by number.
+    share = num_bytes / probed_bytes if probed_bytes else to_score / max(len(sample), 1)
+    audio_s = probed_s * share
     return {
         "recordings": job.counts.selected,
         "to_score": to_score,
@@ -49,7 +56,7 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
 def _probe(sample: list[Recording], request: ScoreRequest) -> tuple[int, float]:
     num_bytes, audio_s = 0, 0.0
     fetcher = Fetcher(request.settings.fetch, request.settings.store)
-    with IsolatedDecoder(request.settings.decode) as decoder:
+    with IsolatedDecoder(request.settings.decode) as decoder, contextlib.closing(fetcher):
         for recording in sample:
             num_bytes += recording.num_bytes or 0
             try:
@@ -58,5 +65,4 @@ def _probe(sample: list[Recording], request: ScoreRequest) -> tuple[int, float]:
                 stream.close()
             except BadRecording:
                 continue
-    fetcher.close()
     return num_bytes, audio_s

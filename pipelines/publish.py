@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from emosphere.data.identity import file_number
 from emosphere.data.schema import arrow_schema
-from emosphere.errors import MachineError
+from emosphere.errors import RETRIED_CODES, MachineError
 from emosphere.store import ABSENT, Location
 from pipelines.ledger import Finished, Ledger, RunHeader, read_parquet
 
@@ -42,7 +42,7 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
     units = sorted(units, key=lambda unit: unit["unit_index"])
     first, last = units[0], units[-1]
     failure = next((unit for unit in units if unit["error_code"] is not None), None)
-    flaw = next((unit for unit in units if unit["flaw_code"] is not None), None)
+    flaws = sorted((unit for unit in units if unit["flaw_code"] is not None), key=lambda unit: unit["flaw_code"])
     distinct = {channel for unit in units for channel in unit["distinct_channels"]}
     segments = []
     if failure is None:
@@ -64,8 +64,8 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
                 }
             )
             index[channel] += 1
-    said = failure or flaw
     ends = [unit["end_ms"] for unit in units if unit["end_ms"] is not None]
+    code, message = _reason(failure, flaws, max(ends, default=0), first["header_ms"])
     heard = failure is None and first["num_channels"] is not None
     recording = {
         name: first[name]
@@ -77,8 +77,8 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
         "num_channels_skipped": first["num_channels"] - len(distinct) if heard and distinct else 0,
         "duration_ms": max(ends) if ends else first["header_ms"],
         "status": "failed" if failure else "scored" if segments else "no_speech",
-        "error_code": said["error_code"] or said["flaw_code"] if said else None,
-        "error_message": (said["error_message"] or said["flaw_message"]) if said else None,
+        "error_code": code,
+        "error_message": message,
         "attempts": first["attempts"],
         "num_segments": len(segments),
         "settings_digest": header.settings_digest,
@@ -87,6 +87,21 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
         "scored_at": last["scored_at"],
     }
     return recording, segments, sum(unit["audio_ms"] for unit in units)
+
+
+def _reason(
+    failure: dict[str, Any] | None, flaws: list[dict[str, Any]], end_ms: int, header_ms: int | None
+) -> tuple[str | None, str | None]:
+    """Code and words of a recording. A damaged inside (CORRUPT) says more than an early end (TRUNCATED)."""
+    if failure is not None:
+        return failure["error_code"], failure["error_message"]
+    if not flaws:
+        return None, None
+    flaw = flaws[0]
+    if flaw["num_units"] > 1 and flaw["flaw_code"] == "TRUNCATED" and header_ms is not None:
+        # A unit that begins behind the end cannot know where the end was; all units together do.
+        return "TRUNCATED", f"Only {end_ms / 1000:.2f} s of {header_ms / 1000:.2f} s came out."
+    return flaw["flaw_code"], flaw["flaw_message"]
 
 
 def fold_run(ledger: Ledger, header: RunHeader) -> Folded:
@@ -118,9 +133,12 @@ def fold_run(ledger: Ledger, header: RunHeader) -> Folded:
     return folded
 
 
-def publish(
-    ledger: Ledger, header: RunHeader, folded: Folded, finished: dict[bytes, Finished], file_metadata: dict[str, str]
-) -> None:
+def has_passing_failure(staged: pa.Table) -> bool:
+    """Whether a staged part holds a unit that failed for a reason which may have passed."""
+    return any(code in RETRIED_CODES for code in staged.column("error_code").to_pylist())
+
+
+def publish(ledger: Ledger, header: RunHeader, folded: Folded, finished: dict[bytes, Finished]) -> None:
     """Put the run's rows in place of what the tables held of its recordings; all else stays as it was.
 
     A recording already published under some dt is replaced there. Doing it twice, or again after dying anywhere
@@ -133,18 +151,18 @@ def publish(
     segments = pa.concat_tables(folded.segments) if folded.segments else arrow_schema("segments").empty_table()
     replaced: dict[str, str] = {}
     for dt, rows in sorted(by_dt.items()):
-        num_files = _num_files(ledger, header, dt, segments.nbytes)
+        num_files, is_new = _files_of(ledger, header, dt, segments.nbytes)
         numbers: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in rows:
             numbers[file_number(row["recording_id"], num_files)].append(row)
-        wanted = range(num_files) if _is_new(ledger, header, dt) else sorted(numbers)
+        wanted = range(num_files) if is_new else sorted(numbers)
         for number in wanted:
             here = pa.Table.from_pylist(numbers[number], schema=arrow_schema("recordings"))
             ids = here.column("recording_id")
             spoken = segments.filter(pc.is_in(segments.column("recording_id"), value_set=ids.combine_chunks()))
             for table, new in (("segments", spoken), ("recordings", here)):
                 path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
-                replaced[path] = _replace(ledger, path, table, new, ids, header, file_metadata)
+                replaced[path] = _replace(ledger, path, table, new, ids, header)
     _commit_snapshot(ledger, header, replaced)
 
 
@@ -196,10 +214,9 @@ def _replace(
     new: pa.Table,
     replaced_ids: pa.ChunkedArray,
     header: RunHeader,
-    file_metadata: dict[str, str],
 ) -> str:
     """Write one published file anew and return the key of the version kept for snapshots, below OUT."""
-    schema = arrow_schema(table, file_metadata)
+    schema = arrow_schema(table, header.file_metadata)
     kept = new
     try:
         old = read_parquet(ledger.out.child(path))
@@ -216,25 +233,18 @@ def _replace(
     return version
 
 
-def _num_files(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> int:
-    """Files of a partition: chosen by expected size when it is first written, then kept, so that a recording's rows
-    are always found in the same one.
+def _files_of(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:
+    """Number of files of a partition, and whether some are still missing (then all are written, empty ones too).
+
+    Chosen by expected size when the partition is first written, then kept, so that a recording's rows are always found
+    in the same file.
     """
     note = ledger.home.child("partitions", f"dt={dt}", f"model={header.model_partition}.json")
     expected = max(1, -(-run_bytes // 4 // FILE_BYTES))  # in memory; compressed rows take about a quarter
     note.create_bytes(json.dumps({"num_files": expected}).encode())
-    return int(json.loads(note.read_bytes())["num_files"])
-
-
-def _is_new(ledger: Ledger, header: RunHeader, dt: str) -> bool:
-    """Whether some file of the partition is still missing: then all are written, empty ones too."""
-    num_files = _num_files(ledger, header, dt, 0)
-    partition = f"dt={dt}/model={header.model_partition}"
-    return any(
-        not ledger.out.child(table, partition, f"part-{number:02d}.parquet").exists()
-        for table in SORT_KEYS
-        for number in range(num_files)
-    )
+    num_files = int(json.loads(note.read_bytes())["num_files"])
+    there = [sum(at == dt for at, _ in ledger.published(table, header.model_partition)) for table in SORT_KEYS]
+    return num_files, min(there) < num_files
 
 
 def _commit_snapshot(ledger: Ledger, header: RunHeader, replaced: dict[str, str]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import ray
 
+from emosphere.errors import MachineError
+
 MIN_LOCAL_CPUS = 4
 """Logical CPUs of a local Ray: with fewer, an actor pool can hold them all and leave none for the rest of the plan."""
 
@@ -59,7 +61,7 @@ def connect() -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
         address="local",
-        num_cpus=max(MIN_LOCAL_CPUS, os.cpu_count() or 1),
+        num_cpus=max(MIN_LOCAL_CPUS, len(os.sched_getaffinity(0))),
         include_dashboard=False,
         log_to_driver=False,
         logging_level="WARNING",
@@ -70,30 +72,40 @@ def connect() -> None:
 
 def pool_for(resources: Resources, num_tasks: int) -> Pool:
     """Actor pool on the connected cluster: never more actors than tasks, never more than the machines hold."""
-    cluster = ray.cluster_resources()
-    # A local Ray counts logical CPUs, at least 4: the machine's own cores decide how many actors are worth having.
-    cpus = cluster.get("CPU", 1.0)
-    cores = min(cpus, os.cpu_count() or 1) if len(ray.nodes()) == 1 else cpus
-    return share_out(resources, num_tasks, cpus=int(cpus), cores=int(cores), gpus=cluster.get("GPU", 0.0))
+    nodes = [(int(n["Resources"].get("CPU", 0)), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
+    # A local Ray counts logical CPUs, at least 4: the process's own cores decide how many actors are worth having.
+    cores = len(os.sched_getaffinity(0)) if len(nodes) == 1 else sum(cpus for cpus, _ in nodes)
+    return share_out(resources, num_tasks, nodes=nodes, cores=cores)
 
 
-def share_out(resources: Resources, num_tasks: int, *, cpus: int, cores: int, gpus: float) -> Pool:
-    """Actors for ``cores`` real cores and ``gpus`` GPUs, of which Ray counts ``cpus``.
+def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, float]], cores: int) -> Pool:
+    """Actors for ``cores`` real cores on ``nodes``, each of which Ray gives (CPUs, GPUs).
 
-    >>> share_out(Resources(), 100, cpus=4, cores=2, gpus=0)
+    Raises MachineError when no node can hold a single actor: Ray would wait for one without a word.
+
+    >>> share_out(Resources(), 100, nodes=[(4, 0.0)], cores=2)
     Pool(size=1, num_cpus=2.0, num_gpus=0.0, decoders=1, threads=1)
-    >>> share_out(Resources(), 100, cpus=16, cores=16, gpus=1)
-    Pool(size=1, num_cpus=15.0, num_gpus=1.0, decoders=15, threads=1)
+    >>> share_out(Resources(), 100, nodes=[(4, 0.0), (8, 1.0), (8, 1.0)], cores=20)
+    Pool(size=2, num_cpus=7.0, num_gpus=1.0, decoders=7, threads=1)
     """
-    per_gpu = resources.gpus_per_actor if resources.gpus_per_actor is not None else (1.0 if gpus else 0.0)
+    any_gpu = any(gpus for _, gpus in nodes)
+    per_gpu = resources.gpus_per_actor if resources.gpus_per_actor is not None else (1.0 if any_gpu else 0.0)
     if per_gpu:
-        size = resources.actors or max(1, int(gpus // per_gpu))
-        wanted = resources.cpus_per_actor or max(2, cores // size)
+        holding = [(cpus, int(gpus // per_gpu)) for cpus, gpus in nodes if gpus >= per_gpu]
+        fit = sum(actors for _, actors in holding)
+        share = min((cpus // actors for cpus, actors in holding), default=2)
+        wanted = resources.cpus_per_actor or max(2, share)
     else:
         wanted = resources.cpus_per_actor or 2
-        size = resources.actors or max(1, cores // wanted)
-    size = max(1, min(size, num_tasks))
+        fit = cores // wanted
+    largest = max((cpus for cpus, gpus in nodes if gpus >= per_gpu), default=0)
+    if (per_gpu and not fit) or largest < 1:
+        raise MachineError(
+            f"No node of this cluster has {per_gpu:g} GPUs and a CPU for a scoring actor; found (CPUs, GPUs) {nodes}. "
+            "Set gpus_per_actor in [resources], or start such a node."
+        )
+    size = max(1, min(resources.actors or fit, num_tasks))
     decoders = resources.decoders_per_actor or max(1, wanted - 1 if per_gpu else wanted // 2)
-    # One CPU stays free for whatever else the plan of Ray Data has to run.
-    num_cpus = max(0.0, min(float(wanted), (cpus - 1) / size))
+    # One CPU of each node stays free for whatever else the plan of Ray Data has to run.
+    num_cpus = float(max(1, min(wanted, largest - 1)))
     return Pool(size=size, num_cpus=num_cpus, num_gpus=per_gpu, decoders=decoders, threads=max(1, wanted - decoders))

@@ -1,5 +1,6 @@
 """Score an archive: plan -> score -> publish, resumed by the same command wherever it stopped."""
 
+import contextlib
 import datetime
 import logging
 import time
@@ -17,7 +18,7 @@ from pipelines.archive.recording import Recording
 from pipelines.host import host_facts
 from pipelines.ledger import Finished, Ledger, RunHeader, command_key, new_run_id
 from pipelines.plan import Selection, select, write_plan
-from pipelines.publish import fold_run, publish, write_run_row
+from pipelines.publish import Folded, fold_run, has_passing_failure, publish, write_run_row
 from pipelines.request import ScoreRequest
 from pipelines.result import counts, file_metadata, result_of
 from pipelines.settings import settings_digest
@@ -28,6 +29,8 @@ log = logging.getLogger("emosphere")
 
 class TooManyFailures(EmosphereError):
     """The share of failed recordings is above the limit; nothing was published. ``result`` says what was found."""
+
+    exit_code = 3
 
     def __init__(self, message: str, result: dict[str, Any]) -> None:
         super().__init__(message)
@@ -40,6 +43,7 @@ def score(request: ScoreRequest, on_progress: Callable[[Progress], None] = lambd
     Raises UsageError (nothing was started), MachineError (the same command resumes), TooManyFailures.
     """
     job = Job(request)
+    job.roll_forward()
     unfinished = job.unfinished()
     result = job.run(unfinished, on_progress) if unfinished else None
     fresh = job.plan()
@@ -72,6 +76,17 @@ class Job:
             purpose=request.purpose,
         )
 
+    def roll_forward(self) -> None:
+        """Finish publishing a run that died in the middle of it, whichever command it was.
+
+        Until then the tables hold segments without their recordings; another run on top would make that permanent.
+        """
+        header = self.ledger.publishing()
+        if header is not None:
+            log.info("run %s died while publishing; finishing that first", header.run_id)
+            folded = fold_run(self.ledger, header)
+            self._publish(header, folded, result_of(header, folded, self.out, 0.0))
+
     def unfinished(self) -> RunHeader | None:
         """The run, with its stored plan, that this same command left unfinished."""
         pointer = self.ledger.unfinished(self.key)
@@ -102,9 +117,10 @@ class Job:
             archives=[unsigned(archive) for archive in self.archives],
             purpose=self.request.purpose,
             roles={str(channel): role for channel, role in self.request.roles.items()},
+            file_metadata=file_metadata(self.checkpoint),
         )
         self.counts = Selection()
-        planned = write_plan(self.ledger, header, self.chosen(), self.counts, self.request.settings.plan)
+        planned = write_plan(self.ledger, header, self.chosen(), self.counts, self.request.settings)
         if planned is None:
             self.ledger.forget(header)
         return planned
@@ -126,8 +142,24 @@ class Job:
 
     def run(self, header: RunHeader, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
         """Score what is not staged yet, publish, and close the run."""
+        try:
+            return self._run(header, on_progress)
+        except EmosphereError as error:
+            if not isinstance(error, TooManyFailures):
+                ended = {"run_id": header.run_id, "error": str(error), "exit_code": error.exit_code}
+                # If OUT itself is what broke, the first error is the one to hear.
+                with contextlib.suppress(EmosphereError):
+                    self.ledger.write_result(header.run_id, ended)
+            raise
+
+    def _run(self, header: RunHeader, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
         staged = self.ledger.staged_parts(header.run_id)
         todo = [part for part in range(header.num_parts) if part not in staged]
+        if not todo and self.ledger.exit_code(header.run_id) == TooManyFailures.exit_code:
+            # Refused for its failures: those that may pass get another try before it is judged again.
+            todo = [
+                part for part in sorted(staged) if has_passing_failure(self.ledger.staged_part(header.run_id, part))
+            ]
         log.info(
             "run %s: %d recordings, %d finished before, %d of %d parts to score",
             header.run_id,
@@ -141,7 +173,12 @@ class Job:
         folded = fold_run(self.ledger, header)
         result = result_of(header, folded, self.out, time.monotonic() - self.began)
         self._check_error_rate(header, result)
-        publish(self.ledger, header, folded, self.finished(), file_metadata(self.checkpoint))
+        return self._publish(header, folded, result)
+
+    def _publish(self, header: RunHeader, folded: Folded, result: dict[str, Any]) -> dict[str, Any]:
+        self.ledger.mark_publishing(header.run_id)
+        publish(self.ledger, header, folded, self.ledger.finished(header.model_partition))
+        self.ledger.unmark_publishing()
         result["wall_s"] = round(time.monotonic() - self.began, 3)
         write_run_row(self.ledger, header, result, host_facts())
         self.ledger.write_result(header.run_id, result | {"exit_code": 0})

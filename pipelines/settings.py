@@ -9,6 +9,18 @@ from emosphere.inference import BatchSettings, ListenSettings
 from pipelines.archive.fetch import FetchLimits
 from pipelines.resources import Resources
 
+_SECRETS = frozenset(
+    [
+        "key",
+        "secret",
+        "token",
+        "username",
+        "password",
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+    ]
+)
 ROWS_VERSION = 1
 """Raised when the same settings give other rows than before, so that finished recordings are scored again."""
 
@@ -50,6 +62,13 @@ class ScoreSettings:
     """CPUs, GPUs and processes per worker."""
     store: dict[str, Any] = field(default_factory=dict)
     """Options of the S3 filesystem (s3fs): ``anon``, ``requester_pays``, ``profile`` ... Never keys: use roles."""
+
+    def __post_init__(self) -> None:
+        if secrets := sorted(_SECRETS & {*self.store, *self.store.get("client_kwargs", {})}):
+            raise ValueError(
+                f"[store] holds {', '.join(secrets)}; settings are kept in the tables, so they take no secrets. Use a "
+                "role, a profile or AWS_ environment variables."
+            )
 
 
 def settings_digest(settings: ScoreSettings, roles: dict[int, str]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, FitConfig, answers_for
 
 STATE_NAME = "state.pt"
+SAVE_EVERY_S = 30.0
+"""A broken run loses at most this much and an epoch. Ray takes about two seconds to store a state."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +102,7 @@ class Worker:
 
     def __init__(self, config: TrainConfig, write: Callable[[TrainConfig, Trained], None]) -> None:
         self.config, self.write = config, write
+        self.saved_at = time.monotonic()
         context = ray.train.get_context()
         self.rank, self.num_ranks = context.get_world_rank(), context.get_world_size()
         torch.set_num_threads(1)
@@ -139,7 +143,7 @@ class Worker:
                     self.state["held_out"].append(answers_for(fit.result(), self.heard, held_out))
                 self.state |= {"stage": stage + 1, "epoch": 0, "fit": None}
                 self.state |= {} if held_out else {"network": fit.result().state_dict()}
-            self._report(metrics)
+            self._report(metrics, must_save=last)
 
     def _start(self, rows: Sequence[int]) -> Fit:
         config = self.config
@@ -165,11 +169,12 @@ class Worker:
         torch.manual_seed(config.seed * 1000 + self.rank + 1)
         return fit
 
-    def _report(self, metrics: dict[str, Any]) -> None:
-        # Every rank reports; only the first has a checkpoint to give.
-        if self.rank:
+    def _report(self, metrics: dict[str, Any], *, must_save: bool) -> None:
+        # Every rank reports equally often, else Ray waits for ever; only the first has a checkpoint to give.
+        if self.rank or not (must_save or time.monotonic() - self.saved_at > SAVE_EVERY_S):
             ray.train.report(metrics)
             return
+        self.saved_at = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             torch.save(self.state, Path(folder) / STATE_NAME)
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

@@ -1,6 +1,7 @@
 """The Ray Data chain: parts of the plan -> scoring actors -> staging. Only part numbers travel through Ray."""
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import ray
 import ray.data
 
-from emosphere.errors import MachineError, UsageError
+from emosphere.errors import MachineError
 from emosphere.store import Location
 from pipelines.ledger import RunHeader
 from pipelines.resources import connect, pool_for
@@ -21,8 +22,10 @@ log = logging.getLogger("emosphere")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is."""
+    """How far a run is; figures of recordings are those of this command, without what was scored before it."""
 
+    parts: int
+    num_parts: int
     recordings: int
     num_recordings: int
     failed: int
@@ -57,13 +60,12 @@ def score_parts(
     began, done = time.monotonic(), Counter[str]()
     try:
         for row in summaries.iter_rows():
-            done.update({name: value for name, value in row.items() if name != "part"})
-            on_progress(_progress(header, done, time.monotonic() - began))
+            if row.get("error"):
+                raise MachineError(row["error"])
+            done.update({name: value for name, value in row.items() if name not in ("part", "error")}, parts=1)
+            on_progress(_progress(header, len(todo), done, time.monotonic() - began))
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, UsageError | MachineError):
-            raise cause from error
-        raise MachineError(f"Scoring stopped: {str(error).strip().splitlines()[-1]}") from error
+        raise MachineError(f"Scoring stopped: {_last_words(error)}. The same command resumes.") from error
     log.info(
         "actors=%d busy=%.1f s: waiting for decoders %.0f %%, finding speech %.0f %%, model %.0f %%",
         pool.size,
@@ -72,8 +74,16 @@ def score_parts(
     )
 
 
-def _progress(header: RunHeader, done: Counter[str], wall_s: float) -> Progress:
+def _last_words(error: Exception) -> str:
+    """The line of Ray's report that names the exception."""
+    lines = [line.strip() for line in str(error).splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line.strip())]
+    return (lines or [type(error).__name__])[-1].rstrip(".")
+
+
+def _progress(header: RunHeader, todo: int, done: Counter[str], wall_s: float) -> Progress:
     return Progress(
+        parts=header.num_parts - todo + int(done["parts"]),
+        num_parts=header.num_parts,
         recordings=int(done["recordings"]),
         num_recordings=header.num_recordings,
         failed=int(done["failed"]),

@@ -1,5 +1,6 @@
 """One recording's bytes onto local scratch, where a decoder can seek in them; a local file stays where it is."""
 
+import errno
 import io
 import os
 import shutil
@@ -14,12 +15,16 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from emosphere.errors import BadRecording, ErrorCode, MachineError
+from emosphere.errors import BadRecording, EmosphereError, MachineError
 from emosphere.store import Location
 from pipelines.archive.members import BROKEN, text_of
 from pipelines.archive.recording import Recording, reopen, url_bytes
 
 COPY_BYTES = 1 << 20
+BROKEN_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
+)
+"""What no recording can be blamed for."""
 PASSING = frozenset({"FETCH_FAILED", "TIMED_OUT"})
 """What a store may answer once and not again: tried several times before it becomes a row."""
 
@@ -143,9 +148,13 @@ class Fetcher:
         except BadRecording:
             raise
         except FileNotFoundError as error:
+            if hasattr(error.__cause__, "status"):  # fsspec calls every refusal of a web server "not found"
+                raise _client_failure(error.__cause__) from error
             self._check_store(location, error)
             raise BadRecording("NOT_FOUND", "It was there when the archive was listed and is gone now.") from error
         except PermissionError as error:
+            if "InvalidObjectState" in f"{error} {error.__cause__}":
+                raise BadRecording("ARCHIVED", "It lies in an archive tier and must be restored first.") from error
             self._check_store(location, error)
             raise BadRecording("ACCESS_DENIED", "The store refuses this object to these credentials.") from error
         except KeyError as error:
@@ -155,13 +164,18 @@ class Fetcher:
             self._close_container()
             raise BadRecording("CORRUPT", f"The archive file is damaged here: {error}") from error
         except TimeoutError as error:
-            raise BadRecording("TIMED_OUT", f"The store did not answer in time: {error}") from error
+            raise BadRecording("TIMED_OUT", "The store did not answer in time.") from error
         except OSError as error:
-            if error.errno in (28, 122):  # ENOSPC, EDQUOT: no recording's fault
+            if error.errno in BROKEN_MACHINE:
                 raise MachineError(
-                    f"Scratch folder {self._scratch}: {error}. Free some space; then run again."
+                    f"Scratch folder {self._scratch}: {error}. Free what is short; then run again."
                 ) from error
-            raise BadRecording(_code_of(error), f"Fetching failed: {error}") from error
+            raise BadRecording("FETCH_FAILED", f"Fetching failed: {error}") from error
+        except Exception as error:
+            # The S3 and web clients raise outside OSError.
+            if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+                raise
+            raise _client_failure(error) from error
 
     def _check_store(self, location: Location, error: Exception) -> None:
         """A refusal is one recording's fate only while the bucket, or the folder, itself answers."""
@@ -171,7 +185,8 @@ class Fetcher:
             if location.is_local:
                 os.stat(os.path.dirname(location.path))
             else:
-                next(iter(location.fs.ls(location.path.partition("/")[0], detail=False)), None)
+                bucket, _, key = location.path.partition("/")
+                location.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key.rpartition("/")[0], MaxKeys=1)
         except FileNotFoundError:
             if location.is_local:
                 return  # a folder that vanished takes its recordings along; its parent is for listing to judge
@@ -191,7 +206,11 @@ def _object(location: Location) -> Iterator[IO[bytes]]:
 @contextmanager
 def _plain_tar_member(recording: Recording, location: Location) -> Iterator[IO[bytes]]:
     with location.fs.open(location.path, "rb") as source:
-        source.seek(recording.offset)
+        # The name in front of the data tells whether the tar was written anew since it was listed.
+        source.seek(recording.offset - tarfile.BLOCKSIZE)
+        name = source.read(tarfile.BLOCKSIZE)[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
+        if text_of(name) not in (recording.member or ""):
+            raise KeyError(recording.member)
         yield _Bounded(source, recording.num_bytes or 0)  # type: ignore[misc]
 
 
@@ -267,5 +286,15 @@ class _Bounded:
         return data
 
 
-def _code_of(error: OSError) -> ErrorCode:
-    return "ARCHIVED" if "InvalidObjectState" in str(error) or "archived" in str(error).lower() else "FETCH_FAILED"
+def _client_failure(error: BaseException) -> EmosphereError:
+    """What an S3 or web client's error means. Its text may hold a signed URL and is not passed on."""
+    name, status = type(error).__name__, getattr(error, "status", None)
+    if "Credential" in name or "Token" in name:
+        return MachineError(
+            f"No credentials for the store ({name}). Give this machine a role or a profile; then run again."
+        )
+    if status in (401, 403):
+        return BadRecording("ACCESS_DENIED", f"The web server refuses it (status {status}).")
+    if status in (404, 410):
+        return BadRecording("NOT_FOUND", f"The web server does not have it (status {status}).")
+    return BadRecording("FETCH_FAILED", f"Fetching failed: {name}" + (f", status {status}" if status else ""))

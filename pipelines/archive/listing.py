@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
-from emosphere.errors import MachineError, UsageError
+from emosphere.errors import ErrorCode, MachineError, UsageError
 from emosphere.store import ABSENT, Location, explained, locate, unsigned
-from pipelines.archive.members import tar_members, zip_members
+from pipelines.archive.members import BROKEN, tar_members, zip_members
 from pipelines.archive.recording import Recording, content_version, modified, options_for, url_bytes
-from pipelines.archive.tables import audio_cells, is_table_of_audio, manifest_entries
+from pipelines.archive.tables import audio_cells, has_audio, manifest_entries
 
 SIDECARS = [
     ".csv",
@@ -79,7 +82,7 @@ def list_archives(
 
 
 def _list_archive(location: Location, out: Location, store_options: dict[str, Any]) -> Iterator[Recording]:
-    with explained(f"list {location.uri}"):
+    with explained(f"list {unsigned(location.uri)}"):
         try:
             info = location.fs.info(location.path)
         except ABSENT:
@@ -90,58 +93,112 @@ def _list_archive(location: Location, out: Location, store_options: dict[str, An
             if not found:
                 raise UsageError(f"{location.uri}: no file matches this pattern.")
             for path in sorted(found):
-                if found[path]["type"] == "file":
-                    yield from _open_file(Location(location.fs, path), found[path], store_options, chosen=False)
+                if found[path]["type"] == "directory":
+                    yield from _folder(Location(location.fs, path), out, store_options)
                 else:
-                    yield from _walk(Location(location.fs, path), out, store_options)
+                    yield from _open_file(Location(location.fs, path), found[path], store_options, chosen=False)
             return
         if info is None:
             raise _absent(location)
         if info["type"] == "directory":
-            yield from _walk(location, out, store_options)
+            yield from _folder(location, out, store_options)
+        elif is_web and urlsplit(location.path).path.endswith("/"):
+            raise UsageError(f"{location.uri}: a folder on the web cannot be listed; give a manifest of its files.")
         else:
             yield from _open_file(location, info, store_options, chosen=True)
 
 
-def _walk(folder: Location, out: Location, store_options: dict[str, Any]) -> Iterator[Recording]:
-    """Recursive, one directory in memory at a time, sorted by name."""
+def _folder(folder: Location, out: Location, store_options: dict[str, Any]) -> Iterator[Recording]:
+    """Recordings below a folder or prefix, recursive, sorted by name within each listing."""
+    for path, info in _files(folder):
+        inside = path[len(folder.path.rstrip("/")) + 1 :]
+        below_out = type(folder.fs) is type(out.fs) and path.startswith(out.path.rstrip("/") + "/")
+        if not below_out and not any(map(_hidden, inside.split("/"))):
+            yield from _open_file(Location(folder.fs, path), info, store_options, chosen=False)
 
-    def refuse(error: Exception) -> None:
-        raise error
 
-    for root, directories, files in folder.fs.walk(folder.path, detail=True, on_error=refuse):
-        # walk() goes into what is left in `directories`: hidden folders and OUT itself are taken out here.
-        for name in list(directories):
-            inside = directories[name]["name"].rstrip("/")
-            if _hidden(name) or (inside == out.path.rstrip("/") and type(folder.fs) is type(out.fs)):
-                del directories[name]
+def _files(folder: Location) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and facts of every file below; never the whole archive in memory."""
+    if "s3" in folder.fs.protocol:
+        yield from _objects(folder)
+        return
+    if folder.is_local:
+        yield from _local_files(folder.path, [])
+        return
+    for root, directories, files in folder.fs.walk(folder.path, detail=True, on_error="raise"):
+        for name in [name for name in directories if _hidden(name)]:
+            del directories[name]
         for name in sorted(files):
-            # A pipe or a device is no recording, and opening one may wait for ever.
-            if name and files[name]["type"] == "file":
-                yield from _open_file(
-                    Location(folder.fs, f"{root.rstrip('/')}/{name}"), files[name], store_options, chosen=False
-                )
+            yield f"{root.rstrip('/')}/{name}", files[name]
+
+
+def _objects(folder: Location) -> Iterator[tuple[str, dict[str, Any]]]:
+    """S3 lists flat and sorted, page by page: keys with empty parts (a//b) are found too."""
+    bucket, _, prefix = folder.path.partition("/")
+    more: dict[str, str] = {}
+    while True:
+        page = folder.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/" if prefix else "", **more)
+        for entry in page.get("Contents", []):
+            if not entry["Key"].endswith("/"):
+                yield f"{bucket}/{entry['Key']}", {"size": entry["Size"], **entry}
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _local_files(path: str, above: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Links are followed, but never into a folder they lie in. A link to nothing is listed: it becomes a row."""
+    real = os.path.realpath(path)
+    if real in above:
+        return
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        if _hidden(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _local_files(entry.path, [*above, real])
+        elif entry.is_file():
+            status = entry.stat()
+            yield entry.path, {"size": status.st_size, "mtime": status.st_mtime}
+        elif entry.is_symlink():
+            yield entry.path, {"gone": True}
+        # A pipe or a device is no recording, and opening one may wait for ever.
 
 
 def _open_file(
     location: Location, info: dict[str, Any], store_options: dict[str, Any], *, chosen: bool
 ) -> Iterator[Recording]:
-    """The recordings of one file. ``chosen``: named by the user, so neither hidden nor a sidecar."""
-    name = location.path.rpartition("/")[2]
+    """The recordings of one file. ``chosen``: named by the user, so neither hidden nor a sidecar.
+
+    An archive file or table that cannot be opened is itself a row, as any other file would be.
+    """
+    name = (urlsplit(location.path).path if "://" in location.path else location.path).rpartition("/")[2]
     lower = name.lower()
-    if not chosen and _hidden(name):
+    if not chosen and (_hidden(name) or (not lower.endswith(ZIPS + TARS + TABLES) and not _is_recording(name))):
         return
-    if lower.endswith(ZIPS):
-        yield from zip_members(location, info, wanted=_is_recording)
-    elif lower.endswith(TARS):
-        yield from tar_members(location, info, wanted=_is_recording)
-    elif lower.endswith(TABLES) and is_table_of_audio(location):
-        yield from audio_cells(location, info)
-    elif chosen and lower.endswith(TABLES + LISTS):
-        for entry, attributes in manifest_entries(location):
-            yield _manifest_recording(location, entry, attributes, store_options)
-    elif chosen or (_is_recording(name) and not lower.endswith(TABLES)):
-        yield object_recording(location, info)
+    if info.get("gone"):
+        yield refused_object(location, info, "NOT_FOUND", "The link leads to nothing.")
+        return
+    try:
+        if lower.endswith(ZIPS):
+            yield from zip_members(location, info, wanted=_is_recording)
+        elif lower.endswith(TARS):
+            yield from tar_members(location, info, wanted=_is_recording)
+        elif lower.endswith(TABLES) and has_audio(location):
+            yield from audio_cells(location, info)
+        elif chosen and lower.endswith(TABLES + LISTS):
+            for entry, attributes in manifest_entries(location):
+                yield _manifest_recording(location, entry, attributes, store_options)
+        elif not lower.endswith(TABLES):
+            yield object_recording(location, info)
+    except ABSENT:
+        yield refused_object(location, info, "NOT_FOUND", "It vanished while the archive was listed.")
+    except PermissionError:
+        if chosen:
+            raise
+        yield refused_object(location, info, "ACCESS_DENIED", "The store refuses this object to these credentials.")
+    except BROKEN as error:
+        code: ErrorCode = "CORRUPT" if info.get("size") else "EMPTY"
+        yield refused_object(location, info, code, f"Not a readable archive file or table: {error}")
 
 
 def object_recording(location: Location, info: dict[str, Any], attributes: str | None = None) -> Recording:
@@ -158,27 +215,41 @@ def object_recording(location: Location, info: dict[str, Any], attributes: str |
     )
 
 
+def refused_object(location: Location, info: dict[str, Any], code: ErrorCode, message: str) -> Recording:
+    """An object that is a row although nothing in it can be scored."""
+    return replace(object_recording(location, info), error_code=code, error_message=message)
+
+
 def _manifest_recording(
     manifest: Location, entry: str, attributes: str | None, store_options: dict[str, Any]
 ) -> Recording:
     if "://" not in entry and not entry.startswith("/"):
-        location = Location(manifest.fs, f"{manifest.path.rpartition('/')[0]}/{entry}")
+        folder = manifest.path.rpartition("/")[0]
+        location = Location(
+            manifest.fs, f"{folder}/{posixpath.normpath(entry)}" if "://" not in folder else f"{folder}/{entry}"
+        )
+        if location.is_local:
+            location = locate(location.path)
     else:
         location = locate(entry, **options_for(entry, store_options))
     try:
         return object_recording(location, location.fs.info(location.path), attributes)
     except ABSENT:
-        code, message = "NOT_FOUND", "The manifest names it, but nothing is there."
+        _check_bucket(location)
+        gone = refused_object(location, {}, "NOT_FOUND", "The manifest names it, but nothing is there.")
     except PermissionError:
-        code, message = "ACCESS_DENIED", "The manifest names it, but the store refuses to show it."
-    return Recording(
-        source_uri=location.uri,
-        kind="object",
-        url=url_bytes(location),
-        attributes=attributes,
-        error_code=code,  # type: ignore[arg-type]
-        error_message=message,
-    )
+        _check_bucket(location)
+        gone = refused_object(location, {}, "ACCESS_DENIED", "The manifest names it, but the store refuses to show it.")
+    return replace(gone, attributes=attributes)
+
+
+def _check_bucket(location: Location) -> None:
+    """One object may be gone or refused; a bucket that is gone or refused is a broken machine."""
+    if "s3" not in location.fs.protocol:
+        return
+    bucket = location.path.partition("/")[0]
+    with explained(f"look into the bucket '{bucket}'"):
+        location.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=location.path.partition("/")[2], MaxKeys=1)
 
 
 def _absent(location: Location) -> Exception:

@@ -1,6 +1,7 @@
 """One recording of an archive: enough to find it again, nothing about what it sounds like."""
 
 import datetime
+import email.utils
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,6 +64,8 @@ def content_version(info: dict[str, Any]) -> str:
 def modified(info: dict[str, Any]) -> int | None:
     """Microseconds since 1970 (UTC) of the last change, where the store tells."""
     when = info.get("LastModified") or info.get("mtime") or info.get("last_modified") or info.get("created")
+    if isinstance(web := info.get("Last-Modified"), str):
+        when = email.utils.parsedate_to_datetime(web)
     if isinstance(when, datetime.datetime):
         return int(when.timestamp() * 1_000_000)
     return int(when * 1_000_000) if isinstance(when, int | float) else None

@@ -16,13 +16,10 @@ AUDIO_COLUMNS = ("audio", "bytes", "content", "wav", "flac", "mp3", "data")
 """Names under which a column of plain bytes counts as audio."""
 
 
-def is_table_of_audio(location: Location) -> bool:
-    """Whether a Parquet file has a column of encoded audio."""
-    try:
-        with location.fs.open(location.path, "rb") as file:
-            return audio_column(pq.read_schema(file)) is not None
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return False
+def has_audio(location: Location) -> bool:
+    """Whether a Parquet file has a column of encoded audio. Raises ArrowInvalid for what is no Parquet file."""
+    with location.fs.open(location.path, "rb") as file:
+        return audio_column(pq.read_schema(file)) is not None
 
 
 def audio_column(schema: pa.Schema) -> str | None:

@@ -1,7 +1,9 @@
 """The scoring actor: one part of the plan in, its staged results out, one small row about it back to the driver."""
 
+import contextlib
 import datetime
 import queue
+import re
 import threading
 import time
 from collections import deque
@@ -15,7 +17,7 @@ import torch
 from emosphere.audio.cells import Cell, cut_cells
 from emosphere.audio.isolation import IsolatedDecoder
 from emosphere.data.schema import SEGMENTS
-from emosphere.errors import BadRecording, ErrorCode, MachineError
+from emosphere.errors import BadRecording, EmosphereError, ErrorCode, MachineError
 from emosphere.inference import Scorer, default_device
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
@@ -109,17 +111,17 @@ class ScoreParts:
         self._ledger, self._run_id, self._settings = Ledger(out), header.run_id, settings
         # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
         checkpoint = load_checkpoint(find_model(model))
-        if checkpoint.digest != header.model_digest:
-            raise MachineError(
-                f"This worker's model '{model}' has digest {checkpoint.digest}, the run's is {header.model_digest}; "
-                "give all machines the same version, then run the same command again."
-            )
+        self._digests = (checkpoint.digest, header.model_digest)
         self._scorer = Scorer(checkpoint, device=default_device(), listen=settings.listen, batch=settings.batch)
         self._decoders = [IsolatedDecoder(settings.decode) for _ in range(pool.decoders)]
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in self._decoders]
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        summaries = [self._score_part(int(part)) for part in batch["part"]]
+        # A broken machine travels to the driver as a value: through Ray it would arrive as advice about Ray.
+        try:
+            summaries = [self._score_part(int(part)) for part in batch["part"]]
+        except EmosphereError as error:
+            return {"error": np.array([str(error)])}
         return {name: np.array([summary[name] for summary in summaries]) for name in summaries[0]}
 
     def close(self) -> None:
@@ -132,6 +134,11 @@ class ScoreParts:
     __del__ = close
 
     def _score_part(self, part: int) -> dict[str, Any]:
+        if self._digests[0] != self._digests[1]:
+            raise MachineError(
+                f"A worker's model has digest {self._digests[0]}, the run's is {self._digests[1]}; give all machines "
+                "the same version, then run the same command again."
+            )
         began = time.monotonic()
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
         work = _Work(units, self._settings)
@@ -199,6 +206,8 @@ class _Work:
         unit, result = self.units[row], self.results[row]
         staged = {name: unit.get(name) for name in STAGED_SCHEMA.names}
         staged |= {"audio_ms": 0, "distinct_channels": [], "scored_at": datetime.datetime.now(datetime.UTC), **result}
+        for name in ("error_message", "flaw_message"):
+            staged[name] = staged[name] and re.sub(r"(https?://[^\s'\"?]+)\?[^\s'\"]*", r"\1", staged[name])
         if staged["error_code"] is not None:
             staged |= {"segments": [], "distinct_channels": []}
         staged["segments"] = [
@@ -257,6 +266,7 @@ class _Work:
             stream = decoder.open(path, start_s=grid.span_s(first))
         for cell in cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid):
             result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // 16
+            result["end_ms"] = max(result.get("end_ms", 0), cell.stop_sample // 16)
             self._put((row, cell))
             if self._stopped.is_set():
                 break
@@ -264,18 +274,17 @@ class _Work:
             stream.close()
             return
         outcome = stream.outcome
-        result["end_ms"] = outcome.end_sample // 16
+        # A unit that begins behind the end of a cut recording heard nothing and knows no end.
+        if "end_ms" in result or unit["unit_index"] == 0:
+            result["end_ms"] = outcome.end_sample // 16
         if outcome.flaw is not None:
             result |= {"flaw_code": outcome.flaw, "flaw_message": outcome.message}
 
     def _put(self, event: tuple[int, Cell | None] | BaseException | None) -> None:
-        while not (self._stopped.is_set() and event is not None):
-            try:
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
                 self._queue.put(event, timeout=0.2)
                 return
-            except queue.Full:
-                if self._stopped.is_set():
-                    return
 
 
 def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: float) -> tuple[int, int | None]:

@@ -15,8 +15,9 @@ def test_what_would_fail_is_exit_code_1_and_named(emosphere, tmp_path):
     (tmp_path / "file").touch()
     answer = emosphere("doctor", tmp_path / "missing", tmp_path / "file" / "out", "--json")
     assert answer.code == 1
-    states = {line["check"]: line["state"] for line in answer.json["findings"]} if "findings" in answer.json else {}
-    assert states.get("archive", "fail") == "fail"
+    states = {line["check"]: line["state"] for line in answer.json["findings"]}
+    assert (states["archive"], states["out"], states["model"]) == ("fail", "fail", "ok")
+    assert answer.json["healthy"] is False
     assert "archive, out" in answer.err
     assert "no such file or folder" in answer.err
 

@@ -32,7 +32,7 @@ def header() -> RunHeader:
 def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[list[dict]]]:
     ledger, counts = Ledger(locate(str(tmp_path))), Selection()
     chosen = select(recordings(sizes), window=Window(), finished={}, settings_digest="s", limit=None, counts=counts)
-    final = write_plan(ledger, header(), chosen, counts, PlanSettings(**settings))
+    final = write_plan(ledger, header(), chosen, counts, ScoreSettings(plan=PlanSettings(**settings)))
     assert final is not None
     assert ledger.header("run") == final
     return final, [ledger.plan_part("run", part).to_pylist() for part in range(final.num_parts)]

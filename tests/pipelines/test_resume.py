@@ -1,5 +1,6 @@
 """Killed anywhere and run again, a run ends with the rows of an undisturbed one."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -97,6 +98,30 @@ def test_dying_inside_publish_and_the_same_command_again(many, undisturbed, tmp_
     assert result["scored"] == NUM_RECORDINGS
     assert_same_tables(rows, out, undisturbed)
     assert score(request)["skipped"] == NUM_RECORDINGS
+
+
+@pytest.mark.parametrize(
+    "other", [{"dt": "2026-11-21"}, {"limit": NUM_RECORDINGS}], ids=["another dt", "another command"]
+)
+def test_whoever_comes_after_a_death_inside_publish_finishes_it_first(
+    many, undisturbed, tmp_path, rows, monkeypatch, other
+):
+    """Else segments of one dt and recordings of another would stand side by side for ever."""
+    out = tmp_path / "out"
+    request = ScoreRequest(archives=(str(many),), out=str(out), dt="2026-11-20")
+    real = publishing._replace
+
+    def die(*args: object) -> str:
+        if args[2] == "recordings":
+            raise KeyboardInterrupt
+        return real(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(publishing, "_replace", die)
+        score(request)
+    assert score(dataclasses.replace(request, **other))["skipped"] == NUM_RECORDINGS
+    assert_same_tables(rows, out, undisturbed)
+    assert not (out / "_emosphere/publishing.json").exists()
 
 
 def test_a_resumed_run_keeps_its_plan_and_then_picks_up_late_files(many, tmp_path, rows, voice, monkeypatch):

@@ -9,6 +9,7 @@ nothing.
 import json
 import shutil
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from emosphere.audio.segment import SegmentConfig
 from emosphere.data.schema import TABLES
 from emosphere.errors import UsageError
 from emosphere.inference import BatchSettings, ListenSettings
+from pipelines import publish as publishing
 from pipelines.archive.dates import Window, parse_time
 from pipelines.query import answer
 from pipelines.request import ScoreRequest
@@ -202,6 +204,17 @@ def test_a_passing_failure_is_tried_again_and_a_permanent_one_is_not(archive, tm
     assert set(rows(out, "recordings")["error_code"].dropna()) == {"EMPTY"}
 
 
+def test_scores_stay_when_the_audio_behind_a_manifest_is_gone(archive, tmp_path, rows):
+    manifest = tmp_path / "list.csv"
+    manifest.write_text(f"uri\n{archive / 'a.wav'}\n{archive / 'b.flac'}\n")
+    out = tmp_path / "out"
+    score(request_for(manifest, out))
+    before = rows(out, "segments")
+    (archive / "a.wav").unlink()
+    assert score(request_for(manifest, out))["skipped"] == 2
+    pandas.testing.assert_frame_equal(rows(out, "segments"), before)
+
+
 def test_too_many_failures_publish_nothing_and_a_higher_limit_publishes_what_was_scored(archive, tmp_path, rows):
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures, match=r"2 of 6 recordings failed \(33.3%\)"):
@@ -250,6 +263,25 @@ def test_rows_do_not_depend_on_unit_size_batch_size_or_workers(tmp_path, rows, v
     np.testing.assert_allclose(one[measured].astype(float), other[measured].astype(float), rtol=0.02, atol=0.05)
 
 
+def test_a_cut_recording_is_as_long_as_what_came_out_whatever_the_unit_size(tmp_path, rows, voice):
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    soundfile.write(archive / "cut.wav", np.resize(voice, 16_000 * 360), 16_000)
+    whole = (archive / "cut.wav").read_bytes()
+    (archive / "cut.wav").write_bytes(whole[: len(whole) // 3])
+    tables = []
+    for unit_bytes in (1 << 30, 1_000_000):
+        out = tmp_path / str(unit_bytes)
+        score(request_for(archive, out, settings=ScoreSettings(plan=PlanSettings(unit_bytes=unit_bytes))))
+        tables.append((rows(out, "recordings").drop(columns="error_message"), rows(out, "segments")))
+        recording = rows(out, "recordings").iloc[0]
+        assert (recording["status"], recording["error_code"]) == ("scored", "TRUNCATED")
+        assert abs(recording["duration_ms"] - 120_000) < 100
+        assert "120.00 s of 360.00 s" in recording["error_message"]
+    pandas.testing.assert_frame_equal(tables[0][0], tables[1][0])
+    pandas.testing.assert_frame_equal(tables[0][1], tables[1][1], atol=1e-4)
+
+
 def test_two_identical_channels_are_one(tmp_path, rows, voice):
     archive = tmp_path / "archive"
     archive.mkdir()
@@ -261,43 +293,78 @@ def test_two_identical_channels_are_one(tmp_path, rows, voice):
     assert (recording["num_channels"], recording["num_channels_skipped"]) == (2, 1)
 
 
-def test_a_reader_by_glob_never_sees_half_a_recording_while_a_run_publishes(scored):
-    """Other settings change how many segments each recording has; what a reader joins must always add up."""
-    archive, out, _ = scored
-    torn, reads, done = [], [0], threading.Event()
+class GlobReader(threading.Thread):
+    """Reads both tables by plain glob, recordings first, again and again, as somebody's dashboard would."""
 
-    def poll() -> None:
+    def __init__(self, out: Path) -> None:
+        super().__init__()
+        self.out, self.done = out, threading.Event()
+        self.seen: list[tuple[dict[str, int], dict[str, int]]] = []
+
+    def run(self) -> None:
         connection = duckdb.connect()
-        while not done.is_set():
-            # Recordings first: who sees one scored must then see all its segments.
+        while not self.done.is_set():
+            if not list(self.out.glob("recordings/*/*/*.parquet")):
+                continue
             recordings = connection.sql(
-                f"SELECT recording_id, num_segments FROM '{out}/recordings/*/*/*.parquet'"
+                f"SELECT recording_id, num_segments FROM '{self.out}/recordings/*/*/*.parquet' WHERE status = 'scored'"
             ).fetchall()
-            segments = dict(
-                connection.sql(
-                    f"SELECT recording_id, count(*) FROM '{out}/segments/*/*/*.parquet' GROUP BY 1"
-                ).fetchall()
-            )
-            counts.append((dict(recordings), segments))
-            reads[0] += 1
+            segments = connection.sql(
+                f"SELECT recording_id, count(*) FROM '{self.out}/segments/*/*/*.parquet' GROUP BY 1"
+            ).fetchall()
+            self.seen.append((dict(recordings), dict(segments)))
 
-    counts: list[tuple[dict, dict]] = []
-    thread = threading.Thread(target=poll)
-    thread.start()
-    allowed: dict[str, set[int]] = {}
-    for max_s in (3.0, 4.0, 12.0):
-        settings = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=max_s)))
+    def __enter__(self) -> "GlobReader":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.join()
+
+
+def slowly(monkeypatch) -> None:
+    """Leave time between the two tables: a reader must find the moment between them."""
+    replace_file = publishing._replace
+
+    def replace_and_wait(*args):
+        version = replace_file(*args)
+        time.sleep(0.3)
+        return version
+
+    monkeypatch.setattr(publishing, "_replace", replace_and_wait)
+
+
+def test_who_sees_a_scored_recording_sees_all_its_segments(archive, tmp_path, monkeypatch):
+    slowly(monkeypatch)
+    out = tmp_path / "out"
+    with GlobReader(out) as reader:
+        score(request_for(archive, out))
+        time.sleep(0.5)
+    assert len(reader.seen) > 10
+    assert all(segments.get(r, 0) == n for recordings, segments in reader.seen for r, n in recordings.items())
+
+
+def test_a_reader_by_glob_never_sees_half_a_recording_while_a_second_run_publishes(scored, monkeypatch):
+    """Other settings change how many segments each recording has: a reader sees the old number or the new one."""
+    archive, out, _ = scored
+    slowly(monkeypatch)
+
+    def counts() -> dict[str, int]:
+        return dict(duckdb.sql(f"SELECT recording_id, num_segments FROM '{out}/recordings/*/*/*.parquet'").fetchall())
+
+    before = counts()
+    with GlobReader(out) as reader:
+        settings = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=3.0)))
         score(request_for(archive, out, settings=settings))
-        final = duckdb.sql(f"SELECT recording_id, num_segments FROM '{out}/recordings/*/*/*.parquet'").fetchall()
-        for recording, count in final:
-            allowed.setdefault(recording, set()).add(count)
-    done.set()
-    thread.join()
-    for recordings, segments in counts:
-        assert len(recordings) == 6
-        torn += [(r, segments.get(r, 0)) for r in recordings if segments.get(r, 0) not in allowed[r]]
-    assert reads[0] > 20
-    assert torn == []
+        time.sleep(0.5)
+    after = counts()
+    assert before != after
+    states = [segments for _, segments in reader.seen]
+    assert {tuple(sorted(state.items())) for state in states} == {
+        tuple(sorted((r, n) for r, n in whole.items() if n)) for whole in (before, after)
+    }
+    assert len(reader.seen) > 20
 
 
 def test_every_reader_reads_the_partitions_and_every_field_says_what_it_means(scored):

@@ -11,6 +11,7 @@ from emosphere.errors import BadRecording, UsageError
 from emosphere.store import locate
 from pipelines.archive.fetch import Fetcher, FetchLimits
 from pipelines.archive.listing import list_archives
+from pipelines.archive.recording import Recording
 
 
 @pytest.fixture
@@ -44,6 +45,31 @@ def test_a_signed_url_is_fetched_whole_and_named_without_its_signature(web):
     assert "secret" not in str(gone.value)
     fetcher.close()
     again.close()
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "ACCESS_DENIED"), (410, "NOT_FOUND"), (503, "FETCH_FAILED")])
+def test_what_a_server_answers_becomes_a_code_and_never_shows_the_signature(status, code):
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/a.wav?token=secret"
+    recording = Recording(source_uri=url.partition("?")[0], kind="object", url=url.encode(), num_bytes=9)
+    fetcher = Fetcher(FetchLimits(attempts=2, first_pause_s=0.01), {})
+    with pytest.raises(BadRecording) as refused:
+        fetcher.local_path(recording)
+    assert refused.value.code == code
+    assert "secret" not in str(refused.value)
+    fetcher.close()
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_url_that_is_not_there_is_the_users_error(web):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emosphere.errors import UsageError
+from emosphere.errors import BadRecording, UsageError
 from emosphere.store import locate
 from pipelines.archive.fetch import Fetcher, FetchLimits
 from pipelines.archive.listing import list_archives
@@ -54,6 +55,64 @@ def test_files_below_out_are_not_recordings(tmp_path):
     touch(tmp_path / "a.wav")
     touch(tmp_path / "scores/segments/x.wav")
     assert names(tmp_path, out=str(tmp_path / "scores")) == ["a.wav"]
+
+
+def test_links_are_followed_but_not_in_circles_and_a_link_to_nothing_is_a_row(tmp_path):
+    touch(tmp_path / "elsewhere/a.wav")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/file.wav").symlink_to(tmp_path / "elsewhere/a.wav")
+    (tmp_path / "in/folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/circle").symlink_to(tmp_path / "in")
+    (tmp_path / "in/gone.wav").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "in/pipe.wav")
+    found = {recording.source_uri.rpartition("/")[2]: recording.error_code for recording in listed(tmp_path / "in")}
+    assert found == {"file.wav": None, "a.wav": None, "gone.wav": "NOT_FOUND"}
+
+
+def test_a_tar_written_anew_since_it_was_listed_never_gives_another_members_sound(tmp_path):
+    def write(*members: str) -> None:
+        with tarfile.open(tmp_path / "calls.tar", "w") as archive:
+            for member in members:
+                info = tarfile.TarInfo(member)
+                info.size = 6
+                archive.addfile(info, io.BytesIO(member.encode()[:6]))
+
+    write("first.wav", "second.wav")
+    recordings = listed(tmp_path)
+    write("zeroth.wav", "first.wav", "second.wav")
+    fetcher = Fetcher(FetchLimits(), {})
+    for recording in recordings:
+        with pytest.raises(BadRecording, match="no longer holds this member") as gone:
+            fetcher.local_path(recording)
+        assert gone.value.code == "NOT_FOUND"
+    fetcher.close()
+
+
+@pytest.mark.parametrize("mtime", [-1e9, 1e18, float("inf")])
+def test_a_member_with_an_impossible_time_is_listed_without_it(tmp_path, mtime):
+    with tarfile.open(tmp_path / "calls.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a.wav")
+        info.pax_headers["mtime"] = str(mtime)
+        archive.addfile(info, io.BytesIO())
+    [recording] = listed(tmp_path)
+    assert recording.modified_us is None
+
+
+def test_mutated_archive_files_never_stop_the_listing(tmp_path):
+    with zipfile.ZipFile(tmp_path / "good.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.wav", b"x" * 500)
+    with tarfile.open(tmp_path / "good.tar", "w") as archive:
+        archive.add(tmp_path / "good.zip", "a.wav")
+    pq.write_table(pa.table({"audio": [b"one", b"two"]}), tmp_path / "good.parquet")
+    random_bytes = random.Random(0)
+    folder = tmp_path / "mutated"
+    for number in range(400):
+        good = tmp_path / f"good.{('zip', 'tar', 'parquet')[number % 3]}"
+        data = bytearray(good.read_bytes())
+        for _ in range(random_bytes.randint(1, 8)):
+            data[random_bytes.randrange(len(data))] = random_bytes.randrange(256)
+        touch(folder / f"{number}{good.suffix}", bytes(data[: random_bytes.randint(1, len(data))]))
+    assert len(listed(folder)) > 200
 
 
 def test_overlapping_archives_count_once(tmp_path):

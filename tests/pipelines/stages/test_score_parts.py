@@ -40,11 +40,13 @@ def run(tmp_path):
             list_archives([str(archive)], out=out), window=Window(), finished={}, settings_digest="s", limit=None,
             counts=counts,
         )  # fmt: skip
-        final = write_plan(ledger, header, chosen, counts, settings.plan)
+        final = write_plan(ledger, header, chosen, counts, settings)
         assert final is not None
         actor = ScoreParts(out, final, "default", settings, POOL)
-        actor({"part": np.arange(final.num_parts)})
+        answer = actor({"part": np.arange(final.num_parts)})
         actor.close()
+        if "error" in answer:
+            raise MachineError(answer["error"][0])
         rows = [row for part in range(final.num_parts) for row in ledger.staged_part("run", part).to_pylist()]
         assert sorted(row["unit_id"] for row in rows) == list(range(final.num_units))
         return {row["source_uri"].rpartition("/")[2]: row for row in rows}
