@@ -2,7 +2,6 @@
 
 import dataclasses
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +27,6 @@ from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, FitConfig, answers_for
 
 STATE_NAME = "state.pt"
-SAVE_EVERY_S = 30.0
-"""A broken run loses at most this much and an epoch. Ray takes about two seconds to store a state."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +62,8 @@ class TrainConfig:
     """Folder of published weights for a self-supervised encoder; None starts from random ones."""
     folds: int = 0
     """When set, first cross-validate over speakers in so many folds; it also calibrates the region probabilities."""
+    save_every: int = 1
+    """Epochs between saved states; a broken run goes on from the last."""
     seed: int = 0
     auxiliary_heads: tuple[str, ...] = ()
     """Heads that serve training only and are left out of the checkpoint."""
@@ -72,6 +71,8 @@ class TrainConfig:
     """Text of the model card; ``{figures}`` in it is replaced by the tables of what was measured."""
 
     def __post_init__(self) -> None:
+        if self.save_every < 1:
+            raise ValueError(f"save_every={self.save_every} must be at least 1.")
         if self.folds == 1 or self.folds < 0:
             raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
         unknown = set(self.auxiliary_heads) - (self.network.heads.keys() - {"vad", "region"})
@@ -102,7 +103,6 @@ class Worker:
 
     def __init__(self, config: TrainConfig, write: Callable[[TrainConfig, Trained], None]) -> None:
         self.config, self.write = config, write
-        self.saved_at = time.monotonic()
         context = ray.train.get_context()
         self.rank, self.num_ranks = context.get_world_rank(), context.get_world_size()
         torch.set_num_threads(1)
@@ -143,7 +143,9 @@ class Worker:
                     self.state["held_out"].append(answers_for(fit.result(), self.heard, held_out))
                 self.state |= {"stage": stage + 1, "epoch": 0, "fit": None}
                 self.state |= {} if held_out else {"network": fit.result().state_dict()}
-            self._report(metrics, must_save=last)
+            # All ranks by the same rule, else Ray waits for ever. A report takes about two seconds.
+            if last or (epoch + 1) % config.save_every == 0:
+                self._report(metrics)
 
     def _start(self, rows: Sequence[int]) -> Fit:
         config = self.config
@@ -169,12 +171,11 @@ class Worker:
         torch.manual_seed(config.seed * 1000 + self.rank + 1)
         return fit
 
-    def _report(self, metrics: dict[str, Any], *, must_save: bool) -> None:
-        # Every rank reports equally often, else Ray waits for ever; only the first has a checkpoint to give.
-        if self.rank or not (must_save or time.monotonic() - self.saved_at > SAVE_EVERY_S):
+    def _report(self, metrics: dict[str, Any]) -> None:
+        # Every rank reports; only the first has a checkpoint to give.
+        if self.rank:
             ray.train.report(metrics)
             return
-        self.saved_at = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             torch.save(self.state, Path(folder) / STATE_NAME)
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))

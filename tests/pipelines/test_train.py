@@ -19,6 +19,7 @@ name = "tiny"
 licence = "CC0-1.0"
 out = "{out}"
 folds = {folds}
+save_every = 2
 auxiliary_heads = ["category"]
 card = "# Tiny\\n\\n{{figures}}\\n"
 
