@@ -43,9 +43,10 @@ def score(request: ScoreRequest, on_progress: Callable[[Progress], None] = lambd
     Raises UsageError (nothing was started), MachineError (the same command resumes), TooManyFailures.
     """
     job = Job(request)
-    job.roll_forward()
+    result = job.roll_forward()
     unfinished = job.unfinished()
-    result = job.run(unfinished, on_progress) if unfinished else None
+    if unfinished is not None:
+        result = job.run(unfinished, on_progress)
     fresh = job.plan()
     if fresh is not None:
         return job.run(fresh, on_progress)
@@ -76,16 +77,18 @@ class Job:
             purpose=request.purpose,
         )
 
-    def roll_forward(self) -> None:
+    def roll_forward(self) -> dict[str, Any] | None:
         """Finish publishing a run that died in the middle of it, whichever command it was.
 
-        Until then the tables hold segments without their recordings; another run on top would make that permanent.
+        Returns its result if it was this same command. Until then the tables hold segments without their recordings; another run on top would make that permanent.
         """
         header = self.ledger.publishing()
-        if header is not None:
-            log.info("run %s died while publishing; finishing that first", header.run_id)
-            folded = fold_run(self.ledger, header)
-            self._publish(header, folded, result_of(header, folded, self.out, 0.0))
+        if header is None:
+            return None
+        log.info("run %s died while publishing; finishing that first", header.run_id)
+        folded = fold_run(self.ledger, header)
+        result = self._publish(header, folded, result_of(header, folded, self.out, 0.0))
+        return result if header.key == self.key else None
 
     def unfinished(self) -> RunHeader | None:
         """The run, with its stored plan, that this same command left unfinished."""

@@ -384,7 +384,9 @@ def test_every_reader_reads_the_partitions_and_every_field_says_what_it_means(sc
     by_duckdb = duckdb.sql(f"SELECT * FROM read_parquet('{out}/segments/**/*.parquet', hive_partitioning=true)").df()
     assert len(by_pandas) == len(by_pyarrow) == len(by_duckdb)
     assert {"dt", "model"} <= set(by_pandas) & set(by_pyarrow.column_names) & set(by_duckdb)
-    types = duckdb.sql(f"DESCRIBE SELECT * FROM '{out}/segments/*/*/*.parquet'").fetchall()
+    types = duckdb.sql(
+        f"DESCRIBE SELECT * FROM read_parquet('{out}/segments/*/*/*.parquet', hive_partitioning=false)"
+    ).fetchall()
     assert {row[1] for row in types} <= {"VARCHAR", "INTEGER", "BIGINT", "FLOAT", "BOOLEAN", "TIMESTAMP WITH TIME ZONE"}
 
 
