@@ -80,7 +80,8 @@ class Job:
     def roll_forward(self) -> dict[str, Any] | None:
         """Finish publishing a run that died in the middle of it, whichever command it was.
 
-        Returns its result if it was this same command. Until then the tables hold segments without their recordings; another run on top would make that permanent.
+        Returns its result if it was this same command. Until then the tables hold segments without their recordings;
+        another run on top would make that permanent.
         """
         header = self.ledger.publishing()
         if header is None:

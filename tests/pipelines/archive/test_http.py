@@ -53,7 +53,7 @@ def test_what_a_server_answers_becomes_a_code_and_never_shows_the_signature(stat
         def do_GET(self) -> None:
             self.send_error(status)
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *args: object) -> None:
             pass
