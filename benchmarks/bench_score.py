@@ -151,7 +151,8 @@ def main() -> None:
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     head = (
         f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}`, "
-        f"commit {commit}, {datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), Python "
+        f"commit {commit}, {datetime.date.today()}, {os.cpu_count()} CPUs "
+        f"({cpu[1] if cpu else platform.processor()}), Python "
         f"{platform.python_version()}. Runs per row: {arguments.repeats}; start-up included.\n\n"
     )
     target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-score-{os.cpu_count()}cpu.md"
