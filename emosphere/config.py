@@ -69,6 +69,12 @@ def to_mapping(config: object) -> dict[str, Any]:
     return mapping
 
 
+def _kinds(option: Any) -> tuple[Any, ...]:
+    if not dataclasses.is_dataclass(option):
+        return ()
+    return typing.get_args(typing.get_type_hints(option).get("kind"))
+
+
 def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
@@ -77,7 +83,9 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         failures = []
-        for option in options:
+        # Alternatives that name themselves by `kind`: the one that is meant gets to say what is wrong.
+        meant = [option for option in options if isinstance(value, Mapping) and value.get("kind") in _kinds(option)]
+        for option in meant or options:
             try:
                 return _convert(option, value, where=where)
             except UsageError as error:

@@ -41,11 +41,12 @@ class ListenSettings:
 class BatchSettings:
     """How much is held and computed at once. No field changes a row."""
 
-    batch_s: float = 160.0
-    """Seconds of audio, padding included, that go through the network at once."""
+    batch_s: float = 40.0
+    """Seconds of audio, padding included, that go through the network at once. On a CPU more than about a minute leaves
+    its caches and is slower; a GPU wants several hundred."""
     pool_s: float = 640.0
     """Seconds of segments gathered before they are sorted by length into batches."""
-    cells: int = 16
+    cells: int = 8
     """Cells that speech activity hears at once."""
 
 

@@ -121,3 +121,28 @@ def test_the_digest_knows_values_and_not_their_order() -> None:
 @pytest.mark.parametrize("change", [{"batch": 9}, {"limit": 1}, {"segment": Segment(longest_s=11.0)}], ids=str)
 def test_any_changed_setting_changes_the_digest(change: dict[str, Any]) -> None:
     assert digest(dataclasses.replace(Run(), **change)) != digest(Run())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square:
+    kind: Literal["square"]
+    side: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circle:
+    kind: Literal["circle"]
+    radius: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    shape: Square | Circle
+
+
+def test_the_alternative_that_is_meant_says_what_is_wrong():
+    assert from_mapping(Drawing, {"shape": {"kind": "circle", "radius": 2}}, source="x").shape == Circle(
+        kind="circle", radius=2.0
+    )
+    with pytest.raises(UsageError, match=r"'radus' is not a setting of Circle. Did you mean 'radius'"):
+        from_mapping(Drawing, {"shape": {"kind": "circle", "radus": 2}}, source="x")
