@@ -1,9 +1,11 @@
 """The same on S3: a real HTTP server, the ordinary AWS settings, nothing else."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import pandas.testing
 import pytest
@@ -99,3 +101,30 @@ def test_doctor_checks_both_sides_and_leaves_nothing_behind(s3, root):
     assert (found["archive"], found["out"], found["codecs"]) == ("ok", "ok", "ok")
     assert "encryption" in found
     assert not s3.exists("tables/doctor")
+
+
+def test_refused_credentials_are_exit_code_1_and_one_message_that_says_so(s3, root, monkeypatch):
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_PUT = do_GET  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    for archive, out in [("s3://audio/night", "/nowhere/out"), ("demo/archive", "s3://tables/refused")]:
+        done = emosphere(root, "score", archive, "--out", out, "--json")
+        assert done.returncode == 1
+        assert "Access refused: could not" in json.loads(done.stdout)["error"]
+        assert "Traceback" not in done.stderr
+    server.shutdown()
+    server.server_close()
