@@ -115,11 +115,13 @@ def main() -> None:
     parser.add_argument("--hours", type=float, nargs="+", default=[1, 10])
     parser.add_argument("--formats", nargs="+", default=["wav", "flac", "mp3"])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--material", type=Path, help="keep the recordings here and use those that are there already")
     arguments = parser.parse_args()
     lines = ["| audio | format | wall s (median) | spread s | audio s per s | peak MiB (actor/decoder/Ray and driver) "
              "| busy s: wait, speech, model |",
              "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.material or Path(scratch)
         wave = material()
         cases = [(hours, ending) for hours in arguments.hours for ending in arguments.formats]
         one = Path(folder) / "one.wav"
@@ -128,7 +130,8 @@ def main() -> None:
             path = one
             if hours:
                 path = Path(folder) / f"{hours:g}h.{ending}"
-                write(path, hours, wave)
+                if not path.exists():
+                    write(path, hours, wave)
             runs = [run(path) for _ in range(arguments.repeats)]
             walls = [each["wall_s"] for each in runs]
             last = runs[-1]
@@ -143,7 +146,7 @@ def main() -> None:
                 f"{busy}: {', '.join(f'{share} %' for share in shares)} |"
             )
             print(lines[-1], flush=True)
-            if hours:
+            if hours and arguments.material is None:
                 path.unlink()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
@@ -155,7 +158,8 @@ def main() -> None:
         f"({cpu[1] if cpu else platform.processor()}), Python "
         f"{platform.python_version()}. Runs per row: {arguments.repeats}; start-up included.\n\n"
     )
-    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-score-{os.cpu_count()}cpu.md"
+    sizes = "-".join(f"{hours:g}h" for hours in arguments.hours)
+    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-score-{sizes}-{os.cpu_count()}cpu.md"
     target.parent.mkdir(exist_ok=True)
     target.write_text(head + "\n".join(lines) + "\n")
     print(f"written to {target.relative_to(ROOT)}")
