@@ -1,7 +1,9 @@
 """The scoring actor: one part of the plan in, its staged results out, one small row about it back to the driver."""
 
 import contextlib
+import ctypes
 import datetime
+import os
 import queue
 import re
 import threading
@@ -107,6 +109,8 @@ class ScoreParts:
     def __init__(self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool) -> None:
         self._decoders: list[IsolatedDecoder] = []
         self._fetchers: list[Fetcher] = []
+        # One compiled kernel per shape would be kept for each of a thousand segment lengths.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         torch.set_num_threads(pool.threads)
         self._ledger, self._run_id, self._settings = Ledger(out), header.run_id, settings
         # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
@@ -148,6 +152,7 @@ class ScoreParts:
             work.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
         staged = [work.staged_row(row) for row in range(len(units))]
         self._ledger.write_staged_part(self._run_id, part, pa.Table.from_pylist(staged, schema=STAGED_SCHEMA))
+        _give_back_memory()
         return {
             "part": part,
             "units": len(units),
@@ -285,6 +290,13 @@ class _Work:
             with contextlib.suppress(queue.Full):
                 self._queue.put(event, timeout=0.2)
                 return
+
+
+def _give_back_memory() -> None:
+    """Hand freed memory back to the system: batches of ever new lengths leave the C library's heap full of holes, which
+    grew the actor by 30 MB with every quarter of an hour of audio (measured over 10 h; with this it stays level)."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library has other ways
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: float) -> tuple[int, int | None]:
