@@ -294,7 +294,8 @@ class _Work:
 
 def _give_back_memory() -> None:
     """Hand freed memory back to the system: batches of ever new lengths leave the C library's heap full of holes, which
-    grew the actor by 30 MB with every quarter of an hour of audio (measured over 10 h; with this it stays level)."""
+    grew the actor by 30 MB with every quarter of an hour of audio (measured over 10 h; with this it stays level).
+    """
     with contextlib.suppress(OSError, AttributeError):  # another C library has other ways
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
