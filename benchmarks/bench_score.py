@@ -152,8 +152,11 @@ def main() -> None:
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    words = (f"--{name} {' '.join(map(str, given)) if isinstance(given, list) else given}" for name, given in
+             vars(arguments).items() if name != "material")  # fmt: skip
+    asked = " ".join(words)
     head = (
-        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {' '.join(sys.argv[1:])}`, "
+        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {asked}`, "
         f"commit {commit}, {datetime.date.today()}, {os.cpu_count()} CPUs "
         f"({cpu[1] if cpu else platform.processor()}), Python "
         f"{platform.python_version()}. Runs per row: {arguments.repeats}; start-up included.\n\n"

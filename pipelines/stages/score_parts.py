@@ -95,6 +95,8 @@ STAGED_SCHEMA = pa.schema(
 AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 """Reasons which, met by a later unit of a recording, say only that it ends earlier than its header promised."""
 
+CELLS_PER_TRIM = 16
+"""Cells after which freed memory is handed back to the system: it costs milliseconds."""
 QUEUED_CELLS = 8
 """Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per actor."""
 
@@ -152,7 +154,6 @@ class ScoreParts:
             work.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
         staged = [work.staged_row(row) for row in range(len(units))]
         self._ledger.write_staged_part(self._run_id, part, pa.Table.from_pylist(staged, schema=STAGED_SCHEMA))
-        _give_back_memory()
         return {
             "part": part,
             "units": len(units),
@@ -186,7 +187,7 @@ class _Work:
         ]
         for thread in threads:
             thread.start()
-        running = len(threads)
+        running, num_cells = len(threads), 0
         try:
             while running:
                 asked = time.monotonic()
@@ -198,6 +199,9 @@ class _Work:
                     raise event
                 else:
                     yield event
+                    num_cells += 1
+                    if num_cells % CELLS_PER_TRIM == 0:
+                        _give_back_memory()
         finally:
             self._stopped.set()
             while any(thread.is_alive() for thread in threads):
