@@ -15,7 +15,7 @@ from pipelines.score import Job
 PROBED = 64
 """Recordings that are opened for their length (remote ones are fetched to scratch); the hours of the others follow
 from their bytes."""
-ASSUMED_RATE = 200.0
+ASSUMED_RATE = 180.0
 """Seconds of audio per core second of the bundled model on a CPU; docs/benchmarks.md has the measurements."""
 
 
