@@ -30,34 +30,8 @@ from pipelines.ledger import Ledger, RunHeader
 from pipelines.resources import Pool
 from pipelines.settings import ScoreSettings
 
-SPEECH_COLUMNS = [
-    "channel",
-    "start_ms",
-    "end_ms",
-    "speech_ms",
-    "valence",
-    "arousal",
-    "dominance",
-    "radius",
-    "azimuth_deg",
-    "polar_deg",
-    "region",
-    "region_name",
-    "region_prob",
-    "vad_radius_90",
-    "category",
-    "category_prob",
-    "category_probs",
-    "intensity",
-    "confidence",
-    "low_reason",
-    "rms_db",
-    "clipped_ratio",
-    "snr_db",
-    "bandwidth_hz",
-    "overlap",
-    "ood_score",
-]
+ADDED_LATER = {"recording_id", "source_uri", "role", "speaker", "segment_index", "run_id", "scored_at"}
+SPEECH_COLUMNS = [column.name for column in SEGMENTS if column.name not in ADDED_LATER]
 """Columns of ``segments`` that are known while scoring; the others are added at publishing."""
 
 STAGED_SCHEMA = pa.schema(
