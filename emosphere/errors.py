@@ -56,5 +56,9 @@ class BadCheckpoint(UsageError):
     """A folder that should hold a model does not, or holds another kind."""
 
 
+class BadClip(UsageError):
+    """A labelled clip cannot be learnt from or evaluated on: its audio is missing, broken or empty."""
+
+
 class MachineError(EmosphereError):
     """A broken machine (disk full, credentials refused, bucket missing): the same command resumes."""

@@ -85,11 +85,11 @@ def _regions(predicted: torch.Tensor, target: torch.Tensor, num_regions: int) ->
 
 
 def _rated(network: Network, heard: HeardClips) -> dict[str, Any] | None:
-    """Against listeners' ratings of valence and arousal, where a corpus has them."""
-    rows = [row for row, clip in enumerate(heard.clips) if clip.rated]
-    if len(rows) < 2:
+    """Against listeners' ratings of valence and arousal, where others are weak labels and a corpus has ratings."""
+    rows = [row for row, clip in enumerate(heard.clips) if not clip.weak]
+    if len(rows) < 2 or len(rows) == len(heard.clips):
         return None
-    ratings = torch.tensor([heard.clips[row].rated for row in rows])
+    ratings = torch.tensor([heard.clips[row].vad[:2] for row in rows])
     agreement = ccc(answers_for(network, heard, rows)["vad"][:, :2].clamp(-1, 1), ratings)
     return {
         "clips": len(rows),

@@ -140,7 +140,7 @@ def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
 
 
 def _check_clips(config: TrainConfig) -> None:
-    from emosphere.data.labels import read_manifest
+    from emosphere.data.manifest import read_manifest
 
     clips = read_manifest(config.clips.manifest, num_regions=config.network.num_regions or 8)
     splits = {clip.split for clip in clips}
@@ -149,7 +149,7 @@ def _check_clips(config: TrainConfig) -> None:
             raise UsageError(
                 f"{config.clips.manifest}: has no split {split!r}, only {', '.join(sorted(splits))}; see [clips]."
             )
-    absent = [clip.path for clip in clips if not clip.path.is_file()]
+    absent = [clip.uri for clip in clips if "://" not in clip.uri and not Path(clip.uri).is_file()]
     if absent:
         raise UsageError(f"{config.clips.manifest}: {len(absent)} of its files are missing, first {absent[0]}.")
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from emosphere.data.augment import DistortionConfig
 from emosphere.data.collate import HeardClips, hear, num_batches, training_batches
-from emosphere.data.labels import EMOTIONS, read_manifest
+from emosphere.data.labels import EMOTIONS
+from emosphere.data.manifest import read_manifest
 from emosphere.data.spectrum import SpectrumConfig
 from emosphere.data.splits import speaker_folds
 from emosphere.geometry import REGION_NAMES
@@ -108,7 +109,7 @@ class Worker:
         torch.set_num_threads(1)
         splits = config.clips.train + config.clips.evaluate
         clips = [clip for clip in read_manifest(config.clips.manifest, num_regions=self.num_regions)]
-        clips = [clip for clip in clips if clip.split in splits or clip.rated]
+        clips = [clip for clip in clips if clip.split in splits or not clip.weak]
         probe = Network(config.network)
         self.heard = hear(clips, probe.listen, probe.min_samples, config.distortion, seed=config.seed)
         self.learnt = [row for row, clip in enumerate(clips) if clip.split in config.clips.train]

@@ -1,5 +1,6 @@
 """Labelled clips to batches: heard once, kept in memory, then drawn, changed and padded."""
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,10 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from emosphere.data.augment import RATE_HZ, DistortionConfig, Waveform, distort
-from emosphere.data.labels import Clip, category_targets, region_targets, vad_targets
+from emosphere.data.labels import EMOTIONS
+from emosphere.data.manifest import Clip, category_targets, region_targets, vad_targets
 from emosphere.data.spectrum import SpectrumConfig, change
-from emosphere.errors import UsageError
+from emosphere.errors import BadClip
 from emosphere.model.frames import Frames, pad_frames
+from emosphere.store import locate
 
 Listen = Callable[[Float[Tensor, "batch sample"], Int[Tensor, "batch"]], Frames]
 
@@ -39,19 +42,38 @@ class HeardClips:
     def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Targets of the clips in ``rows``, by head."""
         clips = [self.clips[row] for row in rows]
-        return {"vad": vad_targets(clips), "region": region_targets(clips), "category": category_targets(clips)}
+        return {
+            "vad": vad_targets(clips),
+            "region": region_targets(clips),
+            "category": category_targets(clips, EMOTIONS),
+        }
 
 
 def read_clip(clip: Clip, *, max_s: float = 12.0) -> Waveform:
-    """First ``max_s`` seconds at 16 kHz, channels averaged. Raises UsageError when the file cannot be read."""
+    """First ``max_s`` seconds of the clip at 16 kHz, its channel or their average. Raises BadClip."""
     try:
-        samples, rate_hz = soundfile.read(clip.path, dtype="float32", always_2d=True)
+        location = locate(clip.uri)
+        source = location.path if location.is_local else io.BytesIO(location.read_bytes())
+        with soundfile.SoundFile(source) as file:
+            rate_hz = file.samplerate
+            start = round(clip.start_ms * rate_hz / 1000)
+            longest = int(max_s * rate_hz)
+            if clip.end_ms is not None:
+                longest = min(longest, round(clip.end_ms * rate_hz / 1000) - start)
+            if start:
+                file.seek(start)
+            samples = file.read(max(longest, 0), dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise UsageError(f"{clip.path}: a clip of the manifest cannot be read ({error}).") from error
-    waveform = samples.mean(axis=1)
+        raise BadClip(f"{clip.uri}: a clip of the manifest cannot be read ({error}).") from error
+    if clip.channel is not None and clip.channel >= samples.shape[1]:
+        raise BadClip(f"{clip.uri}: has no channel {clip.channel}, only {samples.shape[1]}.")
+    waveform = samples.mean(axis=1) if clip.channel is None else samples[:, clip.channel]
+    if not len(waveform) or not np.isfinite(waveform).all():
+        found = "values that are not finite" if len(waveform) else "no sample"
+        raise BadClip(f"{clip.uri}: holds {found} from {clip.start_ms} ms on.")
     if rate_hz != RATE_HZ:
         waveform = soxr.resample(waveform, rate_hz, RATE_HZ)
-    return np.ascontiguousarray(waveform[: int(max_s * RATE_HZ)], np.float32)
+    return np.ascontiguousarray(waveform, np.float32)
 
 
 def hear(
@@ -67,7 +89,7 @@ def hear(
         clean = read_clip(clip)
         versions[0].append(_heard(clean, listen, min_samples))
         for copy in range(copies):
-            rng = np.random.default_rng([seed, copy, *clip.path.name.encode()])
+            rng = np.random.default_rng([seed, copy, *clip.name.encode()])
             assert distortion is not None
             versions[1 + copy].append(_heard(distort(clean, distortion, rng), listen, min_samples))
     return HeardClips(tuple(clips), tuple(tuple(version) for version in versions))

@@ -4,7 +4,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from emosphere.data.labels import Clip
+from emosphere.data.manifest import Clip
 
 
 def speaker_folds(clips: Sequence[Clip], num_folds: int, *, seed: int = 0) -> list[int]:

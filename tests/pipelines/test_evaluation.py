@@ -1,12 +1,11 @@
 """Figures are by corpus as well as in all, and neutral clips count for agreement but not for regions."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from emosphere.data.collate import HeardClips
-from emosphere.data.labels import Clip, weak_vad
+from emosphere.data.labels import weak_vad
+from emosphere.data.manifest import Clip
 from pipelines.evaluation import figures_for
 
 EMOTIONS = [("anger", 3), ("neutral", -1), ("sadness", 6), ("happiness", 0)]
@@ -15,8 +14,8 @@ EMOTIONS = [("anger", 3), ("neutral", -1), ("sadness", 6), ("happiness", 0)]
 def heard() -> HeardClips:
     clips = tuple(
         Clip(
-            path=Path("x"), speaker=f"{corpus}{take}", corpus=corpus, split="test", emotion=emotion,
-            vad=weak_vad(emotion, ""), region=region, rated=None,
+            uri="x", speaker=f"{corpus}{take}", corpus=corpus, split="test", category=emotion,
+            vad=weak_vad(emotion, ""), region=region, weak=True,
         )
         for corpus in ("a", "b")
         for take in range(2)

@@ -9,9 +9,9 @@ import torch
 
 from emosphere.data.augment import DistortionConfig
 from emosphere.data.collate import HeardClips, evaluation_batches, hear, read_clip, training_batches
-from emosphere.data.labels import Clip
+from emosphere.data.manifest import Clip
 from emosphere.data.spectrum import SpectrumConfig
-from emosphere.errors import UsageError
+from emosphere.errors import BadClip
 from emosphere.model.logmel import LogMelConfig, LogMelEncoder
 
 EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, channels=(4,), dim=8))
@@ -19,8 +19,7 @@ EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, channels=(4,), dim=
 
 def clip(path: Path, region: int = 0) -> Clip:
     return Clip(
-        path=path, speaker="s", corpus="c", split="train", emotion="fear", vad=(0.1, 0.2, 0.3), region=region,
-        rated=None,
+        uri=str(path), speaker="s", corpus="c", split="train", category="fear", vad=(0.1, 0.2, 0.3), region=region
     )  # fmt: skip
 
 
@@ -49,7 +48,7 @@ def test_every_rate_is_read_as_16_khz_and_long_clips_are_cut(files: list[Path]) 
 
 def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.flac").write_bytes(b"nothing")
-    with pytest.raises(UsageError, match=r"x\.flac: a clip of the manifest cannot be read"):
+    with pytest.raises(BadClip, match=r"x\.flac: a clip of the manifest cannot be read"):
         read_clip(clip(tmp_path / "x.flac"))
 
 

@@ -1,24 +1,21 @@
 """Folds keep speakers whole, spread corpora, and stay the same."""
 
-from pathlib import Path
-
 import pytest
 
-from emosphere.data.labels import Clip
+from emosphere.data.manifest import Clip
 from emosphere.data.splits import speaker_folds
 
 
 def clips(*speakers: tuple[str, str, int]) -> list[Clip]:
     return [
         Clip(
-            path=Path("x"),
+            uri="x",
             speaker=name,
             corpus=corpus,
             split="train",
-            emotion="fear",
+            category="fear",
             vad=(0.0, 0.0, 0.0),
             region=0,
-            rated=None,
         )
         for name, corpus, count in speakers
         for _ in range(count)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emosphere.data.collate import read_clip
-from emosphere.data.labels import read_manifest, region_targets, vad_targets
+from emosphere.data.manifest import read_manifest, region_targets, vad_targets
 from emosphere.geometry import region_of
 from emosphere.metrics import ccc, region_report
 from emosphere.model.checkpoint import load_checkpoint
@@ -58,7 +58,7 @@ def test_its_settings_are_those_of_the_shipped_configuration() -> None:
 @pytest.fixture(scope="module")
 def scored(shared_data: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """VAD and region answers for every second clip of the test speakers, with their targets."""
-    clips = [clip for clip in read_manifest(shared_data / "emotion" / "manifest.csv") if clip.split == "test"][::2]
+    clips = [clip for clip in read_manifest(str(shared_data / "emotion" / "manifest.csv")) if clip.split == "test"][::2]
     prediction = Predictor(load_checkpoint(FOLDER), batch_s=40.0).predict([read_clip(clip) for clip in clips])
     assert prediction.region_probs is not None
     probs = torch.from_numpy(prediction.region_probs)
