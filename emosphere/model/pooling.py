@@ -1,4 +1,4 @@
-"""Frames of a clip to one vector: the paper's style pooling, and attentive statistics as its ablation."""
+"""Frames of a clip to one vector: the paper's style pooling, attentive statistics as its ablation, the plain mean."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -39,6 +39,13 @@ class StatisticsPoolingConfig:
     """Attentive mean and deviation over time: the ablation "without style pooling"."""
 
     kind: Literal["statistics"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeanPoolingConfig:
+    """Mean over time, nothing to learn."""
+
+    kind: Literal["mean"]
 
 
 class StylePooling(nn.Module):
@@ -130,13 +137,29 @@ class StatisticsPooling(nn.Module):
         return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
 
 
-PoolingConfig = StylePoolingConfig | StatisticsPoolingConfig
+class MeanPooling(nn.Module):
+    """Mean over the valid frames."""
+
+    def __init__(self, in_features: int, config: MeanPoolingConfig) -> None:
+        super().__init__()
+        self.out_features = in_features
+
+    def forward(self, frames: Frames) -> Float[Tensor, "batch feature"]:
+        return mean_over_frames(frames)
 
 
-def build_pooling(in_features: int, config: PoolingConfig) -> StylePooling | StatisticsPooling:
+PoolingConfig = StylePoolingConfig | StatisticsPoolingConfig | MeanPoolingConfig
+Pooling = StylePooling | StatisticsPooling | MeanPooling
+
+
+def build_pooling(in_features: int, config: PoolingConfig) -> Pooling:
     """The pooling that ``config`` describes, for frames of ``in_features``."""
-    pooling: StylePooling | StatisticsPooling = _POOLINGS[type(config)](in_features, config)
+    pooling: Pooling = _POOLINGS[type(config)](in_features, config)
     return pooling
 
 
-_POOLINGS: dict[type, type] = {StylePoolingConfig: StylePooling, StatisticsPoolingConfig: StatisticsPooling}
+_POOLINGS: dict[type, type] = {
+    StylePoolingConfig: StylePooling,
+    StatisticsPoolingConfig: StatisticsPooling,
+    MeanPoolingConfig: MeanPooling,
+}

@@ -29,6 +29,14 @@ def test_heads_have_the_papers_parameter_counts(in_features: int, outputs: int, 
     assert sum(tensor.numel() for tensor in Head(in_features, HeadConfig(outputs=outputs)).parameters()) == count
 
 
+def test_a_heads_norm_and_activation_are_settings() -> None:
+    head = Head(6, HeadConfig(outputs=3, hidden=5, norm="none", activation="tanh")).eval()
+    vector = torch.randn(2, 6)
+    _, first, _, _, _, last = head.layers
+    expected = torch.tanh(vector @ first.weight.T + first.bias) @ last.weight.T + last.bias
+    torch.testing.assert_close(head(vector), expected)
+
+
 def test_every_head_answers_from_the_same_vector() -> None:
     net = network()
     heard = net.listen(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
@@ -53,7 +61,7 @@ def test_encoders_and_poolings_combine_by_settings_alone() -> None:
     tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     tiny |= {"conv_dim": [4] * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
     for encoder in (SMALL["encoder"], {"kind": "hubert", "size": "large", "settings": tiny}):
-        for pooling in ({"kind": "style", "dim": 8}, {"kind": "statistics"}):
+        for pooling in ({"kind": "style", "dim": 8}, {"kind": "statistics"}, {"kind": "mean"}):
             net = network(SMALL | {"encoder": encoder, "pooling": pooling})
             answers = net(net.listen(torch.randn(1, 2000), torch.tensor([2000])))
             assert answers["vad"].shape == (1, 3)

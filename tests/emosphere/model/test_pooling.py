@@ -7,6 +7,8 @@ import torch
 
 from emosphere.model.frames import Frames, validity
 from emosphere.model.pooling import (
+    MeanPooling,
+    MeanPoolingConfig,
     StatisticsPooling,
     StatisticsPoolingConfig,
     StylePooling,
@@ -23,6 +25,10 @@ def small_style() -> StylePooling:
 
 def small_statistics() -> StatisticsPooling:
     return StatisticsPooling(6, StatisticsPoolingConfig(kind="statistics")).eval()
+
+
+def small_mean() -> MeanPooling:
+    return MeanPooling(6, MeanPoolingConfig(kind="mean"))
 
 
 def ragged(fill: float) -> Frames:
@@ -56,7 +62,7 @@ def test_base_plus_widens_768_features_in_the_first_layer() -> None:
     assert sum(tensor.numel() for tensor in pooling.parameters()) == 28_322_816 - 256 * 1024
 
 
-@pytest.mark.parametrize("make", [small_style, small_statistics])
+@pytest.mark.parametrize("make", [small_style, small_statistics, small_mean])
 def test_a_clips_vector_does_not_depend_on_its_company(make: type) -> None:
     pooling, frames = make(), ragged(0.0)
     together = pooling(frames)
@@ -65,7 +71,7 @@ def test_a_clips_vector_does_not_depend_on_its_company(make: type) -> None:
         torch.testing.assert_close(together[row], alone[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [small_style, small_statistics])
+@pytest.mark.parametrize("make", [small_style, small_statistics, small_mean])
 def test_what_stands_in_the_padding_is_never_heard(make: type) -> None:
     pooling = make()
     torch.testing.assert_close(pooling(ragged(0.0)), pooling(ragged(1e4)), rtol=0, atol=1e-6)
@@ -92,6 +98,14 @@ def test_statistics_pooling_agrees_with_its_slow_twin() -> None:
         square = sum(w * x * x for w, x in zip(weights, frame_list, strict=True))
         expected = torch.cat([mean, (square - mean * mean).clamp(min=1e-5).sqrt()])
         torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mean_pooling_agrees_with_its_slow_twin() -> None:
+    pooling, frames = build_pooling(6, MeanPoolingConfig(kind="mean")), ragged(7.0)
+    assert (pooling.out_features, list(pooling.parameters())) == (6, [])
+    for row, length in enumerate(LENGTHS):
+        expected = sum(frames.values[row, frame] for frame in range(length)) / length
+        torch.testing.assert_close(pooling(frames)[row], expected)
 
 
 def test_one_frame_gives_a_finite_gradient() -> None:
