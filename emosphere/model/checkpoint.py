@@ -141,8 +141,8 @@ def _read_config(path: Path) -> CheckpointConfig:
         kind = values.get("model_type") or values.get("architectures") if isinstance(values, dict) else None
         what = f"a configuration of {kind!r}" if kind else f"format {found!r}"
         raise BadCheckpoint(
-            f"{path}: holds {what}, wanted format {FORMAT!r}; give a folder written by 'emosphere train' "
-            "(weights of other projects only serve as an encoder, named in a training configuration)."
+            f"{path}: holds {what}, wanted format {FORMAT!r}; give a folder written by 'emosphere train' or one that "
+            "docs/adopt.md names (other weights only serve as an encoder, named in a training configuration)."
         )
     try:
         return from_mapping(CheckpointConfig, values, source=str(path))
