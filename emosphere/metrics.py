@@ -43,15 +43,23 @@ def region_report(predicted: Int[Tensor, "item"], target: Int[Tensor, "item"], n
     predicted, target = predicted[has_region], target[has_region]
     confusion = torch.bincount(target * num_regions + predicted, minlength=num_regions**2)
     confusion = confusion.reshape(num_regions, num_regions)
-    hits, true_counts, predicted_counts = confusion.diagonal().double(), confusion.sum(1), confusion.sum(0)
-    occurs = true_counts > 0
-    seen = occurs | (predicted_counts > 0)
-    return RegionReport(
-        confusion=confusion,
-        uar=float((hits[occurs] / true_counts[occurs]).mean()),
-        macro_f1=float((2 * hits[seen] / (true_counts + predicted_counts)[seen]).mean()),
-        accuracy=float(hits.sum() / confusion.sum()),
-    )
+    uar, macro_f1, accuracy = region_scores(confusion.double())
+    return RegionReport(confusion, float(uar), float(macro_f1), float(accuracy))
+
+
+def region_scores(
+    confusion: Float[Tensor, "*draw true predicted"],
+) -> tuple[Float[Tensor, "*draw"], Float[Tensor, "*draw"], Float[Tensor, "*draw"]]:
+    """UAR, macro-F1 and accuracy, as :class:`RegionReport` defines them, of counts by true and predicted region.
+
+    NaN where a table is empty.
+    """
+    hits = confusion.diagonal(dim1=-2, dim2=-1)
+    true_counts, predicted_counts = confusion.sum(dim=-1), confusion.sum(dim=-2)
+    # 0 / 0 is a region that does not occur (recall) or is not seen at all (F1): nanmean leaves it out.
+    uar = (hits / true_counts).nanmean(dim=-1)
+    macro_f1 = (2 * hits / (true_counts + predicted_counts)).nanmean(dim=-1)
+    return uar, macro_f1, hits.sum(dim=-1) / true_counts.sum(dim=-1)
 
 
 def calibrate_temperature(logits: Float[Tensor, "item region"], target: Int[Tensor, "item"]) -> float:

@@ -1,0 +1,280 @@
+"""All figures of one model on some clips: each as drawn over speakers, then as JSON-ready estimates."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from emosphere.evaluation.agreement import agreement, extreme_fifths, why_undefined
+from emosphere.evaluation.answered import Answered, Float64, Ints
+from emosphere.evaluation.bootstrap import draw_speakers, estimate
+from emosphere.evaluation.calibration import Reliability, coverage, reliability
+from emosphere.evaluation.regions import region_figures
+from emosphere.geometry import REGION_NAMES
+from emosphere.vad import VAD_DIMS
+
+Drawn = dict[str, dict[str, Float64]]
+"""Figure -> of what -> one value per draw of speakers; row 0 is the data themselves."""
+
+DIGITS: Final = 4
+"""Decimals of a figure in JSON."""
+
+MEANINGS: Final[dict[str, str]] = {
+    "ccc": "concordance correlation: 1 is perfect, 0 is none",
+    "pearson": "linear correlation",
+    "mae": "mean absolute error, on the centred scale",
+    "bias": "mean prediction minus mean target",
+    "spread_ratio": "standard deviation of the predictions over that of the targets",
+    "ccc_extremes": "concordance over the lowest and the highest fifth of the targets together",
+    "bias_lowest": "bias in the lowest fifth of the targets",
+    "bias_highest": "bias in the highest fifth of the targets",
+    "mae_extremes": "mean absolute error over both extreme fifths",
+    "uar": "unweighted average recall of the region",
+    "macro_f1": "mean F1 over the regions",
+    "accuracy": "share of clips in their own region",
+    "ece": "expected calibration error of a probability",
+    "coverage": "share of targets inside the ball of radius vad_radius_90",
+}
+"""What each figure is."""
+
+WAYS: Final[dict[str, str]] = {
+    "head": "the region head",
+    "head_at_weight_zero": "the region head when its loss weight reached 0",
+    "of_vad": "the region of the regressed VAD",
+}
+"""The three ways of naming a region (design/method.md, section 7, point 13)."""
+
+NO_HEAD = "the model has no region head"
+NOT_SAVED = (
+    "the training did not save the network as it was when the weight of its region loss reached 0 "
+    "(a checkpoint in the folder at_weight_zero beside model.safetensors)"
+)
+NO_REGION = "no clip has a region: neutral by its word alone has no direction, and all three dimensions must be rated"
+NO_RADIUS = "the model claims no vad_radius_90"
+
+
+def draw_figures(answered: Answered, draws: Float64, *, fifths_of: Answered | None = None) -> Drawn:
+    """Every figure for every draw; NaN where it is not defined.
+
+    ``fifths_of``: the whole split, whose fifths are the extreme ones; None leaves those figures out.
+    """
+    drawn = _agreement(answered, draws)
+    if fifths_of is not None:
+        drawn |= _extremes(answered, draws, fifths_of)
+    _, speaker = answered.speakers
+    nothing = np.full(len(draws), np.nan)
+    drawn |= {figure: {} for figure in ("uar", "macro_f1", "accuracy")}
+    for way, predicted in named_regions(answered).items():
+        for figure in ("uar", "macro_f1", "accuracy"):
+            drawn[figure][way] = nothing
+        if predicted is not None:
+            found = region_figures(predicted, answered.true_region, answered.num_regions, speaker, draws)
+            for figure in ("uar", "macro_f1", "accuracy"):
+                drawn[figure][way] = getattr(found, figure)
+    drawn["ece"] = {"region_prob": nothing, "head": nothing}
+    drawn["ece"] |= {of: found.ece for of, found in draw_reliability(answered, draws).items()}
+    inside = inside_ball(answered)
+    rated = ~np.isnan(answered.target).any(axis=1)
+    drawn["coverage"] = {"vad_radius_90": nothing if inside is None else coverage(inside[rated], speaker[rated], draws)}
+    return drawn
+
+
+def named_regions(answered: Answered) -> dict[str, Ints | None]:
+    """The region of each answer in the three ways; None for a way that the checkpoint does not offer."""
+    probs, at_zero = answered.region_probs, answered.probs_at_weight_zero
+    return {
+        "head": None if probs is None else probs.argmax(axis=1),
+        "head_at_weight_zero": None if at_zero is None else at_zero.argmax(axis=1),
+        "of_vad": answered.region_of_vad,
+    }
+
+
+def draw_reliability(answered: Answered, draws: Float64) -> dict[str, Reliability]:
+    """Of the probability that is published, and of the region head's highest; empty without a region head.
+
+    ``region_prob`` is the head's probability of the region of the VAD; the head itself may favour another region.
+    """
+    if answered.region_probs is None:
+        return {}
+    located = answered.true_region >= 0
+    _, speaker = answered.speakers
+    named = {"region_prob": answered.region_of_vad, "head": answered.region_probs.argmax(axis=1)}
+    return {
+        of: reliability(
+            answered.region_probs[np.arange(len(region)), region][located],
+            (region == answered.true_region)[located],
+            speaker[located],
+            draws,
+        )
+        for of, region in named.items()
+    }
+
+
+def inside_ball(answered: Answered) -> np.typing.NDArray[np.bool_] | None:
+    """(n,): whether the target lies within vad_radius_90 of the answer; None for a model that claims none."""
+    if answered.vad_radius_90 is None:
+        return None
+    distance = np.linalg.norm(answered.vad - answered.target, axis=1)
+    return np.asarray(distance <= answered.vad_radius_90)
+
+
+def estimates(answered: Answered, drawn: Drawn) -> dict[str, dict[str, Any]]:
+    """JSON-ready: figure -> of what -> value, low, high; and a reason where the value is null."""
+    num_speakers = len(answered.speakers[0])
+    return {
+        figure: {
+            of: _plain(estimate(values, num_speakers=num_speakers)._asdict())
+            | ({} if math.isfinite(values[0]) else {"reason": _reason(answered, figure, of)})
+            for of, values in parts.items()
+        }
+        for figure, parts in drawn.items()
+    }
+
+
+def figures_of(answered: Answered, *, num_draws: int, seed: int) -> dict[str, Any]:
+    """Estimates and everything that belongs to no interval, of a whole split."""
+    names, speaker = answered.speakers
+    draws = draw_speakers(len(names), num_draws, seed=seed)
+    return {
+        "clips": len(answered.clips),
+        "speakers": len(names),
+        "dimensions": _dimensions(answered),
+        "figures": estimates(answered, draw_figures(answered, draws, fifths_of=answered)),
+        "confusion": _confusions(answered),
+        "reliability": {
+            of: {
+                "clips": found.clips.tolist(),
+                "promised": [_rounded(value) for value in found.promised],
+                "came_true": [_rounded(value) for value in found.came_true],
+            }
+            for of, found in draw_reliability(answered, draws[:1]).items()
+        },
+        "coverage_by_speaker": _coverage_by_speaker(answered, names, speaker),
+    }
+
+
+def slice_figures(answered: Answered, *, num_draws: int, seed: int) -> dict[str, Any]:
+    """Estimates of a part of the split; what is below two clips or two speakers is named as too small."""
+    names, _ = answered.speakers
+    sizes: dict[str, Any] = {"clips": len(answered.clips), "speakers": len(names)}
+    if len(answered.clips) < 2 or len(names) < 2:
+        return sizes | {"too_small": "wanted at least 2 clips of 2 speakers"}
+    draws = draw_speakers(len(names), num_draws, seed=seed)
+    return sizes | {"figures": estimates(answered, draw_figures(answered, draws))}
+
+
+def _agreement(answered: Answered, draws: Float64) -> Drawn:
+    _, speaker = answered.speakers
+    target = answered.target
+    found = {
+        dim: agreement(answered.vad[:, column], target[:, column], speaker, draws)
+        for column, dim in enumerate(VAD_DIMS)
+    }
+    figures = ("ccc", "pearson", "mae", "bias", "spread_ratio")
+    drawn: Drawn = {figure: {dim: getattr(found[dim], figure) for dim in VAD_DIMS} for figure in figures}
+    for figure in ("ccc", "pearson", "mae"):
+        drawn[figure]["mean"] = np.mean([drawn[figure][dim] for dim in VAD_DIMS], axis=0)
+    return drawn
+
+
+def _extremes(answered: Answered, draws: Float64, whole: Answered) -> Drawn:
+    """Fifths are those of the split, once and for all draws: a draw asks about speakers, not about the borders."""
+    names = ("ccc_extremes", "mae_extremes", "bias_lowest", "bias_highest")
+    drawn: Drawn = {name: {dim: np.full(len(draws), np.nan) for dim in VAD_DIMS} for name in names}
+    _, speaker = answered.speakers
+    for column, dim in enumerate(VAD_DIMS):
+        predicted, target = answered.vad[:, column], answered.target[:, column]
+        if np.isnan(whole.target[:, column]).all():
+            continue
+        fifths = extreme_fifths(whole.target[:, column])
+        if fifths.overlap:
+            continue
+        lowest, highest = target <= fifths.up_to, target >= fifths.down_to
+        both = lowest | highest
+        together = agreement(predicted[both], target[both], speaker[both], draws)
+        drawn["ccc_extremes"][dim], drawn["mae_extremes"][dim] = together.ccc, together.mae
+        for name, part in (("bias_lowest", lowest), ("bias_highest", highest)):
+            drawn[name][dim] = agreement(predicted[part], target[part], speaker[part], draws).bias
+    drawn["ccc_extremes"]["mean"] = np.mean([drawn["ccc_extremes"][dim] for dim in VAD_DIMS], axis=0)
+    return drawn
+
+
+def _reason(answered: Answered, figure: str, of: str) -> str:
+    if figure == "coverage":
+        return NO_RADIUS if answered.vad_radius_90 is None else "no clip is rated in all three dimensions"
+    if figure == "ece":
+        return NO_HEAD if answered.region_probs is None else NO_REGION
+    if of in WAYS:
+        missing = named_regions(answered)[of] is None
+        return {"head": NO_HEAD, "head_at_weight_zero": NOT_SAVED}[of] if missing else NO_REGION
+    if of == "mean":
+        return "not every dimension has one"
+    column = VAD_DIMS.index(of)
+    target = answered.target[:, column]
+    if not np.isnan(target).all() and ("extremes" in figure or figure in ("bias_lowest", "bias_highest")):
+        return "the lowest and the highest fifth of the targets are not apart: too many targets are equal"
+    return why_undefined(answered.vad[:, column], target)
+
+
+def _dimensions(answered: Answered) -> dict[str, Any]:
+    return {dim: _dimension(answered, column) for column, dim in enumerate(VAD_DIMS)}
+
+
+def _dimension(answered: Answered, column: int) -> dict[str, Any]:
+    predicted, target = answered.vad[:, column], answered.target[:, column]
+    rated = ~np.isnan(target)
+    told: dict[str, Any] = {
+        "clips": int(rated.sum()),
+        "unrated": int((~rated).sum()),
+        "speakers": len({clip.speaker for clip, is_rated in zip(answered.clips, rated, strict=True) if is_rated}),
+    }
+    if not rated.any():
+        return told
+    fifths = extreme_fifths(target)
+    return told | {
+        "predicted": {"mean": _rounded(predicted[rated].mean()), "spread": _rounded(predicted[rated].std())},
+        "target": {"mean": _rounded(target[rated].mean()), "spread": _rounded(target[rated].std())},
+        "lowest_fifth": {"clips": len(fifths.lowest), "up_to": _rounded(fifths.up_to)},
+        "highest_fifth": {"clips": len(fifths.highest), "down_to": _rounded(fifths.down_to)},
+    }
+
+
+def _confusions(answered: Answered) -> dict[str, Any]:
+    _, speaker = answered.speakers
+    once = np.ones((1, int(speaker.max()) + 1))
+    confusions = {}
+    for way, predicted in named_regions(answered).items():
+        if predicted is None:
+            continue
+        found = region_figures(predicted, answered.true_region, answered.num_regions, speaker, once).confusion
+        occurring = int((found.sum(axis=1) > 0).sum())
+        confusions[way] = {
+            "names": list(REGION_NAMES[answered.num_regions]),
+            "counts": found.tolist(),
+            "chance_uar": round(1 / occurring, DIGITS) if occurring else None,
+        }
+    return confusions
+
+
+def _coverage_by_speaker(answered: Answered, names: list[str], speaker: Ints) -> dict[str, Any] | None:
+    inside = inside_ball(answered)
+    if inside is None:
+        return None
+    rated = ~np.isnan(answered.target).any(axis=1)
+    return {
+        name: {
+            "clips": int((rated & (speaker == index)).sum()),
+            "coverage": _rounded(inside[rated & (speaker == index)].mean()),
+        }
+        for index, name in enumerate(names)
+        if (rated & (speaker == index)).any()
+    }
+
+
+def _plain(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: _rounded(value) for name, value in values.items()}
+
+
+def _rounded(value: float) -> float | None:
+    """JSON knows no NaN: null, and a reason beside it where it is a figure."""
+    return round(float(value), DIGITS) if math.isfinite(value) else None

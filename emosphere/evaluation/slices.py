@@ -1,0 +1,55 @@
+"""Parts of a split that a reader asks about: corpus, gender, length, level, category."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import numpy as np
+
+from emosphere.evaluation.answered import Answered, Float64
+
+UNKNOWN: Final = "(not given)"
+"""Slice of the clips whose manifest does not say."""
+DURATIONS_S: Final = (2.0, 4.0, 8.0)
+"""Borders between lengths; a border belongs to the longer side."""
+
+
+def slices(answered: Answered) -> dict[str, dict[str, list[int]]]:
+    """What is sliced by -> name of the slice -> rows. Every row is in one slice of each kind."""
+    clips = answered.clips
+    return {
+        "corpus": _grouped(clip.corpus for clip in clips),
+        "gender": _grouped(clip.gender for clip in clips),
+        "duration": _grouped(map(_length, answered.duration_s), order=LENGTHS.index),
+        "level": _levels(answered.level_db),
+        "category": _grouped(clip.category for clip in clips),
+    }
+
+
+LENGTHS: Final = (
+    f"below {DURATIONS_S[0]:g} s",
+    *(f"{low:g} to {high:g} s" for low, high in itertools.pairwise(DURATIONS_S)),
+    f"{DURATIONS_S[-1]:g} s and more",
+)
+
+
+def _length(seconds: float) -> str:
+    return LENGTHS[int(np.searchsorted(DURATIONS_S, seconds, side="right"))]
+
+
+def _levels(level_db: Float64) -> dict[str, list[int]]:
+    """Thirds by level; clips as soft as the last of a third belong to it."""
+    ordered = np.sort(level_db)
+    low, high = (float(ordered[-(-len(ordered) * share // 3) - 1]) for share in (1, 2))
+    names = (f"up to {low:.1f} dB", f"{low:.1f} to {high:.1f} dB", f"above {high:.1f} dB")
+    found = {name: np.flatnonzero(rows).tolist() for name, rows in zip(names, (
+        level_db <= low, (level_db > low) & (level_db <= high), level_db > high
+    ), strict=True)}  # fmt: skip
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _grouped(values: Iterable[str | None], *, order: Callable[[str], int] | None = None) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for row, value in enumerate(values):
+        groups.setdefault(value or UNKNOWN, []).append(row)
+    return {name: groups[name] for name in sorted(groups, key=order)} if order else dict(sorted(groups.items()))
