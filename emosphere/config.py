@@ -16,19 +16,38 @@ from emosphere.errors import UsageError
 Config = TypeVar("Config")
 
 
-def load_config(config_class: type[Config], path: str | Path | None) -> Config:
-    """Read ``path`` into ``config_class``; None gives the defaults. Raises UsageError naming file, table and key."""
+def load_config(config_class: type[Config], path: str | Path | None, *, over: str | Path | None = None) -> Config:
+    """Read ``path`` into ``config_class``; None gives the defaults. Raises UsageError naming file, table and key.
+
+    ``over`` is the file that ``path`` builds on, instead of the one it names by ``base``.
+    """
     if path is None:
         return config_class()
+    return from_mapping(config_class, load_tables(path, over=over), source=str(path))
+
+
+def load_tables(
+    path: str | Path, *, over: str | Path | None = None, above: tuple[Path, ...] = ()
+) -> dict[str, Any]:
+    """Plain values of a TOML file, laid over those of the file that its key ``base`` names, if any.
+
+    ``base`` counts from the file's own folder. Tables are merged key by key; a table of another ``kind`` replaces the
+    whole table, since its keys mean something else. ``above`` are the files that build on this one.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as a settings file ({error})") from error
-    try:
-        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML ({error})") from error
-    return from_mapping(config_class, tables, source=str(path))
+    named = tables.pop("base", None)
+    base = over if over is not None else None if named is None else Path(path).parent / named
+    if base is None:
+        return tables
+    above = (*above, Path(path).resolve())
+    if Path(base).resolve() in above:
+        raise UsageError(f"{path}: its base {base} builds on it in turn.")
+    return _merged(load_tables(base, above=above), tables)
 
 
 def from_mapping(config_class: type[Config], values: Mapping[str, Any], *, source: str) -> Config:
@@ -67,6 +86,17 @@ def to_mapping(config: object) -> dict[str, Any]:
     """Plain JSON-ready values of a config dataclass."""
     mapping: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(typing.cast(Any, config))))
     return mapping
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("kind") in (None, old.get("kind")):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _kinds(option: Any) -> tuple[Any, ...]:

@@ -20,6 +20,9 @@ Exit codes: 0 done; 1 could not finish (run it again); 2 wrong arguments or sett
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Settings of the run; see docs/train.md.")],
     workers: Annotated[int, typer.Option(min=1, help="Training processes; one learns what many learn.")] = 1,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with a training that broke off; --no-resume refuses a folder that holds one.")
+    ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Train a model from labelled clips and say how well it does on speakers it never heard."""
@@ -28,7 +31,7 @@ def train(
     def work() -> dict[str, Any]:
         from pipelines.train import train as train_model
 
-        return train_model(config, num_workers=workers)
+        return train_model(config, num_workers=workers, resume=resume)
 
     run(work, as_json=json, show=_summary)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from emosphere.data.collate import HeardClips
+from emosphere.data.collate import Clips
 from emosphere.geometry import REGION_NAMES, region_of
 from emosphere.metrics import ccc, region_report
 from emosphere.model.network import Network
@@ -12,7 +12,7 @@ from emosphere.training import Answers, answers_for
 from emosphere.vad import VAD_DIMS
 
 
-def figures_for(answers: Answers, heard: HeardClips, rows: list[int], num_regions: int) -> dict[str, Any]:
+def figures_for(answers: Answers, heard: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
     """Concordance and region figures of ``answers``, which are in the order of ``rows``; in all and per corpus."""
     figures = _figures(answers, heard, rows, num_regions)
     corpora = sorted({heard.clips[row].corpus for row in rows})
@@ -25,7 +25,7 @@ def figures_for(answers: Answers, heard: HeardClips, rows: list[int], num_region
 
 
 def evaluate(
-    network: Network, heard: HeardClips, *, learnt: tuple[str, ...], kept: tuple[str, ...], num_regions: int
+    network: Network, heard: Clips, *, learnt: tuple[str, ...], kept: tuple[str, ...], num_regions: int
 ) -> dict[str, Any]:
     """Sizes of the splits ``learnt`` from and ``kept`` apart, and figures on the latter, clean and distorted."""
     rows = [row for row, clip in enumerate(heard.clips) if clip.split in kept]
@@ -40,8 +40,8 @@ def evaluate(
     }
     if rows:
         evaluation["test"] = figures_for(answers_for(network, heard, rows), heard, rows, num_regions)
-        if len(heard.versions) > 1:
-            answers = answers_for(network, heard, rows, version=len(heard.versions) - 1)
+        if heard.num_versions > 1:
+            answers = answers_for(network, heard, rows, version=heard.num_versions - 1)
             evaluation["test_distorted"] = figures_for(answers, heard, rows, num_regions)
     return evaluation
 
@@ -53,7 +53,7 @@ def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
     return figures["ccc"] | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}
 
 
-def _figures(answers: Answers, heard: HeardClips, rows: list[int], num_regions: int) -> dict[str, Any]:
+def _figures(answers: Answers, heard: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
     targets = heard.targets(rows)
     agreement = ccc(answers["vad"].clamp(-1, 1), targets["vad"])
     figures: dict[str, Any] = {
@@ -84,7 +84,7 @@ def _regions(predicted: torch.Tensor, target: torch.Tensor, num_regions: int) ->
     }
 
 
-def _rated(network: Network, heard: HeardClips) -> dict[str, Any] | None:
+def _rated(network: Network, heard: Clips) -> dict[str, Any] | None:
     """Against listeners' ratings of valence and arousal, where others are weak labels and a corpus has ratings."""
     rows = [row for row, clip in enumerate(heard.clips) if not clip.weak]
     if len(rows) < 2 or len(rows) == len(heard.clips):
@@ -97,7 +97,7 @@ def _rated(network: Network, heard: HeardClips) -> dict[str, Any] | None:
     }
 
 
-def _counts(heard: HeardClips, splits: tuple[str, ...]) -> dict[str, dict[str, int]]:
+def _counts(heard: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int]]:
     clips = [clip for clip in heard.clips if clip.split in splits]
     return {
         corpus: {
@@ -108,6 +108,6 @@ def _counts(heard: HeardClips, splits: tuple[str, ...]) -> dict[str, dict[str, i
     }
 
 
-def _absent_regions(heard: HeardClips, splits: tuple[str, ...], num_regions: int) -> list[str]:
+def _absent_regions(heard: Clips, splits: tuple[str, ...], num_regions: int) -> list[str]:
     found = {clip.region for clip in heard.clips if clip.split in splits}
     return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in found]

@@ -3,17 +3,20 @@
 import dataclasses
 import datetime
 import json
+import math
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from emosphere.config import digest, load_config, to_mapping
-from emosphere.errors import MachineError, UsageError
+from emosphere.data.manifest import Clip, read_manifest
+from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.model.checkpoint import CARD_NAME, save_checkpoint
 from pipelines.card import card_text
 from pipelines.evaluation import evaluate, figures_for, short_figures
-from pipelines.train_loop import TrainConfig, Trained, train_on_worker
+from pipelines.train_config import TrainConfig
+from pipelines.train_loop import HEARD, Trained, train_on_worker
 
 RECORD_NAME = "training.json"
 """What was trained, by which settings; it lies beside the checkpoint."""
@@ -23,18 +26,25 @@ EVALUATION_NAME = "evaluation.json"
 """What the model achieved; its card quotes from here."""
 
 
-def train(config_path: Path, *, num_workers: int = 1) -> dict[str, Any]:
-    """Train what ``config_path`` describes; returns a JSON-ready summary.
+def train(config_path: Path, *, num_workers: int = 1, resume: bool = True) -> dict[str, Any]:
+    """Train what ``config_path`` describes; returns a JSON-ready summary. See :func:`train_config`."""
+    return train_config(load_config(TrainConfig, config_path), num_workers=num_workers, resume=resume)
+
+
+def train_config(config: TrainConfig, *, num_workers: int = 1, resume: bool = True) -> dict[str, Any]:
+    """Train what ``config`` describes.
 
     The same settings again resume an unfinished run; of a finished one they only renew the card. Raises UsageError
-    when the folder holds a model trained by other settings.
+    when the folder holds a model trained by other settings, or, without ``resume``, any at all.
     """
     started = time.monotonic()
-    config = _with_absolute_paths(load_config(TrainConfig, config_path))
+    config = _with_absolute_paths(config)
     out = Path(config.out)
     # Where the folders lie changes nothing that is learnt.
-    wanted = digest(dataclasses.replace(config, out="", card=""))
+    wanted = digest(dataclasses.replace(config, out="", card="", mlflow=None))
     record = _read_record(out)
+    if record is not None and not resume:
+        raise UsageError(f"{out}: holds a training already; leave out --no-resume, or move that folder away.")
     if record is not None and record["config_digest"] != wanted:
         raise UsageError(
             f"{out}: holds a model trained by other settings ({record['config_digest']}, these are {wanted}); "
@@ -43,10 +53,9 @@ def train(config_path: Path, *, num_workers: int = 1) -> dict[str, Any]:
     if record is not None and record["finished"]:
         _write_card(out, config.card)
         return record["summary"] | {"already_finished": True}
-    _check_clips(config)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_record(out, {"config_digest": wanted, "finished": False, "config": dataclasses.asdict(config)})
-    result = _run(config, out, num_workers)
+    clips = _read_clips(config)
+    record = {"config_digest": wanted, "finished": False, "config": to_mapping(config)}
+    result = _run(config, clips, record, num_workers)
     summary = {
         "name": config.name,
         "out": str(out),
@@ -56,49 +65,88 @@ def train(config_path: Path, *, num_workers: int = 1) -> dict[str, Any]:
         "wall_s": round(time.monotonic() - started, 1),
         **result,
     }
-    finished = {"config_digest": wanted, "finished": True, "config": dataclasses.asdict(config), "summary": summary}
-    _write_record(out, finished)
+    _write_record(out, record | {"finished": True, "summary": summary})
     shutil.rmtree(out / "_training", ignore_errors=True)
     return summary
 
 
-def _run(config: TrainConfig, out: Path, num_workers: int) -> dict[str, Any]:
+def _run(config: TrainConfig, clips: list[Clip], record: dict[str, Any], num_workers: int) -> dict[str, Any]:
     import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    from pipelines.hearing import hear_all, unreadable
     from pipelines.resources import connect
 
     connect()
-    room = int(ray.cluster_resources().get("CPU", 1)) - 1
+    out = Path(config.out)
+    cluster = ray.cluster_resources()
+    use_gpu = cluster.get("GPU", 0) >= num_workers
+    room = int(cluster.get("CPU", 1)) - 1
     if not 1 <= num_workers <= room:
         raise UsageError(f"workers={num_workers} must lie in 1..{room}, the CPUs of this cluster less one for Ray.")
+    _make_folder(out)
+    _write_record(out, record)
+    datasets = {}
+    if config.clips.hold == "memory":
+        heard = datasets[HEARD] = hear_all(clips, config)
+        record["unreadable"] = _checked(unreadable(heard), clips, config)
+        _write_record(out, record)
     trainer = TorchTrainer(
         train_on_worker,
-        train_loop_config={"config": config, "write": write_model},
-        torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=False),
+        train_loop_config={"config": config, "clips": clips, "write": write_model},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
+        datasets=datasets,
+        # Every worker keeps all clips: which of them a batch needs is drawn anew each epoch.
+        dataset_config=DataConfig(datasets_to_split=[]),
         run_config=RunConfig(
             # The same name and place again: Ray finds the last reported epoch there and goes on from it.
             name="fit",
             storage_path=str(out / "_training"),
-            failure_config=FailureConfig(max_failures=1),
+            failure_config=FailureConfig(max_failures=3),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
     try:
         trainer.fit()
     except TrainingFailedError as error:
+        _raise_own(error)
         raise MachineError(f"{out}: the training broke off ({error}); the same command resumes it.") from error
     evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
     short = {name: evaluation[name] for name in ("parameters", "region_temperature")}
     return short | {name: short_figures(evaluation[name]) for name in ("cross_validation", "test")}
 
 
+def _raise_own(error: Any) -> None:
+    """Raise what a worker reported on purpose, if that was the reason."""
+    for failure in getattr(error, "worker_failures", {}).values():
+        cause = getattr(failure, "cause", failure)
+        if isinstance(cause, EmosphereError):
+            raise cause from error
+
+
+def _checked(errors: dict[int, str], clips: list[Clip], config: TrainConfig) -> list[str]:
+    if len(errors) > config.clips.max_unreadable:
+        first = next(iter(errors.values()))
+        raise UsageError(
+            f"{config.clips.manifest}: {len(errors)} of {len(clips)} clips cannot be read, first: {first} Mend them, "
+            "or set clips.max_unreadable to go on without them."
+        )
+    return [errors[row] for row in sorted(errors)]
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error}); set another 'out'.") from error
+
+
 def write_model(config: TrainConfig, trained: Trained) -> None:
     """Write the checkpoint folder: weights, what they achieve, and the card that quotes it."""
-    out, num_regions = Path(config.out), config.network.num_regions or 8
+    out, num_regions = Path(config.out), config.num_regions
     settings = to_mapping(config)
     # What was learnt does not depend on the folders of the machine that trained.
     settings["clips"]["manifest"] = Path(config.clips.manifest).name
@@ -107,13 +155,14 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         "name": config.name,
         "region_temperature": trained.checkpoint.region_temperature,
         "settings": {name: value for name, value in settings.items() if name not in UNTOLD},
-        "cross_validation": figures_for(trained.held_out_answers, trained.heard, trained.held_out, num_regions)
+        "cross_validation": figures_for(trained.held_out_answers, trained.clips, trained.held_out, num_regions)
         if trained.held_out
         else None,
+        "region_head_at_rest": trained.region_head_at_rest,
     }
     evaluation |= evaluate(
         trained.network,
-        trained.heard,
+        trained.clips,
         learnt=config.clips.train,
         kept=config.clips.evaluate,
         num_regions=num_regions,
@@ -134,24 +183,35 @@ def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(
         config,
         out=str(Path(config.out).absolute()),
-        clips=dataclasses.replace(config.clips, manifest=str(Path(config.clips.manifest).absolute())),
+        clips=dataclasses.replace(config.clips, manifest=_absolute(config.clips.manifest)),
         encoder_weights=None if weights is None else str(Path(weights).absolute()),
     )
 
 
-def _check_clips(config: TrainConfig) -> None:
-    from emosphere.data.manifest import read_manifest
+def _absolute(url: str) -> str:
+    return url if "://" in url else str(Path(url).absolute())
 
-    clips = read_manifest(config.clips.manifest, num_regions=config.network.num_regions or 8)
+
+def _read_clips(config: TrainConfig) -> list[Clip]:
+    """The clips this run learns from or reports on, and those whose ratings weak labels can be held against."""
+    clips = read_manifest(config.clips.manifest, num_regions=config.num_regions)
     splits = {clip.split for clip in clips}
-    for split in (*config.clips.train, *config.clips.evaluate):
-        if split not in splits:
-            raise UsageError(
-                f"{config.clips.manifest}: has no split {split!r}, only {', '.join(sorted(splits))}; see [clips]."
-            )
-    absent = [clip.uri for clip in clips if "://" not in clip.uri and not Path(clip.uri).is_file()]
-    if absent:
+    wanted = {*config.clips.train, *config.clips.choose, *config.clips.evaluate}
+    for split in sorted(wanted - splits):
+        raise UsageError(
+            f"{config.clips.manifest}: has no split {split!r}, only {', '.join(sorted(splits))}; see [clips]."
+        )
+    unrated = [clip for clip in clips if clip.split in config.clips.train and any(map(math.isnan, clip.vad))]
+    if unrated:
+        raise UsageError(
+            f"{config.clips.manifest}: {len(unrated)} clips to learn from lack a rating of valence, arousal or "
+            f"dominance, first {unrated[0].uri}."
+        )
+    used = [clip for clip in clips if clip.split in wanted or not clip.weak]
+    absent = [clip.uri for clip in used if "://" not in clip.uri and not Path(clip.uri).is_file()]
+    if len(absent) > config.clips.max_unreadable:
         raise UsageError(f"{config.clips.manifest}: {len(absent)} of its files are missing, first {absent[0]}.")
+    return used
 
 
 def _read_record(out: Path) -> dict[str, Any] | None:

@@ -1,84 +1,44 @@
-"""What every training worker does: hear the clips, cross-validate, fit, report; the first one also writes."""
+"""What every training worker does: fit on all clips, cross-validate, report; the first one also writes."""
 
 import dataclasses
+import resource
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import ray.train
 import torch
 import torch.distributed
-from ray.train.torch import prepare_model
+from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
-from emosphere.data.augment import DistortionConfig
-from emosphere.data.collate import HeardClips, hear, num_batches, training_batches
-from emosphere.data.labels import EMOTIONS
-from emosphere.data.manifest import read_manifest
-from emosphere.data.spectrum import SpectrumConfig
+from emosphere.config import to_mapping
+from emosphere.data.collate import Clips
+from emosphere.data.epoch import num_batches, plan_epoch, training_shares
+from emosphere.data.manifest import Clip
 from emosphere.data.splits import speaker_folds
+from emosphere.errors import UsageError
 from emosphere.geometry import REGION_NAMES
 from emosphere.losses.classification import class_weights
-from emosphere.metrics import calibrate_temperature
+from emosphere.losses.total import region_weight
+from emosphere.metrics import calibrate_temperature, ccc, region_report
 from emosphere.model.checkpoint import CheckpointConfig
-from emosphere.model.network import Network, NetworkConfig
+from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
-from emosphere.training import Answers, Fit, FitConfig, answers_for
+from emosphere.training import Answers, Fit, answers_for
+from pipelines.hearing import StreamedClips, gather_heard
+from pipelines.peers import Workers
+from pipelines.train_config import TrainConfig
+from pipelines.train_log import TrainLog
 
 STATE_NAME = "state.pt"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClipsConfig:
-    """Which clips."""
-
-    manifest: str
-    """CSV table of labelled clips; a relative path counts from the working directory."""
-    train: tuple[str, ...] = ("train", "dev")
-    """Splits to learn from."""
-    evaluate: tuple[str, ...] = ("test",)
-    """Splits to report on in the end; nothing is chosen by them."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig:
-    """One training run."""
-
-    name: str
-    """Name of the model."""
-    licence: str
-    """Licence of the weights, which the data may dictate."""
-    out: str
-    """Folder for the checkpoint."""
-    clips: ClipsConfig
-    network: NetworkConfig
-    fit: FitConfig = field(default_factory=FitConfig)
-    distortion: DistortionConfig | None = None
-    """Distorted copies of each clip; none when absent."""
-    spectrum: SpectrumConfig | None = None
-    """Random changes to heard frames; none when absent."""
-    encoder_weights: str | None = None
-    """Folder of published weights for a self-supervised encoder; None starts from random ones."""
-    folds: int = 0
-    """When set, first cross-validate over speakers in so many folds; it also calibrates the region probabilities."""
-    save_every: int = 1
-    """Epochs between saved states; a broken run goes on from the last."""
-    seed: int = 0
-    auxiliary_heads: tuple[str, ...] = ()
-    """Heads that serve training only and are left out of the checkpoint."""
-    card: str = ""
-    """Text of the model card; ``{figures}`` in it is replaced by the tables of what was measured."""
-
-    def __post_init__(self) -> None:
-        if self.save_every < 1:
-            raise ValueError(f"save_every={self.save_every} must be at least 1.")
-        if self.folds == 1 or self.folds < 0:
-            raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
-        unknown = set(self.auxiliary_heads) - (self.network.heads.keys() - {"vad", "region"})
-        if unknown:
-            raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")
+HEARD = "heard"
+"""Name under which the driver hands over the clips that were decoded once."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -88,36 +48,49 @@ class Trained:
     network: Network
     """Without auxiliary heads."""
     checkpoint: CheckpointConfig
-    heard: HeardClips
+    clips: Clips
     held_out: list[int]
-    """Rows that a fold left out and then answered for; empty without or before cross-validation."""
+    """Rows that were left out in one fold each, and then answered for; empty without or before cross-validation."""
     held_out_answers: Answers
+    region_head_at_rest: dict[str, float] | None
+    """How well the region head did when its weight reached 0, on the clips to choose by."""
+
+
+Write = Callable[[TrainConfig, Trained], None]
 
 
 def train_on_worker(arguments: dict[str, Any]) -> None:
     """Ray Train's entry: every rank comes through here, and reports equally often."""
-    Worker(arguments["config"], arguments["write"]).run()
+    Worker(arguments["config"], arguments["clips"], arguments["write"]).run()
 
 
 class Worker:
     """One rank. The stages are the fit on all clips to learn from, then the folds of the cross-validation."""
 
-    def __init__(self, config: TrainConfig, write: Callable[[TrainConfig, Trained], None]) -> None:
+    def __init__(self, config: TrainConfig, clips: Sequence[Clip], write: Write) -> None:
         self.config, self.write = config, write
         context = ray.train.get_context()
         self.rank, self.num_ranks = context.get_world_rank(), context.get_world_size()
+        self.device = get_device()
         torch.set_num_threads(1)
-        splits = config.clips.train + config.clips.evaluate
-        clips = [clip for clip in read_manifest(config.clips.manifest, num_regions=self.num_regions)]
-        clips = [clip for clip in clips if clip.split in splits or not clip.weak]
-        probe = Network(config.network)
-        self.heard = hear(clips, probe.listen, probe.min_samples, config.distortion, seed=config.seed)
-        self.learnt = [row for row, clip in enumerate(clips) if clip.split in config.clips.train]
-        self.state = self._resumed() or {"stage": 0, "epoch": 0, "fit": None, "network": None, "held_out": []}
-
-    @property
-    def num_regions(self) -> int:
-        return self.config.network.num_regions or 8
+        self.clips: Clips = StreamedClips(clips, config)
+        if config.clips.hold == "memory":
+            self.clips = gather_heard(ray.train.get_dataset_shard(HEARD), clips, config)
+        self.learnt = self._rows(config.clips.train)
+        self.chosen_by = self._rows(config.clips.choose)
+        self.state = self._resumed() or {
+            "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "at_rest": None,
+            "held_out": [],
+        }  # fmt: skip
+        self.log = None
+        if self.rank == 0:
+            self.log = TrainLog(
+                Path(config.out),
+                name=config.name,
+                mlflow=config.mlflow,
+                settings=to_mapping(config),
+                done=self.state["epochs_done"],
+            )
 
     def run(self) -> None:
         """All stages from where the last reported epoch left them; the checkpoint is written as soon as it exists."""
@@ -126,27 +99,59 @@ class Worker:
             self._fit(stage, folds[stage - 1] if stage else [])
             if self.rank == 0 and stage in (0, len(folds)):
                 self._write([row for fold in folds[:stage] for row in fold])
+        if self.log is not None:
+            self.log.close()
 
     def _fit(self, stage: int, held_out: list[int]) -> None:
-        config = self.config
+        config, fitting = self.config, self.config.fit
         rows = sorted(set(self.learnt) - set(held_out))
         fit = self._start(rows)
-        for epoch in range(self.state["epoch"], config.fit.epochs):
-            batches = training_batches(
-                self.heard, rows, config.spectrum, batch_size=config.fit.batch_size, seed=config.seed, epoch=epoch,
-                rank=self.rank, num_ranks=self.num_ranks,
-            )  # fmt: skip
-            metrics: dict[str, Any] = {"stage": stage, "epoch": epoch + 1, "loss": fit.epoch(batches, epoch)}
-            last = epoch + 1 == config.fit.epochs
-            self.state |= {"epoch": epoch + 1, "fit": fit.state()}
+        for epoch in range(self.state["epoch"], fitting.epochs):
+            metrics = self._epoch(fit, rows, stage, epoch)
+            stops = False
+            if self.chosen_by:
+                metrics["choose"] = self._judge(fit.result())
+                stops = self._remember_best(fit, epoch, metrics["choose"])
+                if region_weight(fitting.loss, epoch, fitting.epochs) == 0 and self.state["at_rest"] is None:
+                    self.state["at_rest"] = {"epoch": epoch, **metrics["choose"]}
+            if self.log is not None:
+                self.log.write(stage, epoch + 1, metrics)
+            last = stops or epoch + 1 == fitting.epochs
+            self.state |= {"epoch": epoch + 1, "epochs_done": self.state["epochs_done"] + 1, "fit": fit.state()}
             if last:
-                if held_out and self.rank == 0:
-                    self.state["held_out"].append(answers_for(fit.result(), self.heard, held_out))
-                self.state |= {"stage": stage + 1, "epoch": 0, "fit": None}
-                self.state |= {} if held_out else {"network": fit.result().state_dict()}
+                self._finish(fit, stage, held_out)
             # All ranks by the same rule, else Ray waits for ever. A report takes about two seconds.
             if last or (epoch + 1) % config.save_every == 0:
-                self._report(metrics)
+                self._report({"stage": stage, "epoch": epoch + 1} | metrics)
+            if last:
+                return
+
+    def _epoch(self, fit: Fit, rows: list[int], stage: int, epoch: int) -> dict[str, Any]:
+        """One round over the clips; returns the loss terms and what the round cost."""
+        config, fitting = self.config, self.config.fit
+        plan = plan_epoch(
+            self.clips, rows, config.spectrum, batch_size=fitting.batch_size, pool_batches=fitting.pool_batches,
+            seed=config.seed, epoch=epoch, num_ranks=self.num_ranks,
+        )  # fmt: skip
+        shares = training_shares(
+            self.clips, plan, config.spectrum, micro_batch_size=fitting.micro_batch_size, seed=config.seed,
+            epoch=epoch, rank=self.rank, num_ranks=self.num_ranks,
+        )  # fmt: skip
+        # Keyed by the epoch, so that a resumed run draws what an undisturbed one would have drawn.
+        random_key = [config.seed, stage, epoch, self.rank]
+        torch.manual_seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
+        np.random.seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
+        waiting = Waiting(shares)
+        started = time.monotonic()
+        loss = fit.epoch(waiting, epoch)
+        wall_s = time.monotonic() - started
+        return {
+            "loss": loss,
+            "clips_per_s": round(sum(len(batch.rows) for batch in plan) / wall_s, 1),
+            "waiting": round(waiting.seconds / wall_s, 4),
+            "wall_s": round(wall_s, 2),
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
 
     def _start(self, rows: Sequence[int]) -> Fit:
         config = self.config
@@ -154,23 +159,66 @@ class Worker:
         network = Network(config.network)
         if config.encoder_weights:
             cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
+        network.to(self.device)
+        if isinstance(self.clips, StreamedClips):
+            self.clips.listen, self.clips.min_samples = network.listen, network.min_samples
         shared = self.num_ranks > 1
         fit = Fit(
             network,
             config.fit,
             self._class_weights(rows),
-            steps_per_epoch=num_batches(len(rows), config.fit.batch_size, self.num_ranks),
+            steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size, self.num_ranks) // config.fit.accumulate),
             # Unused parameters: layer drop skips whole layers, and a head may rest.
             wrapped=prepare_model(network, parallel_strategy_kwargs={"find_unused_parameters": True})
             if shared
             else None,
-            gather=gather_from_all if shared else None,
-            num_workers=self.num_ranks,
+            peers=Workers() if shared else None,
         )
         if self.state["fit"] is not None:
             fit.restore(self.state["fit"])
-        torch.manual_seed(config.seed * 1000 + self.rank + 1)
         return fit
+
+    def _judge(self, network: Network) -> dict[str, float]:
+        """Mean CCC and region figures on the clips to choose by; every rank asks for its part and knows the whole."""
+        mine = self.chosen_by[self.rank :: self.num_ranks]
+        answers = answers_for(network, self.clips, mine) if mine else {}
+        parts: list[Any] = [(mine, answers)]
+        if self.num_ranks > 1:
+            parts = [None] * self.num_ranks
+            torch.distributed.all_gather_object(parts, (mine, answers))
+        rows = [row for own, _ in parts for row in own]
+        whole = {
+            name: torch.cat([found[name] for _, found in parts if found])
+            for name in next(found for _, found in parts if found)
+        }
+        targets = self.clips.targets(rows)
+        agreement = ccc(whole["vad"], targets["vad"])
+        judged = {"ccc": round(float(agreement.mean()), 6)}
+        judged |= {f"ccc_{dim}": round(float(value), 4) for dim, value in zip("vad", agreement, strict=True)}
+        if "region" in whole and (targets["region"] >= 0).any():
+            report = region_report(whole["region"].argmax(dim=1), targets["region"], self.config.num_regions)
+            judged |= {"uar": report.uar, "macro_f1": report.macro_f1, "accuracy": report.accuracy}
+        return judged
+
+    def _remember_best(self, fit: Fit, epoch: int, judged: dict[str, float]) -> bool:
+        """Keep the best epoch's weights where they are wanted; True when it is time to stop."""
+        best = self.state["best"]
+        if best is None or judged["ccc"] > best["ccc"]:
+            weights = fit.result().state_dict() if self.config.fit.keep == "best" else None
+            copied = None if weights is None else {name: tensor.detach().clone() for name, tensor in weights.items()}
+            self.state["best"] = best = {"ccc": judged["ccc"], "epoch": epoch, "network": copied}
+        patience = self.config.fit.patience
+        return patience is not None and epoch - best["epoch"] >= patience
+
+    def _finish(self, fit: Fit, stage: int, held_out: list[int]) -> None:
+        network = fit.result()
+        if self.config.fit.keep == "best":
+            network.load_state_dict(self.state["best"]["network"])
+        if held_out and self.rank == 0:
+            self.state["held_out"].append(answers_for(network, self.clips, held_out))
+        self.state |= {"stage": stage + 1, "epoch": 0, "fit": None, "best": None}
+        if not held_out:
+            self.state["network"] = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
 
     def _report(self, metrics: dict[str, Any]) -> None:
         # Every rank reports; only the first has a checkpoint to give.
@@ -187,21 +235,26 @@ class Worker:
             return None
         with checkpoint.as_directory() as folder:
             # weights_only: tensors and plain containers, nothing else is unpickled.
-            state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True)
+            state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True, map_location="cpu")
         return state
+
+    def _rows(self, splits: Sequence[str]) -> list[int]:
+        return [row for row, clip in enumerate(self.clips.clips) if clip.split in splits]
 
     def _folds(self) -> list[list[int]]:
         if not self.config.folds:
             return []
-        fold_of = speaker_folds([self.heard.clips[row] for row in self.learnt], self.config.folds)
+        fold_of = speaker_folds([self.clips.clips[row] for row in self.learnt], self.config.folds)
         return [
             [row for row, fold in zip(self.learnt, fold_of, strict=True) if fold == wanted]
             for wanted in range(self.config.folds)
         ]
 
     def _class_weights(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        targets = self.heard.targets(rows)
-        sizes = {"region": self.num_regions, "category": len(EMOTIONS)}
+        targets = self.clips.targets(rows)
+        if bool(targets["vad"].isnan().any()):
+            raise UsageError("some clips to learn from lack a rating of valence, arousal or dominance.")
+        sizes = {"region": self.config.num_regions, "category": len(self.config.clips.categories)}
         return {name: class_weights(targets[name], size) for name, size in sizes.items()}
 
     def _write(self, held_out: list[int]) -> None:
@@ -211,18 +264,40 @@ class Worker:
         answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if held_out else {}
         temperature = 1.0
         if "region" in answers:
-            temperature = calibrate_temperature(answers["region"], self.heard.targets(held_out)["region"])
+            temperature = calibrate_temperature(answers["region"], self.clips.targets(held_out)["region"])
         network = Network(config.network)
         network.load_state_dict(self.state["network"])
         slim = without_heads(network, config.auxiliary_heads)
+        if isinstance(self.clips, StreamedClips):
+            self.clips.listen = slim.listen
         checkpoint = CheckpointConfig(
             network=slim.config,
             name=config.name,
             licence=config.licence,
-            region_names=REGION_NAMES[self.num_regions] if config.network.num_regions else (),
+            region_names=REGION_NAMES[config.num_regions] if slim.config.num_regions else (),
             region_temperature=round(temperature, 4),
         )
-        self.write(config, Trained(slim, checkpoint, self.heard, held_out, answers))
+        self.write(config, Trained(slim, checkpoint, self.clips, held_out, answers, self.state["at_rest"]))
+
+
+class Waiting(Iterable[Item]):
+    """Hands on what another iterable gives, and adds up the time until it comes."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = items
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Item]:
+        items = iter(self._items)
+        while True:
+            started = time.monotonic()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.monotonic() - started
+            yield item
 
 
 def without_heads(network: Network, names: Sequence[str]) -> Network:
@@ -232,28 +307,3 @@ def without_heads(network: Network, names: Sequence[str]) -> Network:
     wanted = slim.state_dict()
     slim.load_state_dict({name: tensor for name, tensor in network.state_dict().items() if name in wanted})
     return slim.eval()
-
-
-def gather_from_all(answers: Answers, targets: dict[str, Tensor]) -> tuple[Answers, dict[str, Tensor]]:
-    """Answers and targets of all ranks, in rank order; gradient reaches this rank's own answers.
-
-    Concordance is a statistic of the whole batch: averaging each rank's own would pull elsewhere.
-    """
-    own_size = torch.tensor([len(targets["vad"])])
-    sizes = [torch.zeros_like(own_size) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(sizes, own_size)
-    counts = [int(size) for size in sizes]
-    return (
-        {name: _gather(tensor, counts) for name, tensor in sorted(answers.items())},
-        {name: _gather(tensor, counts) for name, tensor in sorted(targets.items())},
-    )
-
-
-def _gather(own: Tensor, counts: list[int]) -> Tensor:
-    padded = own.detach().new_zeros(max(counts), *own.shape[1:])
-    padded[: len(own)] = own.detach()
-    everyone = [torch.empty_like(padded) for _ in counts]
-    torch.distributed.all_gather(everyone, padded)
-    rank = torch.distributed.get_rank()
-    parts = [part[:count] for part, count in zip(everyone, counts, strict=True)]
-    return torch.cat([own if index == rank else part for index, part in enumerate(parts)])

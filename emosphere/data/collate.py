@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import soundfile
@@ -15,7 +15,6 @@ from torch import Tensor
 from emosphere.data.augment import RATE_HZ, DistortionConfig, Waveform, distort
 from emosphere.data.labels import EMOTIONS
 from emosphere.data.manifest import Clip, category_targets, region_targets, vad_targets
-from emosphere.data.spectrum import SpectrumConfig, change
 from emosphere.errors import BadClip
 from emosphere.model.frames import Frames, pad_frames
 from emosphere.store import locate
@@ -31,22 +30,57 @@ class Batch(NamedTuple):
     """``vad`` (batch, 3) centred; class labels (batch,) by head name, -1 where an item has none."""
 
 
+class Clips(Protocol):
+    """Labelled clips behind a network's fixed front end, wherever they are kept."""
+
+    clips: Sequence[Clip]
+    num_versions: int
+    """The clean one, and distorted copies."""
+
+    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Targets of the clips in ``rows``, by head."""
+        ...
+
+    def num_frames(self, row: int) -> int:
+        """Length of a clip, as far as it is known beforehand."""
+        ...
+
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        """(frame, feature) tensors of the (row, version) ``picks``, in their order."""
+        ...
+
+
 @dataclass(frozen=True)
 class HeardClips:
-    """Clips after the fixed front end of a network: the clean version, and distorted copies."""
+    """Clips kept in memory."""
 
     clips: tuple[Clip, ...]
     versions: tuple[tuple[Tensor, ...], ...]
     """``versions[0]`` is clean; each holds one float16 (frame, feature) tensor per clip."""
+    categories: tuple[str, ...] = EMOTIONS
+    """What the classes of the category head mean."""
+
+    @property
+    def num_versions(self) -> int:
+        return len(self.versions)
 
     def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """Targets of the clips in ``rows``, by head."""
-        clips = [self.clips[row] for row in rows]
-        return {
-            "vad": vad_targets(clips),
-            "region": region_targets(clips),
-            "category": category_targets(clips, EMOTIONS),
-        }
+        return targets_of([self.clips[row] for row in rows], self.categories)
+
+    def num_frames(self, row: int) -> int:
+        return len(self.versions[0][row])
+
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        return (self.versions[version][row].float() for row, version in picks)
+
+
+def targets_of(clips: Sequence[Clip], categories: Sequence[str]) -> dict[str, Tensor]:
+    """What each head should answer."""
+    return {
+        "vad": vad_targets(clips),
+        "region": region_targets(clips),
+        "category": category_targets(clips, categories),
+    }
 
 
 def read_clip(clip: Clip, *, max_s: float = 12.0) -> Waveform:
@@ -60,8 +94,7 @@ def read_clip(clip: Clip, *, max_s: float = 12.0) -> Waveform:
             longest = int(max_s * rate_hz)
             if clip.end_ms is not None:
                 longest = min(longest, round(clip.end_ms * rate_hz / 1000) - start)
-            if start:
-                file.seek(start)
+            file.seek(min(start, file.frames))
             samples = file.read(max(longest, 0), dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise BadClip(f"{clip.uri}: a clip of the manifest cannot be read ({error}).") from error
@@ -79,74 +112,43 @@ def read_clip(clip: Clip, *, max_s: float = 12.0) -> Waveform:
 def hear(
     clips: Sequence[Clip], listen: Listen, min_samples: int, distortion: DistortionConfig | None, *, seed: int = 0
 ) -> HeardClips:
-    """Decode every clip once, distort it ``copies`` times and keep what the front end makes of each version.
-
-    A copy depends on (seed, copy, path) alone, not on the other clips.
-    """
+    """Decode every clip once, distort it ``copies`` times and keep what the front end makes of each version."""
     copies = distortion.copies if distortion else 0
     versions: list[list[Tensor]] = [[] for _ in range(1 + copies)]
     for clip in clips:
         clean = read_clip(clip)
-        versions[0].append(_heard(clean, listen, min_samples))
-        for copy in range(copies):
-            rng = np.random.default_rng([seed, copy, *clip.name.encode()])
-            assert distortion is not None
-            versions[1 + copy].append(_heard(distort(clean, distortion, rng), listen, min_samples))
+        for version, kept in enumerate(versions):
+            kept.append(heard(version_of(clean, clip, version, distortion, seed), listen, min_samples).half())
     return HeardClips(tuple(clips), tuple(tuple(version) for version in versions))
 
 
-def num_batches(num_rows: int, batch_size: int, num_ranks: int = 1) -> int:
-    """Batches that :func:`training_batches` makes of ``num_rows`` clips."""
-    whole, rest = divmod(num_rows, batch_size)
-    return whole + (rest >= 2 * num_ranks)
+def version_of(clean: Waveform, clip: Clip, version: int, distortion: DistortionConfig | None, seed: int) -> Waveform:
+    """The clip itself (0), or a distorted copy that depends on (seed, version, clip) alone, not on other clips."""
+    if not version or distortion is None:
+        return clean
+    return distort(clean, distortion, np.random.default_rng([seed, version - 1, *clip.name.encode()]))
 
 
-def training_batches(
-    heard: HeardClips,
-    rows: Sequence[int],
-    config: SpectrumConfig | None,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    rank: int = 0,
-    num_ranks: int = 1,
-) -> Iterator[Batch]:
-    """One epoch over ``rows`` in random order; each of ``num_ranks`` workers gets its share of every batch.
-
-    ``batch_size`` counts the clips of all workers together. What happens to a clip depends on (seed, epoch, clip)
-    alone. A last batch with fewer than two clips per worker is left out: concordance needs two.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(np.asarray(rows))
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        longest = int(rng.integers(config.crop_frames[0], config.crop_frames[1] + 1)) if config else 0
-        if len(batch) < 2 * num_ranks:
-            return
-        mine = [int(row) for row in batch[rank::num_ranks]]
-        cells = []
-        for row in mine:
-            clip_rng = np.random.default_rng([seed, epoch, row])
-            version = heard.versions[int(clip_rng.integers(len(heard.versions)))]
-            one = version[row].float()
-            cells.append(change(one, longest, config, clip_rng) if config else one)
-        yield Batch(pad_frames(cells), heard.targets(mine))
+def heard(waveform: Waveform, listen: Listen, min_samples: int) -> Float[Tensor, "frame feature"]:
+    """What the front end makes of one clip; a very short one is padded with silence to the first frame."""
+    padded = np.pad(waveform, (0, max(min_samples - len(waveform), 0)))
+    frames = listen(torch.from_numpy(padded)[None], torch.tensor([len(padded)]))
+    return frames.values[0]
 
 
 def evaluation_batches(
-    heard: HeardClips, rows: Sequence[int], *, version: int = 0, batch_frames: int = 6000
+    clips: Clips, rows: Sequence[int], *, version: int = 0, batch_frames: int = 6000
 ) -> Iterator[tuple[list[int], Batch]]:
     """Batches of whole clips in one version, longest first, with the rows each holds."""
-    cells = heard.versions[version]
-    batch: list[int] = []
-    for row in sorted(rows, key=lambda row: len(cells[row]), reverse=True):
-        if batch and (len(batch) + 1) * len(cells[batch[0]]) > batch_frames:
-            yield batch, _whole(heard, batch, version)
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch, _whole(heard, batch, version)
+    order = sorted(rows, key=clips.num_frames, reverse=True)
+    groups: list[list[int]] = []
+    for row in order:
+        if not groups or (len(groups[-1]) + 1) * clips.num_frames(groups[-1][0]) > batch_frames:
+            groups.append([])
+        groups[-1].append(row)
+    cells = clips.draw([(row, version) for row in order])
+    for group in groups:
+        yield group, Batch(pad_frames([next(cells) for _ in group]), clips.targets(group))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -156,13 +158,3 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         Frames(batch.heard.values.to(device), batch.heard.is_valid.to(device)),
         {name: target.to(device) for name, target in targets.items()},
     )
-
-
-def _whole(heard: HeardClips, rows: list[int], version: int) -> Batch:
-    return Batch(pad_frames([heard.versions[version][row].float() for row in rows]), heard.targets(rows))
-
-
-def _heard(waveform: Waveform, listen: Listen, min_samples: int) -> Tensor:
-    padded = np.pad(waveform, (0, max(min_samples - len(waveform), 0)))
-    frames = listen(torch.from_numpy(padded)[None], torch.tensor([len(padded)]))
-    return frames.values[0].half()

@@ -1,10 +1,14 @@
 """Concordance correlation over a batch, and the loss made of it."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor
 
 EPSILON = 1e-8
 """Added to the denominator, as in the authors' code: a constant prediction of a constant target gives 0, not NaN."""
+
+Reduction = Literal["sum", "mean"]
 
 
 def ccc(
@@ -22,6 +26,12 @@ def ccc(
     return 2 * covariance / (spread + shift + epsilon)
 
 
-def ccc_loss(predicted: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
-    """Sum over columns of ``1 - ccc``: between 0 and 2 per column (EmoSphere-SER, eq. 2 with its missing "1 -")."""
-    return (1 - ccc(predicted.float(), target.float())).sum()
+def ccc_loss(
+    predicted: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"], *, reduction: Reduction = "sum"
+) -> Float[Tensor, ""]:
+    """Sum or mean over columns of ``1 - ccc``: 0 to 2 per column (EmoSphere-SER, eq. 2 with its missing "1 -").
+
+    In float64: moments of float32 values far from 0 with little spread lose digits.
+    """
+    losses = 1 - ccc(predicted.double(), target.double())
+    return losses.sum() if reduction == "sum" else losses.mean()

@@ -29,6 +29,6 @@ def weighted_cross_entropy(
     has_class = labels >= 0
     picked = labels.clamp(min=0)
     item_weights = torch.where(has_class, weights[picked], 0.0)
-    losses = -logits.float().log_softmax(dim=1).gather(1, picked[:, None])[:, 0]
+    losses = -logits.double().log_softmax(dim=1).gather(1, picked[:, None])[:, 0]
     total = item_weights.sum()
     return (item_weights * losses).sum() / torch.where(total > 0, total, 1.0)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from emosphere.config import digest, from_mapping, load_config, to_mapping
+from emosphere.config import digest, from_mapping, load_config, load_tables, to_mapping
 from emosphere.errors import UsageError
 
 
@@ -146,3 +146,44 @@ def test_the_alternative_that_is_meant_says_what_is_wrong():
     )
     with pytest.raises(UsageError, match=r"'radus' is not a setting of Circle. Did you mean 'radius'"):
         from_mapping(Drawing, {"shape": {"kind": "circle", "radus": 2}}, source="x")
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text)
+    return folder
+
+
+def test_a_file_lies_over_its_base_key_by_key(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        ground='model = "g"\nbatch = 4\n[segment]\nlongest_s = 9.0\nshortest_s = 2.0\n',
+        middle='base = "ground.toml"\nbatch = 5\n',
+        top='base = "middle.toml"\nmodel = "t"\n[segment]\nlongest_s = 7.0\n',
+    )
+    run = load_config(Run, tmp_path / "top.toml")
+    assert (run.model, run.batch, run.segment) == ("t", 5, Segment(longest_s=7.0, shortest_s=2.0))
+
+
+def test_another_base_may_take_its_place(tmp_path: Path) -> None:
+    write(tmp_path, ground="batch = 4\n", other="batch = 6\nlimit = 1\n", top='base = "ground.toml"\nlimit = 2\n')
+    run = load_config(Run, tmp_path / "top.toml", over=tmp_path / "other.toml")
+    assert (run.batch, run.limit) == (6, 2)
+
+
+def test_a_table_of_another_kind_replaces_the_whole_table(tmp_path: Path) -> None:
+    """Its keys mean something else, so none may shine through."""
+    write(
+        tmp_path,
+        ground='[part]\nkind = "style"\ndim = 4\n',
+        same='base = "ground.toml"\n[part]\nkind = "style"\nheads = 2\n',
+        other='base = "ground.toml"\n[part]\nkind = "statistics"\n',
+    )
+    assert load_tables(tmp_path / "same.toml")["part"] == {"kind": "style", "dim": 4, "heads": 2}
+    assert load_tables(tmp_path / "other.toml")["part"] == {"kind": "statistics"}
+
+
+def test_bases_in_a_circle_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, one='base = "two.toml"\n', two='base = "one.toml"\n')
+    with pytest.raises(UsageError, match=r"two\.toml: its base .*one\.toml builds on it"):
+        load_tables(tmp_path / "one.toml")

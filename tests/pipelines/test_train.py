@@ -1,7 +1,12 @@
 """Training on Ray: one worker or two learn the same; a second run changes nothing, other settings are refused."""
 
+import contextlib
 import csv
 import json
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ card = "# Tiny\\n\\n{{figures}}\\n"
 manifest = "{manifest}"
 train = ["train"]
 evaluate = ["test"]
+{clips}
 
 [network.encoder]
 kind = "logmel"
@@ -50,6 +56,7 @@ epochs = {epochs}
 batch_size = 7
 learning_rate = 1e-3
 ema_decay = 0.9
+{fit}
 
 [fit.loss]
 lambda_span = 0.5
@@ -77,7 +84,7 @@ def manifest(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, manifest: Path, **settings: Any) -> Path:
-    values = {"out": folder / "out", "manifest": manifest, "folds": 0, "epochs": 2} | settings
+    values = {"out": folder / "out", "manifest": manifest, "folds": 0, "epochs": 2, "fit": "", "clips": ""} | settings
     path = folder / "train.toml"
     path.write_text(CONFIG.format(**values))
     return path
@@ -86,7 +93,9 @@ def write(folder: Path, manifest: Path, **settings: Any) -> Path:
 @pytest.mark.ray
 def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(manifest: Path, tmp_path: Path) -> None:
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
-    two = train(write(tmp_path, manifest, out=tmp_path / "two"), num_workers=2)
+    # Two workers, in pieces of at most two clips, decoding anew in every epoch: still one loss over the same clips.
+    pieces = {"fit": "micro_batch_size = 2", "clips": 'hold = "stream"'}
+    two = train(write(tmp_path, manifest, out=tmp_path / "two", **pieces), num_workers=2)
     assert not one["already_finished"]
     assert set(one["cross_validation"]) == {"valence", "arousal", "dominance", "region_head", "region_of_vad"}
     assert two["cross_validation"] is None
@@ -97,6 +106,14 @@ def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(mani
     for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
         # AdamW turns rounding in a gradient near 0 into a part of a step; a whole step is 1e-3.
         torch.testing.assert_close(mine, other, rtol=0, atol=2e-4)
+
+    curves = [logged(tmp_path / name) for name in ("one", "two")]
+    assert [(line["stage"], line["epoch"]) for line in curves[0]] == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
+    for line, other in zip(curves[0][:2], curves[1], strict=True):
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert 0 <= line["waiting"] <= 1
+        assert line["clips_per_s"] > 0
+    assert list((tmp_path / "one" / "tensorboard").iterdir())
 
     evaluation = json.loads((tmp_path / "one" / "evaluation.json").read_text())
     assert evaluation["test"]["clips"] == 6
@@ -110,6 +127,74 @@ def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(mani
     assert (tmp_path / "one" / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="holds a model trained by other settings"):
         train(write(tmp_path, manifest, out=tmp_path / "one", folds=3), num_workers=1)
+
+
+def logged(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def kill_worker(log: Path, victims: list[int]) -> None:
+    """Kill -9 this test's training worker once two epochs are logged."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and (not log.exists() or len(log.read_text().splitlines()) < 2):
+        time.sleep(0.02)
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and is_own(int(folder.name)):
+            with contextlib.suppress(OSError):
+                if b"RayTrainWorker" in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    victims.append(int(folder.name))
+
+
+def is_own(pid: int) -> bool:
+    """Whether a process descends from this one."""
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            return False
+        if pid == os.getpid():
+            return True
+    return False
+
+
+@pytest.mark.ray
+def test_a_killed_worker_ends_where_an_undisturbed_one_does(manifest: Path, tmp_path: Path) -> None:
+    """Killed in the third epoch, it goes on from the second; the epochs are logged once each."""
+    best = {"epochs": 4, "fit": 'keep = "best"', "clips": 'choose = ["dev"]\nmax_unreadable = 1'}
+    text = manifest.read_text().replace("s2,sadness,,c,train", "s2,sadness,,c,dev").replace(
+        "s2,anger,,c,train", "s2,anger,,c,dev"
+    )  # fmt: skip
+    manifest.write_text(text)
+    (tmp_path / "1-1-neutral.flac").write_bytes(b"no sound")
+    calm = train(write(tmp_path, manifest, out=tmp_path / "calm", **best))
+    victims: list[int] = []
+    killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed-once" / "log.jsonl", victims))
+    killer.start()
+    killed = train(write(tmp_path, manifest, out=tmp_path / "killed-once", **best))
+    killer.join()
+    assert len(victims) == 1
+    assert killed["test"] == calm["test"]
+    one, two = load_checkpoint(tmp_path / "calm").network, load_checkpoint(tmp_path / "killed-once").network
+    for mine, other in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    curves = [logged(tmp_path / name) for name in ("calm", "killed-once")]
+    assert [line["epoch"] for line in curves[1]] == [1, 2, 3, 4]
+    assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]
+    assert {"ccc", "ccc_v", "uar"} <= curves[0][0]["choose"].keys()
+    record = json.loads((tmp_path / "calm" / "training.json").read_text())
+    assert len(record["unreadable"]) == 1
+    assert "1-1-neutral.flac" in record["unreadable"][0]
+
+    with pytest.raises(UsageError, match="holds a training already"):
+        train(write(tmp_path, manifest, out=tmp_path / "calm", **best), resume=False)
+
+
+@pytest.mark.ray
+def test_unreadable_clips_are_refused_by_number_and_name(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "0-1-anger.flac").write_bytes(b"no sound")
+    with pytest.raises(UsageError, match=r"1 of 24 clips cannot be read, first: .*0-1-anger\.flac.*max_unreadable"):
+        train(write(tmp_path, manifest))
 
 
 def test_a_manifest_without_the_split_is_refused_before_anything_starts(manifest: Path, tmp_path: Path) -> None:
@@ -135,7 +220,7 @@ def test_a_misspelt_setting_is_refused(manifest: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["default", "smoke", "paper"])
 def test_every_shipped_training_configuration_is_valid(root: Path, name: str) -> None:
     from emosphere.config import load_config
-    from pipelines.train_loop import TrainConfig
+    from pipelines.train_config import TrainConfig
 
     config = load_config(TrainConfig, root / "jobs" / "configs" / "train" / f"{name}.toml")
     assert config.network.num_regions == 8

@@ -1,5 +1,6 @@
 """Clips are heard once; batches are shared out among workers without loss; order never changes a clip's fate."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,8 @@ import soundfile
 import torch
 
 from emosphere.data.augment import DistortionConfig
-from emosphere.data.collate import HeardClips, evaluation_batches, hear, read_clip, training_batches
+from emosphere.data.collate import HeardClips, evaluation_batches, hear, read_clip
 from emosphere.data.manifest import Clip
-from emosphere.data.spectrum import SpectrumConfig
 from emosphere.errors import BadClip
 from emosphere.model.logmel import LogMelConfig, LogMelEncoder
 
@@ -52,6 +52,23 @@ def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
         read_clip(clip(tmp_path / "x.flac"))
 
 
+def test_a_clip_may_be_a_stretch_of_one_channel(tmp_path: Path) -> None:
+    left, right = np.full(8_000, 0.25, np.float32), np.linspace(0, 0.5, 8_000, dtype=np.float32)
+    soundfile.write(tmp_path / "two.wav", np.stack([left, right], axis=1), 8_000, subtype="FLOAT")
+    whole = clip(tmp_path / "two.wav")
+    middle = read_clip(dataclasses.replace(whole, start_ms=250, end_ms=750, channel=0))
+    assert len(middle) == 8_000
+    assert middle[1000:7000] == pytest.approx(0.25, abs=1e-3)
+    ramp = read_clip(dataclasses.replace(whole, start_ms=250, end_ms=750, channel=1))
+    assert ramp[4000] == pytest.approx(0.25, abs=1e-3)  # half way up, half a second in
+    both = read_clip(dataclasses.replace(whole, start_ms=250, end_ms=750))
+    assert both[2000] == pytest.approx((middle[2000] + ramp[2000]) / 2, abs=1e-6)
+    with pytest.raises(BadClip, match="has no channel 2, only 2"):
+        read_clip(dataclasses.replace(whole, channel=2))
+    with pytest.raises(BadClip, match="no sample from 2000 ms on"):
+        read_clip(dataclasses.replace(whole, start_ms=2000, end_ms=2500))
+
+
 def test_every_version_has_every_clip(files: list[Path]) -> None:
     found = heard(files, copies=2)
     assert [len(version) for version in found.versions] == [5, 5, 5]
@@ -68,38 +85,6 @@ def test_targets_follow_the_rows(files: list[Path]) -> None:
     targets = heard(files).targets([3, 0])
     assert targets["region"].tolist() == [2, -1]
     torch.testing.assert_close(targets["vad"], torch.tensor([[0.1, 0.2, 0.3]] * 2))
-
-
-def test_workers_share_every_batch_and_see_the_same_clips_as_one_alone(files: list[Path]) -> None:
-    clips = heard(files)
-    config = SpectrumConfig(crop_frames=(20, 40))
-
-    def drawn(rank: int, num_ranks: int) -> list[torch.Tensor]:
-        batches = training_batches(
-            clips, range(5), config, batch_size=4, seed=1, epoch=2, rank=rank, num_ranks=num_ranks
-        )  # fmt: skip
-        return [
-            batch.heard.values[row][batch.heard.is_valid[row]]
-            for batch in batches
-            for row in range(len(batch.heard.values))
-        ]
-
-    alone = drawn(0, 1)
-    shared = drawn(0, 2) + drawn(1, 2)
-    assert len(alone) == 4  # the fifth clip would stand alone, and concordance needs two
-    for one in alone:
-        assert any(one.shape == other.shape and torch.equal(one, other) for other in shared)
-
-
-def test_another_epoch_draws_another_order(files: list[Path]) -> None:
-    clips = heard(files)
-
-    def regions(epoch: int) -> list[int]:
-        batches = training_batches(clips, range(5), None, batch_size=5, seed=0, epoch=epoch)
-        return next(batches).targets["region"].tolist()
-
-    assert regions(0) == regions(0)
-    assert any(regions(epoch) != regions(0) for epoch in range(1, 5))
 
 
 def test_evaluation_sees_every_row_once_and_whole(files: list[Path]) -> None:

@@ -124,3 +124,21 @@ def test_a_table_of_another_kind_is_refused(tmp_path: Path, rows: list[str], hea
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read as a manifest"):
         read_manifest(str(tmp_path / "none.csv"))
+
+
+def test_manifest_and_audio_may_lie_in_any_store() -> None:
+    import io
+
+    import numpy as np
+    import soundfile
+
+    from emosphere.data.collate import read_clip
+
+    sound = io.BytesIO()
+    soundfile.write(sound, np.full(16_000, 0.25), 16_000, format="WAV")
+    locate("memory://corpus/audio/a.wav").write_bytes(sound.getvalue())
+    row = {"uri": "audio/a.wav", "start_ms": 250, "weak": True, "speaker": "s", "split": "train", "corpus": "c"}
+    write_manifest([row], locate("memory://corpus/m.parquet"))
+    (clip,) = read_manifest("memory://corpus/m.parquet")
+    assert clip.uri.startswith("memory://")
+    assert len(read_clip(clip)) == 12_000

@@ -1,9 +1,19 @@
 """The dynamic weight by its table, and which term reaches which part."""
 
+import math
+
 import pytest
 import torch
 
-from emosphere.losses.total import LossConfig, detached_heads, dynamic_weight, loss_terms, region_weight, total
+from emosphere.losses.total import (
+    LearntWeights,
+    LossConfig,
+    detached_heads,
+    dynamic_weight,
+    loss_terms,
+    region_weight,
+    total,
+)
 
 
 def test_the_papers_weights() -> None:
@@ -21,6 +31,48 @@ def test_the_span_is_a_share_of_the_training() -> None:
 
 def test_a_span_of_nothing_never_weighs() -> None:
     assert region_weight(LossConfig(lambda_span=0.0), 0, 20) == 0
+
+
+def test_the_span_may_be_given_in_epochs() -> None:
+    config = LossConfig(lambda_epochs=5.0)
+    assert region_weight(config, 2, 1000) == pytest.approx(0.604)
+    assert region_weight(config, 5, 1000) == 0
+
+
+def test_a_line_falls_over_all_epochs() -> None:
+    assert [region_weight(LossConfig(region_schedule="linear"), epoch, 4) for epoch in range(4)] == [1, 0.75, 0.5, 0.25]
+
+
+def test_the_mean_over_dimensions_is_a_third_of_the_sum() -> None:
+    first, mean = terms_in(0, LossConfig()), terms_in(0, LossConfig(reduction="mean"))
+    assert float(mean["vad"]) == pytest.approx(float(first["vad"]) / 3)
+
+
+def test_plain_cross_entropy_leaves_absent_classes_out_and_weighs_the_rest_alike() -> None:
+    torch.manual_seed(0)
+    answers = {"vad": torch.randn(6, 3), "region": torch.randn(6, 4)}
+    targets = {"vad": torch.randn(6, 3), "region": torch.tensor([0, 0, 0, 1, 1, -1])}
+    weights = {"region": torch.tensor([0.4, 0.6, 0.0, 0.0])}
+    plain = LossConfig(class_weighted=False)
+    found = loss_terms(answers, targets, weights, plain, epoch=0, num_epochs=20)["region"]
+    expected = torch.nn.functional.cross_entropy(answers["region"][:5].double(), targets["region"][:5])
+    assert float(found) == pytest.approx(float(expected))
+
+
+def test_categories_may_take_the_place_of_regions() -> None:
+    """The paper's ablation with a categorical auxiliary."""
+    config = LossConfig(joint_head="category")
+    assert terms_in(0, config).keys() == {"vad", "category"}
+    assert float(terms_in(2, config)["category"] / terms_in(0, config)["category"]) == pytest.approx(0.604)
+    assert detached_heads(config, 19, 20) == {"category"}
+
+
+def test_learnt_weights_are_kendalls() -> None:
+    weights = LearntWeights(["vad", "region"])
+    with torch.no_grad():
+        weights.log_variances["vad"].fill_(0.7)
+    loss = weights({"vad": torch.tensor(2.0), "region": torch.tensor(3.0)})
+    assert float(loss.detach()) == pytest.approx(math.exp(-0.7) * 2 + 0.7 + 3)
 
 
 @pytest.mark.parametrize(("schedule", "weight"), [("constant", 1.0), ("off", 0.0)])

@@ -1,0 +1,181 @@
+"""Clips through Ray Data: decoded once into memory for all workers, or anew in every epoch."""
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from torch import Tensor
+
+from emosphere.config import to_mapping
+from emosphere.data.augment import DistortionConfig
+from emosphere.data.collate import HeardClips, Listen, heard, read_clip, targets_of, version_of
+from emosphere.data.manifest import Clip
+from emosphere.errors import BadClip
+from emosphere.model.encoder import Encoder, build_encoder
+from emosphere.model.pretrained import PretrainedEncoder
+from pipelines.train_config import TrainConfig
+
+CLIPS_PER_TASK = 16
+
+
+def num_versions(config: TrainConfig) -> int:
+    """The clean version of each clip, and its distorted copies."""
+    return 1 + (config.distortion.copies if config.distortion else 0)
+
+
+def hear_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
+    """Every version of every clip behind the network's fixed front end, decoded once: a materialized Ray dataset.
+
+    A row holds ``row``, ``version``, ``shape``, float16 ``values`` and ``error``, which says why a clip is unreadable.
+    """
+    rows = [{"row": row, "clip": clip} for row, clip in enumerate(clips)]
+    tables = _tables(rows)
+    return ray.data.from_arrow(tables).map_batches(
+        functools.partial(_hear_batch, config=config), batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
+    ).materialize()  # fmt: skip
+
+
+def unreadable(dataset: Any) -> dict[int, str]:
+    """Rows that :func:`hear_all` could not read, with the reason."""
+    found: dict[int, str] = {}
+    for batch in dataset.select_columns(["row", "error"]).iter_batches(batch_size=None, batch_format="pyarrow"):
+        errors = zip(batch["row"].to_pylist(), batch["error"].to_pylist(), strict=True)
+        found |= {row: error for row, error in errors if error}
+    return found
+
+
+def gather_heard(dataset: Any, clips: Sequence[Clip], config: TrainConfig) -> HeardClips:
+    """The clips that could be read, in the order of ``clips``."""
+    versions: list[dict[int, Tensor]] = [{} for _ in range(num_versions(config))]
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for one in batch.to_pylist():
+            if one["error"] is None:
+                values = np.frombuffer(one["values"], np.float16).reshape(one["shape"])
+                versions[one["version"]][one["row"]] = torch.from_numpy(values.copy())
+    rows = sorted(versions[0])
+    return HeardClips(
+        tuple(clips[row] for row in rows),
+        tuple(tuple(version[row] for row in rows) for version in versions),
+        config.clips.categories,
+    )
+
+
+class StreamedClips:
+    """Clips decoded anew whenever they are drawn, by Ray tasks ahead of the worker that wants them."""
+
+    def __init__(self, clips: Sequence[Clip], config: TrainConfig) -> None:
+        self.clips = clips
+        self.num_versions = num_versions(config)
+        self.listen: Listen | None = None
+        """The front end of the network that is being fitted, on its device."""
+        self.min_samples = 0
+        self._config = config
+
+    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        return targets_of([self.clips[row] for row in rows], self._config.clips.categories)
+
+    def num_frames(self, row: int) -> int:
+        """In units of 16 ms, from the manifest's durations."""
+        clip = self.clips[row]
+        length_ms = clip.duration_ms if clip.end_ms is None else clip.end_ms - clip.start_ms
+        return max(min(length_ms or 12_000, 12_000) // 16, 1)
+
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        """In the order of ``picks``. Raises BadClip for a clip that cannot be read."""
+        if not picks:
+            return
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        rows = [{"row": row, "version": version, "clip": self.clips[row]} for row, version in picks]
+        distort = functools.partial(_decode_batch, distortion=self._config.distortion, seed=self._config.seed)
+        dataset = ray.data.from_arrow(_tables(rows)).map_batches(
+            distort, batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
+        )
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=8):
+            for one in batch.to_pylist():
+                if one["error"]:
+                    raise BadClip(one["error"])
+                waveform = np.frombuffer(one["values"], np.float32).copy()
+                assert self.listen is not None
+                # Rounded as memory would hold it, so that both ways learn the same.
+                yield heard(waveform, self.listen, self.min_samples).half().float()
+
+
+@functools.lru_cache(maxsize=1)
+def _front_end(settings: str, weights: str | None) -> Encoder:
+    """One per process: it costs seconds to build a large one."""
+    from emosphere.config import from_mapping
+    from emosphere.model.network import NetworkConfig
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = from_mapping(NetworkConfig, json.loads(settings), source="network")
+    encoder = build_encoder(network.encoder)
+    if weights:
+        cast(PretrainedEncoder, encoder).start_from(weights)
+    return cast(Encoder, encoder.eval())
+
+
+def _hear_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
+    ear = _front_end(json.dumps(to_mapping(config.network), sort_keys=True), config.encoder_weights)
+    found: list[dict[str, Any]] = []
+    for row, clip in _clips_of(batch):
+        try:
+            clean = read_clip(clip)
+        except BadClip as error:
+            found.append(_result(row, 0, None, str(error)))
+            continue
+        for version in range(num_versions(config)):
+            waveform = version_of(clean, clip, version, config.distortion, config.seed)
+            values = heard(waveform, ear.listen, ear.min_samples).half().numpy()
+            found.append(_result(row, version, values, None))
+    return pa.Table.from_pylist(found, schema=_RESULT)
+
+
+def _decode_batch(batch: pa.Table, *, distortion: DistortionConfig | None, seed: int) -> pa.Table:
+    found = []
+    for (row, clip), version in zip(_clips_of(batch), batch["version"].to_pylist(), strict=True):
+        try:
+            found.append(_result(row, version, version_of(read_clip(clip), clip, version, distortion, seed), None))
+        except BadClip as error:
+            found.append(_result(row, version, None, str(error)))
+    return pa.Table.from_pylist(found, schema=_RESULT)
+
+
+_RESULT = pa.schema(
+    {
+        "row": pa.int64(),
+        "version": pa.int64(),
+        "shape": pa.list_(pa.int64()),
+        "values": pa.large_binary(),
+        "error": pa.string(),
+    }
+)
+
+
+def _result(row: int, version: int, values: Any, error: str | None) -> dict[str, Any]:
+    shape = [] if values is None else list(values.shape)
+    return {
+        "row": row,
+        "version": version,
+        "shape": shape,
+        "values": None if values is None else values.tobytes(),
+        "error": error,
+    }
+
+
+def _tables(rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
+    """Rows as tables of one task each."""
+    plain = [{**row, "clip": json.dumps(to_mapping(row["clip"]))} for row in rows]
+    return [pa.Table.from_pylist(plain[at : at + CLIPS_PER_TASK]) for at in range(0, len(plain), CLIPS_PER_TASK)]
+
+
+def _clips_of(batch: pa.Table) -> list[tuple[int, Clip]]:
+    texts = zip(batch["row"].to_pylist(), batch["clip"].to_pylist(), strict=True)
+    return [(row, Clip(**{**(values := json.loads(text)), "vad": tuple(values["vad"])})) for row, text in texts]

@@ -1,0 +1,87 @@
+"""Settings of a training run: one TOML file."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from emosphere.data.augment import DistortionConfig
+from emosphere.data.labels import EMOTIONS
+from emosphere.data.spectrum import SpectrumConfig
+from emosphere.model.network import NetworkConfig
+from emosphere.training import FitConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipsConfig:
+    """Which clips."""
+
+    manifest: str
+    """Table of labelled clips: Parquet as `emosphere prepare` writes it, or CSV of acted emotion words. A path from
+    the working directory, or any fsspec URL."""
+    train: tuple[str, ...] = ("train", "dev")
+    """Splits to learn from."""
+    choose: tuple[str, ...] = ()
+    """Splits by which the best epoch is chosen and training stopped early."""
+    evaluate: tuple[str, ...] = ("test",)
+    """Splits to report on in the end; nothing is chosen by them."""
+    categories: tuple[str, ...] = EMOTIONS
+    """Classes of the category head, in its order; clips of other categories do not teach it."""
+    hold: Literal["memory", "stream"] = "memory"
+    """Decode all clips once and keep what the front end makes of them, or decode them anew in every epoch: for
+    corpora that memory does not hold."""
+    max_unreadable: int = 0
+    """Clips that may turn out unreadable; they are left out and listed in training.json. More are an error."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """One training run."""
+
+    name: str
+    """Name of the model."""
+    licence: str
+    """Licence of the weights, which the data may dictate."""
+    out: str
+    """Folder for the checkpoint."""
+    clips: ClipsConfig
+    network: NetworkConfig
+    fit: FitConfig = field(default_factory=FitConfig)
+    distortion: DistortionConfig | None = None
+    """Distorted copies of each clip; none when absent."""
+    spectrum: SpectrumConfig | None = None
+    """Random changes to heard frames; none when absent."""
+    encoder_weights: str | None = None
+    """Folder of published weights for a self-supervised encoder; None starts from random ones."""
+    folds: int = 0
+    """When set, also cross-validate over speakers in so many folds; it calibrates the region probabilities."""
+    save_every: int = 1
+    """Epochs between saved states; a broken run goes on from the last."""
+    seed: int = 0
+    auxiliary_heads: tuple[str, ...] = ()
+    """Heads that serve training only and are left out of the checkpoint."""
+    card: str = ""
+    """Text of the model card; ``{figures}`` in it is replaced by the tables of what was measured."""
+    mlflow: str | None = None
+    """Tracking address or folder of MLflow (extra `mlflow`), to log there too."""
+
+    def __post_init__(self) -> None:
+        if self.save_every < 1:
+            raise ValueError(f"save_every={self.save_every} must be at least 1.")
+        if self.folds == 1 or self.folds < 0:
+            raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
+        unknown = set(self.auxiliary_heads) - (self.network.heads.keys() - {"vad"})
+        if unknown:
+            raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")
+        if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
+            raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
+        shared = set(self.clips.train) & {*self.clips.choose, *self.clips.evaluate}
+        if shared:
+            raise ValueError(f"clips: {sorted(shared)} would be learnt from and judged by at once.")
+        outputs = {"region": self.num_regions, "category": len(self.clips.categories)}
+        for name, head in self.network.heads.items():
+            if name in outputs and head.outputs != outputs[name]:
+                raise ValueError(f"network.heads.{name}.outputs={head.outputs}, but there are {outputs[name]} classes.")
+
+    @property
+    def num_regions(self) -> int:
+        """Regions that targets are sorted into."""
+        return self.network.num_regions or 8

@@ -1,0 +1,293 @@
+"""An update is the same however its clips are cut into pieces and shared among workers; a fit goes on where it stopped.
+
+The textbook twin: one network asked once for all clips, one CCC over them in plain autograd.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from emosphere.config import from_mapping
+from emosphere.data.collate import Batch
+from emosphere.errors import MachineError
+from emosphere.losses.ccc import EPSILON, ccc, ccc_loss
+from emosphere.losses.total import LossConfig
+from emosphere.model.frames import Frames, validity
+from emosphere.model.network import Network, NetworkConfig
+from emosphere.training import Fit, FitConfig
+from emosphere.training.optimiser import build_optimiser, rate_at
+
+WEIGHTS = {"region": torch.ones(8)}
+
+
+def network() -> Network:
+    torch.manual_seed(0)
+    heads = {name: {"outputs": outputs, "hidden": 8, "dropout": 0.0} for name, outputs in (("vad", 3), ("region", 8))}
+    values: dict[str, Any] = {
+        "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1, "dropout": 0.0},
+        "pooling": {"kind": "style", "dim": 8, "dropout": 0.0},
+        "heads": heads,
+    }
+    return Network(from_mapping(NetworkConfig, values, source="test"))
+
+
+def batches(count: int = 2) -> list[Batch]:
+    """Clips whose loudest band tells their target."""
+    torch.manual_seed(5)
+    found = []
+    for _ in range(count):
+        band = torch.randint(0, 4, (12,))
+        values = torch.randn(12, 30, 16) * 0.3
+        for row, number in enumerate(band):
+            values[row, ::3, 4 * number : 4 * number + 4] += 4
+        centred = (band.float() - 1.5) / 1.5
+        frames = Frames(values, validity(torch.randint(15, 31, (12,)), 30))
+        vad = torch.stack([centred, -centred, centred.abs() - 0.5], dim=1)
+        found.append(Batch(frames, {"vad": vad, "region": torch.where(band == 3, -1, band)}))
+    return found
+
+
+def shares(count: int = 2) -> list[list[Batch]]:
+    return [[batch] for batch in batches(count)]
+
+
+def config(**settings: Any) -> FitConfig:
+    return FitConfig(**({"epochs": 20, "learning_rate": 3e-3, "batch_size": 12} | settings))
+
+
+def test_eight_rounds_over_two_batches_are_learnt() -> None:
+    fit = Fit(network(), config(), WEIGHTS, steps_per_epoch=2)
+    losses = [sum(fit.epoch(shares(), epoch).values()) for epoch in range(20)]
+    assert fit.epoch(shares(), 19)["vad"] < 0.4 * losses[0]
+
+
+def test_a_run_in_two_parts_ends_where_an_undisturbed_one_does() -> None:
+    settings = config(epochs=4, schedule="cosine", ema_decay=0.9, clip_norm=1.0)
+    whole = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
+    for epoch in range(4):
+        whole.epoch(shares(), epoch)
+    first = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
+    for epoch in range(2):
+        first.epoch(shares(), epoch)
+    second = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
+    second.restore(first.state())
+    for epoch in range(2, 4):
+        second.epoch(shares(), epoch)
+    for one, two in zip(whole.result().parameters(), second.result().parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+def test_after_the_fall_the_region_term_leaves_the_shared_parts_alone() -> None:
+    """With the VAD term silenced, only the region head may still move."""
+    fit = Fit(network(), config(weight_decay=0.0), WEIGHTS, steps_per_epoch=1)
+    before = {name: tensor.clone() for name, tensor in fit.network.named_parameters()}
+    batch = batches(1)[0]
+    flat = Batch(batch.heard, batch.targets | {"vad": torch.zeros(12, 3)})
+    with torch.no_grad():
+        fit.network.heads["vad"].layers[-1].weight.zero_()  # type: ignore[union-attr,operator,index]
+        fit.network.heads["vad"].layers[-1].bias.zero_()  # type: ignore[union-attr,operator,index]
+    fit.step([[flat]], epoch=10)
+    moved = {name for name, tensor in fit.network.named_parameters() if not torch.equal(tensor, before[name])}
+    assert any(name.startswith("heads.region") for name in moved)
+    assert not any(name.startswith(("encoder", "pooling")) for name in moved)
+
+
+def test_the_running_mean_lags_behind_the_weights() -> None:
+    fit = Fit(network(), config(ema_decay=0.9), WEIGHTS, steps_per_epoch=2)
+    for epoch in range(3):
+        fit.epoch(shares(), epoch)
+    assert fit.result() is not fit.network
+    distance = sum(
+        float((mean - now).detach().abs().sum())
+        for mean, now in zip(fit.result().parameters(), fit.network.parameters(), strict=True)
+    )
+    assert distance > 0
+
+
+def test_a_batch_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size=1 at least 2"):
+        FitConfig(batch_size=1)
+
+
+def cut(batch: Batch, *sizes: int) -> list[Batch]:
+    """The same clips in pieces."""
+    pieces, start = [], 0
+    for size in sizes:
+        part = slice(start, start + size)
+        frames = Frames(batch.heard.values[part], batch.heard.is_valid[part])
+        pieces.append(Batch(frames, {name: target[part] for name, target in batch.targets.items()}))
+        start += size
+    assert start == len(batch.heard.values)
+    return pieces
+
+
+def gradients(fit: Fit) -> dict[str, Tensor]:
+    return {name: tensor.grad.clone() for name, tensor in fit.network.named_parameters() if tensor.grad is not None}
+
+
+def assert_same(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def textbook_gradients(batch: Batch, *, vad_only: bool = False) -> dict[str, Tensor]:
+    """One pass, plain autograd, Lin's formula as it is printed."""
+    twin = network().train()
+    answers = twin(batch.heard)
+    loss = torch.zeros(())
+    for dim in range(3):
+        x, y = answers["vad"][:, dim], batch.targets["vad"][:, dim]
+        covariance = ((x - x.mean()) * (y - y.mean())).mean()
+        loss = loss + 1 - 2 * covariance / (x.var(correction=0) + y.var(correction=0) + (x.mean() - y.mean()) ** 2)
+    if not vad_only:
+        loss = loss + torch.nn.functional.cross_entropy(answers["region"], batch.targets["region"], ignore_index=-1)
+    loss.backward()
+    return {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
+
+
+def test_pieces_of_any_size_pull_like_one_large_batch() -> None:
+    (batch,) = batches(1)
+    expected = textbook_gradients(batch)
+    for sizes in ((12,), (5, 7), (1, 4, 4, 3)):
+        fit = Fit(network(), config(), WEIGHTS, steps_per_epoch=2)
+        fit.step([cut(batch, *sizes)], epoch=0)
+        assert_same(gradients(fit), expected)
+
+
+def test_accumulated_batches_are_one_concordance_or_one_each() -> None:
+    (batch,) = batches(1)
+    halves = cut(batch, 6, 6)
+    together = Fit(network(), config(accumulate=2), WEIGHTS, steps_per_epoch=2)
+    together.step([[half] for half in halves], epoch=0)
+    assert_same(gradients(together), textbook_gradients(batch))
+
+    apart = Fit(network(), config(accumulate=2, concordance="batch"), WEIGHTS, steps_per_epoch=2)
+    apart.step([[half] for half in halves], epoch=0)
+    each = [textbook_gradients(half) for half in halves]
+    assert_same(gradients(apart), {name: (each[0][name] + each[1][name]) / 2 for name in each[0]})
+    assert not torch.allclose(gradients(apart)["pooling.out.weight"], gradients(together)["pooling.out.weight"])
+
+
+def test_micro_batches_each_have_their_own_concordance() -> None:
+    """As in the authors' code; it is another loss than one over the batch."""
+    (batch,) = batches(1)
+    pieces = cut(batch, 4, 8)
+    fit = Fit(network(), config(concordance="micro-batch", micro_batch_size=8), WEIGHTS, steps_per_epoch=2)
+    fit.step([pieces], epoch=0)
+    each = [textbook_gradients(piece) for piece in pieces]
+    assert_same(gradients(fit), {name: (each[0][name] + each[1][name]) / 2 for name in each[0]})
+
+
+def test_the_second_pass_draws_what_the_first_drew() -> None:
+    """With dropout on, answers whose loss was taken must be those whose gradient is handed down."""
+    asked: list[Tensor] = []
+    net = network()
+    net.pooling.attention.dropout.p = 0.5  # type: ignore[union-attr]
+    net.heads["vad"].register_forward_hook(lambda *call: asked.append(call[2].detach().clone()))
+    (batch,) = batches(1)
+    Fit(net, config(), WEIGHTS, steps_per_epoch=2).step([cut(batch, 5, 7)], epoch=0)
+    assert len(asked) == 4
+    for first, second in zip(asked[:2], asked[2:], strict=True):
+        assert torch.equal(first, second)
+    torch.manual_seed(1)
+    assert not torch.equal(net(batch.heard)["vad"][:5], asked[0])
+
+
+class Pretended:
+    """Another worker whose rows never change: this one sees all rows and learns from its own."""
+
+    count = 2
+
+    def __init__(self, answers: dict[str, Tensor], targets: dict[str, Tensor]) -> None:
+        self.answers, self.targets = answers, targets
+
+    def gather(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+        other = self.answers if own["vad"].requires_grad else self.targets
+        return {name: torch.cat([own[name], other[name].to(own[name])]) for name in own}
+
+    def average(self, value: Tensor) -> None:
+        pass
+
+
+def test_two_workers_with_unequal_shares_pull_like_one() -> None:
+    """Each worker's gradient, averaged as DistributedDataParallel does, is that of one concordance over all clips."""
+    (batch,) = batches(1)
+    pieces = cut(batch, 4, 8)
+    found = []
+    for mine, other in (pieces, pieces[::-1]):
+        net = network()
+        with torch.no_grad():
+            answers = net.train()(other.heard)
+        fit = Fit(net, config(), WEIGHTS, steps_per_epoch=2, peers=Pretended(answers, other.targets))
+        fit.step([[mine]], epoch=0)
+        found.append(gradients(fit))
+    assert_same({name: (found[0][name] + found[1][name]) / 2 for name in found[0]}, textbook_gradients(batch))
+
+
+def test_the_gradient_of_concordance_is_the_closed_form() -> None:
+    """dCCC/dx_i = 2 / (N D) [(y_i - m_y) - CCC (x_i - m_y)], D the denominator (design notes 4.4a)."""
+    torch.manual_seed(0)
+    x, y = torch.randn(9, 1, dtype=torch.float64, requires_grad=True), torch.randn(9, 1, dtype=torch.float64)
+    value = ccc(x, y)
+    value.sum().backward()
+    with torch.no_grad():
+        spread = x.var(correction=0) + y.var(correction=0) + (x.mean() - y.mean()) ** 2 + EPSILON
+        expected = 2 / (9 * spread) * ((y - y.mean()) - value * (x - y.mean()))
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_concordance_keeps_its_digits_far_from_zero() -> None:
+    """float32 answers around .5 with a deviation of .001: raw moments in float32 would be off by percents."""
+    torch.manual_seed(0)
+    target = torch.randn(500, 3) * 1e-3 + 0.5
+    answers = target + torch.randn(500, 3) * 5e-4
+    exact = 3 - ccc(answers.double(), target.double(), epsilon=EPSILON).sum()
+    assert float(ccc_loss(answers, target)) == pytest.approx(float(exact), rel=1e-12)
+
+
+def test_a_loss_that_is_no_number_stops_the_fit() -> None:
+    (batch,) = batches(1)
+    broken = Batch(batch.heard, batch.targets | {"vad": torch.full((12, 3), torch.nan)})
+    with pytest.raises(MachineError, match="the loss became"):
+        Fit(network(), config(), WEIGHTS, steps_per_epoch=1).step([[broken]], epoch=0)
+
+
+def test_learnt_weights_fall_for_the_larger_term() -> None:
+    settings = config(loss=LossConfig(region_schedule="uncertainty"), learning_rate=0.05, schedule="constant")
+    fit = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
+    for epoch in range(3):
+        fit.epoch(shares(), epoch)
+    weights = fit.state()["weights"]
+    assert weights["log_variances.vad"] > 0.05  # a term of about 2.5 pulls its weight below 1
+    again = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
+    again.restore(fit.state())
+    torch.testing.assert_close(again.state()["weights"], weights)
+
+
+def test_parts_have_their_own_rates_and_all_that_learns_is_in_one_group() -> None:
+    net = network()
+    optimiser = build_optimiser(net, None, config(learning_rates={"encoder": 1e-5}))
+    rate_of = {id(tensor): group["lr"] for group in optimiser.param_groups for tensor in group["params"]}
+    assert len(rate_of) == sum(1 for _ in net.parameters())
+    assert {rate_of[id(tensor)] for tensor in net.encoder.parameters()} == {1e-5}
+    assert {rate_of[id(tensor)] for tensor in net.heads.parameters()} == {3e-3}
+
+
+def test_rates_warm_up_and_fall() -> None:
+    cosine = config(schedule="cosine", warm_up=0.1)
+    assert [rate_at(step, 100, cosine) for step in (0, 9, 10, 55, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0], abs=1e-12)
+    line = config(schedule="linear", warm_up=0.0)
+    assert [rate_at(step, 100, line) for step in (0, 25, 100)] == [1, 0.75, 0]
+    assert rate_at(0, 100, config()) == rate_at(99, 100, config()) == 1
+    assert rate_at(0, 100, config(warm_up=0.5)) == pytest.approx(0.02)
+
+
+def test_bfloat16_learns_too() -> None:
+    fit = Fit(network(), config(precision="bfloat16"), WEIGHTS, steps_per_epoch=2)
+    losses = [sum(fit.epoch(shares(), epoch).values()) for epoch in range(15)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(tensor.dtype == torch.float32 for tensor in fit.network.parameters())
