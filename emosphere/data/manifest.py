@@ -132,6 +132,17 @@ def write_manifest(rows: Sequence[Mapping[str, Any]], target: Location) -> None:
     target.write_bytes(buffer.getvalue())
 
 
+def absolute_uri(uri: str, manifest: Location) -> str:
+    """Where a manifest's ``uri`` lies: as it is, else from the manifest's folder or, on a disk, the one above."""
+    if "://" in uri or uri.startswith("/"):
+        return uri
+    near = Location(manifest.fs, posixpath.join(posixpath.dirname(manifest.path), uri))
+    if not manifest.is_local:
+        return near.uri
+    above = posixpath.join(posixpath.dirname(posixpath.dirname(manifest.path)), uri)
+    return near.path if near.exists() else posixpath.normpath(above)
+
+
 def vad_targets(clips: Sequence[Clip]) -> Float[Tensor, "clip 3"]:
     """Targets, centred (V, A, D); NaN where nobody rated."""
     return torch.tensor([clip.vad for clip in clips]).reshape(-1, 3)
@@ -196,7 +207,7 @@ def _clip(row: dict[str, Any], number: int, manifest: Location, num_regions: int
     # In float64: regions are decided by signs and angles of the published numbers.
     region = int(region_of(torch.tensor(vad, dtype=torch.float64), num_regions)) if located else -1
     return Clip(
-        uri=_absolute(row["uri"], manifest),
+        uri=absolute_uri(row["uri"], manifest),
         start_ms=row["start_ms"] or 0,
         end_ms=row.get("end_ms"),
         channel=row.get("channel"),
@@ -210,16 +221,6 @@ def _clip(row: dict[str, Any], number: int, manifest: Location, num_regions: int
         split=row["split"],
         duration_ms=row["duration_ms"],
     )
-
-
-def _absolute(uri: str, manifest: Location) -> str:
-    if "://" in uri or uri.startswith("/"):
-        return uri
-    near = Location(manifest.fs, posixpath.join(posixpath.dirname(manifest.path), uri))
-    if not manifest.is_local:
-        return near.uri
-    above = posixpath.join(posixpath.dirname(posixpath.dirname(manifest.path)), uri)
-    return near.path if near.exists() else posixpath.normpath(above)
 
 
 def _person(speaker: str) -> str:

@@ -96,7 +96,7 @@ def test_tables_that_contradict_each_other_are_refused_until_one_is_chosen(tmp_p
     table["valence"].set([4.0])
     database.save(str(tmp_path / "two"), storage_format="csv")
     source = locate(str(tmp_path / "two"))
-    with pytest.raises(UsageError, match=r"audio/1\.wav at 0 ms: valence is 1\.0 in table ratings\.train and 4\.0 in"):
+    with pytest.raises(UsageError, match=r"audio/1\.wav at 0 ms: valence is 4\.0 in table other and 1\.0 in"):
         read_audformat(source)
     found = read_audformat(source, tables=["other", "files"], split="test").rows
     assert [(row["valence"], row["split"]) for row in found] == [(4.0, "test")]
@@ -105,10 +105,10 @@ def test_tables_that_contradict_each_other_are_refused_until_one_is_chosen(tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tables": ["none"]}, r"--tables names none; it has ratings\.train"),
+        ({"tables": ["none"]}, r"--tables names none; it has files, ratings\.test"),
         ({"tables": ["files"]}, "no table has a column valence, arousal, dominance"),
         ({"tables": ["stretches"]}, "no table says the speaker; name it by --columns speaker=NAME"),
-        ({"columns": {"dominance": "dom"}}, "--columns names dominance=dom; the tables have valence"),
+        ({"columns": {"dominance": "dom"}}, "--columns names dominance=dom; the tables have speaker, valence"),
         ({"split": "dev"}, "is in split train, and --split dev was given"),
     ],
 )

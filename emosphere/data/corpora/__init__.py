@@ -1,0 +1,1 @@
+"""Labelled corpora as their makers ship them, read into rows of the canonical manifest; one corpus per file."""

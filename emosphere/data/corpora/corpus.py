@@ -1,0 +1,113 @@
+"""What every reader hands over: rows on the corpus's own scale, what it left out, and what is worth knowing."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from emosphere.errors import UsageError
+from emosphere.geometry.scale import centre
+from emosphere.store import Location
+
+Row = dict[str, Any]
+"""Columns of the manifest, the labels as they were given, and ``where``: the row's place in the source, for messages.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The two ends of a rating scale."""
+
+    low: float
+    high: float
+
+    def centred(self, rating: float) -> float:
+        """Rating -> [-1, 1]. What is centred already is handed back bit for bit."""
+        if (self.low, self.high) == (-1, 1):
+            return rating
+        return centre(float(rating), low=float(self.low), high=float(self.high))
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+CENTRED: Final = Scale(-1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A clip that is not in the manifest, and why."""
+
+    uri: str
+    reason: str
+    """One word, to count by."""
+    detail: str
+    where: str
+
+
+@dataclass(kw_only=True, slots=True)
+class Corpus:
+    """One or more corpora as read: labels on their own scale, nothing checked."""
+
+    rows: list[Row]
+    scales: Mapping[str, Scale]
+    """Scale of each rated dimension."""
+    dropped: list[Dropped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Sentences about what was found that its user should know."""
+
+
+def parse_scale(text: str) -> Scale:
+    """Scale of a ``LOW..HIGH`` text. Raises UsageError.
+
+    >>> parse_scale("1..7")
+    Scale(low=1.0, high=7.0)
+    """
+    number = r"([+-]?\d+(?:\.\d+)?)"
+    match = re.fullmatch(rf"\s*{number}\s*\.\.\s*{number}\s*", text)
+    if not match or not float(match[1]) < float(match[2]):
+        raise UsageError(f"--scale {text!r} is not LOW..HIGH, the ends of the rating scale, as in 1..7, 0..1 or -1..1.")
+    return Scale(float(match[1]), float(match[2]))
+
+
+def read_csv(location: Location, *, needs: tuple[str, ...] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header. Raises UsageError when it is absent, ragged, empty or lacks a column."""
+    try:
+        text = location.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"{location.uri}: there is no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{location.uri}: cannot be read as a CSV table ({error}).") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows = list(reader)
+    missing = [name for name in needs if name not in (reader.fieldnames or ())]
+    if missing:
+        found = ", ".join(reader.fieldnames or ()) or "no header"
+        raise UsageError(f"{location.uri}: lacks the columns {', '.join(missing)}; found {found}.")
+    for number, row in enumerate(rows):
+        if None in row or None in row.values():
+            raise UsageError(f"{location.uri}: row {number} has another number of cells than the header.")
+    if not rows:
+        raise UsageError(f"{location.uri}: holds no row.")
+    return rows
+
+
+def uri_for(location: Location) -> str:
+    """What a manifest calls this file: a plain path on a disk, else its URI."""
+    return location.path if location.is_local else location.uri
+
+
+def label_of(value: Any) -> float | None:
+    """A label as a number, None where the cell is empty. Raises ValueError that says what it is instead."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r}, which is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{value}, which is not finite")
+    return number
