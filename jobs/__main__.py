@@ -2,7 +2,7 @@
 
 import typer
 
-from jobs import doctor, score, sql, train
+from jobs import doctor, evaluate, prepare, score, sql, train
 
 app = typer.Typer(
     name="emosphere",
@@ -12,7 +12,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(epilog=score.EXAMPLES)(score.score)
+app.command(epilog=prepare.EXAMPLES)(prepare.prepare)
 app.command(epilog=train.EXAMPLES)(train.train)
+app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=sql.EXAMPLES)(sql.sql)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 
