@@ -160,7 +160,8 @@ def intervals(panels: Sequence[str], bars: Sequence[Bar], *, title: str) -> str:
 
 
 def _axis(low: float, high: float) -> tuple[float, float]:
-    step = _step(max(high - low, 0.01))
+    high = max(high, low + 0.01)
+    step = _step(high - low)
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 

@@ -1,0 +1,54 @@
+"""Answers that are NaN or all the same are refused by name, never a silent 0."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from emosphere.errors import UsageError
+from emosphere.evaluation.answered import Answered, refuse_useless
+
+
+def test_useful_answers_pass(answered: Answered) -> None:
+    refuse_useless(answered, model="m", split="test")
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_an_answer_that_is_not_finite_is_refused_with_dimension_split_and_clip(
+    make: Callable[..., Answered], answered: Answered, broken: float
+) -> None:
+    vad = answered.vad.copy()
+    vad[[7, 9], 1] = broken
+    with pytest.raises(UsageError, match=r"runs/x: predicts NaN.*arousal for 2 of the 120.*'dev', first /clips/7.wav"):
+        refuse_useless(make(vad=vad), model="runs/x", split="dev")
+
+
+def test_the_same_answer_to_all_is_refused_with_dimension_and_split(
+    make: Callable[..., Answered], answered: Answered
+) -> None:
+    vad = answered.vad.copy()
+    vad[:, 2] = 0.25 + 1e-8 * np.arange(len(vad))  # what rounding leaves of a constant
+    with pytest.raises(UsageError, match=r"same dominance, 0\.2500, for all of the 120 clips of split 'test'"):
+        refuse_useless(make(vad=vad), model="m", split="test")
+
+
+def test_a_probability_that_is_nan_is_refused(make: Callable[..., Answered], answered: Answered) -> None:
+    assert answered.region_probs is not None
+    probs = answered.region_probs.copy()
+    probs[3, 0] = np.nan
+    with pytest.raises(UsageError, match=r"NaN as region probability for 1 .*/clips/3.wav"):
+        refuse_useless(make(region_probs=probs), model="m", split="test")
+
+
+def test_rows_are_taken_with_all_that_belongs_to_them(answered: Answered) -> None:
+    some = answered.take([5, 2])
+    assert [clip.uri for clip in some.clips] == ["/clips/5.wav", "/clips/2.wav"]
+    assert some.region_probs is not None
+    assert answered.region_probs is not None
+    np.testing.assert_array_equal(some.region_probs, answered.region_probs[[5, 2]])
+    np.testing.assert_array_equal(some.target, answered.target[[5, 2]])
+
+
+def test_columns_of_other_lengths_are_refused(make: Callable[..., Answered]) -> None:
+    with pytest.raises(ValueError, match="differ in length"):
+        make(duration_s=np.ones(3))

@@ -1,0 +1,33 @@
+"""The table of answers has a row per clip, typed and explained."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from emosphere.data.manifest import Clip
+from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.predictions import PREDICTIONS, predictions_parquet
+
+
+def test_rows_are_clips_and_columns_say_what_they_mean(answered: Answered) -> None:
+    table = pq.read_table(io.BytesIO(predictions_parquet(answered)))
+    assert table.column_names == [column.name for column in PREDICTIONS]
+    assert all(field.metadata[b"meaning"] for field in table.schema)
+    assert table["uri"].to_pylist() == [clip.uri for clip in answered.clips]
+    np.testing.assert_allclose(table["valence"].to_numpy(), answered.vad[:, 0], atol=1e-7)
+    np.testing.assert_array_equal(table["region"].to_numpy(), answered.region_of_vad)
+    assert answered.region_probs is not None
+    row = 3
+    assert table["region_prob"][row].as_py() == answered.region_probs[row, table["region"][row].as_py()]
+    assert table["region_head"][row].as_py() == answered.region_probs[row].argmax()
+
+
+def test_what_is_not_there_is_null(
+    make: Callable[..., Answered], answered: Answered, unrate: Callable[[Answered, int, range], tuple[Clip, ...]]
+) -> None:
+    table = pq.read_table(io.BytesIO(predictions_parquet(make(head=False, clips=unrate(answered, 2, range(5))))))
+    assert table["dominance_target"].null_count == table["region_target"].null_count == 5
+    assert table["region_prob"].null_count == table["region_head"].null_count == 120
+    assert table["region"].null_count == 0
