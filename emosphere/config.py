@@ -19,7 +19,7 @@ Config = TypeVar("Config")
 def load_config(config_class: type[Config], path: str | Path | None, *, over: str | Path | None = None) -> Config:
     """Read ``path`` into ``config_class``; None gives the defaults. Raises UsageError naming file, table and key.
 
-    ``over`` is the file that ``path`` builds on, instead of the one it names by ``base``.
+    ``over`` takes the place of the file that ``path`` builds on in the end.
     """
     if path is None:
         return config_class()
@@ -32,7 +32,8 @@ def load_tables(
     """Plain values of a TOML file, laid over those of the file that its key ``base`` names, if any.
 
     ``base`` counts from the file's own folder. Tables are merged key by key; a table of another ``kind`` replaces the
-    whole table, since its keys mean something else. ``above`` are the files that build on this one.
+    whole table, since its keys mean something else. ``over`` takes the place of the lowest file, the one without a
+    base; ``above`` are the files that build on this one.
     """
     try:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -41,13 +42,12 @@ def load_tables(
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML ({error})") from error
     named = tables.pop("base", None)
-    base = over if over is not None else None if named is None else Path(path).parent / named
-    if base is None:
-        return tables
-    above = (*above, Path(path).resolve())
-    if Path(base).resolve() in above:
+    if named is None:
+        return tables if over is None else load_tables(over)
+    base, above = Path(path).parent / named, (*above, Path(path).resolve())
+    if base.resolve() in above:
         raise UsageError(f"{path}: its base {base} builds on it in turn.")
-    return _merged(load_tables(base, above=above), tables)
+    return _merged(load_tables(base, over=over, above=above), tables)
 
 
 def from_mapping(config_class: type[Config], values: Mapping[str, Any], *, source: str) -> Config:

@@ -63,7 +63,7 @@ def _figures(answers: Answers, heard: Clips, rows: list[int], num_regions: int) 
     }
     if not (targets["region"] >= 0).any():
         return figures
-    figures["region_of_vad"] = _regions(region_of(answers["vad"]), targets["region"], num_regions)
+    figures["region_of_vad"] = _regions(region_of(answers["vad"], num_regions), targets["region"], num_regions)
     if "region" in answers:
         figures["region_head"] = _regions(answers["region"].argmax(dim=1), targets["region"], num_regions)
     return figures

@@ -1,6 +1,7 @@
 """Clips through Ray Data: decoded once into memory for all workers, or anew in every epoch."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -38,6 +39,14 @@ def hear_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
     return ray.data.from_arrow(tables).map_batches(
         functools.partial(_hear_batch, config=config), batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
     ).materialize()  # fmt: skip
+
+
+def what_is_heard(clips: Sequence[Clip], config: TrainConfig) -> str:
+    """Digest of all that decides what :func:`hear_all` gives."""
+    places = [(clip.uri, clip.start_ms, clip.end_ms, clip.channel) for clip in clips]
+    distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
+    parts = [places, to_mapping(config.network.encoder), config.encoder_weights, distortion]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def unreadable(dataset: Any) -> dict[int, str]:
@@ -123,7 +132,7 @@ def _front_end(settings: str, weights: str | None) -> Encoder:
 
 
 def _hear_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
-    ear = _front_end(json.dumps(to_mapping(config.network), sort_keys=True), config.encoder_weights)
+    ear = _front_end(json.dumps(to_mapping(config.network)), config.encoder_weights)
     found: list[dict[str, Any]] = []
     for row, clip in _clips_of(batch):
         try:

@@ -31,8 +31,10 @@ def train(config_path: Path, *, num_workers: int = 1, resume: bool = True) -> di
     return train_config(load_config(TrainConfig, config_path), num_workers=num_workers, resume=resume)
 
 
-def train_config(config: TrainConfig, *, num_workers: int = 1, resume: bool = True) -> dict[str, Any]:
-    """Train what ``config`` describes.
+def train_config(
+    config: TrainConfig, *, num_workers: int = 1, resume: bool = True, heard: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train what ``config`` describes. ``heard`` keeps the decoded clips for the next training that hears the same.
 
     The same settings again resume an unfinished run; of a finished one they only renew the card. Raises UsageError
     when the folder holds a model trained by other settings, or, without ``resume``, any at all.
@@ -55,7 +57,7 @@ def train_config(config: TrainConfig, *, num_workers: int = 1, resume: bool = Tr
         return record["summary"] | {"already_finished": True}
     clips = _read_clips(config)
     record = {"config_digest": wanted, "finished": False, "config": to_mapping(config)}
-    result = _run(config, clips, record, num_workers)
+    result = _run(config, clips, record, num_workers, {} if heard is None else heard)
     summary = {
         "name": config.name,
         "out": str(out),
@@ -70,13 +72,15 @@ def train_config(config: TrainConfig, *, num_workers: int = 1, resume: bool = Tr
     return summary
 
 
-def _run(config: TrainConfig, clips: list[Clip], record: dict[str, Any], num_workers: int) -> dict[str, Any]:
+def _run(
+    config: TrainConfig, clips: list[Clip], record: dict[str, Any], num_workers: int, heard: dict[str, Any]
+) -> dict[str, Any]:
     import ray
     from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    from pipelines.hearing import hear_all, unreadable
+    from pipelines.hearing import hear_all, unreadable, what_is_heard
     from pipelines.resources import connect
 
     connect()
@@ -90,8 +94,12 @@ def _run(config: TrainConfig, clips: list[Clip], record: dict[str, Any], num_wor
     _write_record(out, record)
     datasets = {}
     if config.clips.hold == "memory":
-        heard = datasets[HEARD] = hear_all(clips, config)
-        record["unreadable"] = _checked(unreadable(heard), clips, config)
+        same = what_is_heard(clips, config)
+        if same not in heard:
+            heard.clear()
+            heard[same] = hear_all(clips, config)
+        datasets[HEARD] = heard[same]
+        record["unreadable"] = _checked(unreadable(heard[same]), clips, config)
         _write_record(out, record)
     trainer = TorchTrainer(
         train_on_worker,
@@ -207,11 +215,18 @@ def _read_clips(config: TrainConfig) -> list[Clip]:
             f"{config.clips.manifest}: {len(unrated)} clips to learn from lack a rating of valence, arousal or "
             f"dominance, first {unrated[0].uri}."
         )
-    used = [clip for clip in clips if clip.split in wanted or not clip.weak]
+    used = [clip for clip in clips if (clip.split in wanted or not clip.weak) and _is_wanted(clip, config)]
     absent = [clip.uri for clip in used if "://" not in clip.uri and not Path(clip.uri).is_file()]
     if len(absent) > config.clips.max_unreadable:
         raise UsageError(f"{config.clips.manifest}: {len(absent)} of its files are missing, first {absent[0]}.")
     return used
+
+
+def _is_wanted(clip: Clip, config: TrainConfig) -> bool:
+    """Whether the clip's category, or its lack of one, admits it."""
+    if clip.category is not None or config.clips.without_category == "keep":
+        return True
+    return config.clips.without_category == "learn" and clip.split in config.clips.train
 
 
 def _read_record(out: Path) -> dict[str, Any] | None:

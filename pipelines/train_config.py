@@ -25,6 +25,9 @@ class ClipsConfig:
     """Splits to report on in the end; nothing is chosen by them."""
     categories: tuple[str, ...] = EMOTIONS
     """Classes of the category head, in its order; clips of other categories do not teach it."""
+    without_category: Literal["keep", "learn", "drop"] = "keep"
+    """Clips without a category (MSP-Podcast's X: the raters did not agree): as any other, only to learn from, or left
+    out."""
     hold: Literal["memory", "stream"] = "memory"
     """Decode all clips once and keep what the front end makes of them, or decode them anew in every epoch: for
     corpora that memory does not hold."""

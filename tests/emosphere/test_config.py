@@ -169,6 +169,7 @@ def test_another_base_may_take_its_place(tmp_path: Path) -> None:
     write(tmp_path, ground="batch = 4\n", other="batch = 6\nlimit = 1\n", top='base = "ground.toml"\nlimit = 2\n')
     run = load_config(Run, tmp_path / "top.toml", over=tmp_path / "other.toml")
     assert (run.batch, run.limit) == (6, 2)
+    assert load_config(Run, tmp_path / "ground.toml", over=tmp_path / "other.toml").batch == 6
 
 
 def test_a_table_of_another_kind_replaces_the_whole_table(tmp_path: Path) -> None:
