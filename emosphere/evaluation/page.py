@@ -14,8 +14,9 @@ FEW_SPEAKERS: Final = 40
 """Below so many speakers the page warns that intervals over speakers are too narrow."""
 
 STYLE: Final = (
-    "body{font-family:sans-serif;color:#222;background:#fff;max-width:62rem;margin:2rem auto;padding:0 1rem;"
-    "line-height:1.45}table{border-collapse:collapse;margin:.8rem 0}th,td{padding:.2rem .7rem;text-align:right;"
+    "body{font-family:sans-serif;color:#222;background:#fff;max-width:68rem;margin:2rem auto;padding:0 1rem;"
+    "line-height:1.45}div{overflow-x:auto}table{border-collapse:collapse;margin:.8rem 0;font-size:.85rem}"
+    "th,td{padding:.2rem .6rem;text-align:right;white-space:nowrap;"
     "border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}"
     "svg{max-width:100%;height:auto;margin:.4rem 1rem .4rem 0}"
     ".note{border-left:4px solid #c60;background:#fff6ec;padding:.6rem 1rem;margin:1rem 0}"
@@ -97,7 +98,7 @@ def _warnings(evaluation: Mapping[str, Any]) -> str:
     elif speakers < FEW_SPEAKERS:
         notes.append(
             f"<b>Few speakers.</b> Intervals come from drawing whole speakers, and there are {speakers}. With so few "
-            "they are narrower than the truth allows: take them as the least uncertainty."
+            "they are narrower than the truth allows, and p values smaller: take them as the least uncertainty."
         )
     return "".join(f"<p class='note'>{note}</p>" for note in notes)
 
@@ -214,18 +215,22 @@ def _comparison(evaluation: Mapping[str, Any]) -> str:
     bars, rows = [], []
     for figure, parts in evaluation["comparison"].items():
         for of, found in parts.items():
-            interval = f" [{found['low']:.3f}, {found['high']:.3f}]" if found["low"] is not None else ""
-            p = "" if found["p"] is None else f"{found['p']:.3f}"
-            better = {"first": evaluation["model"]["name"], "second": evaluation["against"]["name"], None: ""}
-            rows.append([
-                f"{figure} {of}", f"{found['first']:.3f}", f"{found['second']:.3f}",
-                f"{found['difference']:+.3f}{interval}", p, better[found["better"]],
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{figure} {of}".replace("_", " "),
+                    _digits(found["first"], 3),
+                    _digits(found["second"], 3),
+                    _digits(found["difference"], 3),
+                    "" if found["low"] is None else f"[{_digits(found['low'], 3)}, {_digits(found['high'], 3)}]",
+                    "" if found["p"] is None else _digits(found["p"], 3),
+                    {"first": "A", "second": "B", None: ""}[found["better"]],
+                ]
+            )
             if figure in ("ccc", "uar"):
                 low, high = (math.nan if found[end] is None else found[end] for end in ("low", "high"))
-                bars.append(Bar(f"{figure} {of}", [(found["difference"], low, high)]))
+                bars.append(Bar(f"{figure} {of}".replace("_", " "), [(found["difference"], low, high)]))
     first, second = evaluation["model"]["name"], evaluation["against"]["name"]
-    header = ["figure", f"A: {first}", f"B: {second}", "A - B", "p", "better"]
+    header = ["figure", f"A: {first}", f"B: {second}", "A - B", "interval", "p", "better"]
     text = (
         "<p>Both models heard the same clips; every draw of speakers counts for both alike. p is two-sided. With many "
         "figures some fall below 0.05 by luck: decide beforehand which one counts.</p>"
@@ -263,8 +268,13 @@ def _cell(figure: Mapping[str, Any]) -> str:
     if figure["value"] is None:
         return "none"
     if figure["low"] is None:
-        return f"{figure['value']:.2f}"
-    return f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]"
+        return _digits(figure["value"])
+    return f"{_digits(figure['value'])} [{_digits(figure['low'])}, {_digits(figure['high'])}]"
+
+
+def _digits(value: float, digits: int = 2) -> str:
+    """Adding 0 takes the sign off a rounded -0."""
+    return f"{round(value, digits) + 0:.{digits}f}"
 
 
 def _numbers(figure: Mapping[str, Any]) -> tuple[float, float, float] | None:
@@ -290,7 +300,7 @@ def _reason(figure: Mapping[str, Any]) -> str:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["".join(f"<th>{_escape(cell)}</th>" for cell in header)]
     lines += ["".join(f"<td>{_escape(cell)}</td>" for cell in row) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return "<div><table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
 
 
 def _escape(text: str) -> str:
