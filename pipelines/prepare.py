@@ -213,7 +213,9 @@ def _decoded(rows: Sequence[Row], shards: str) -> Iterator[Answer]:
         for number, row in enumerate(rows)
     ]
     target = str(folder.path) if folder.is_local else folder.uri
-    clips = ray.data.from_items(items).map_batches(_decode_batch, batch_size=BATCH, fn_kwargs={"shards": target})
+    # A task for each batch: left alone, Ray would give every clip a task of its own.
+    dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // BATCH))
+    clips = dataset.map_batches(decode_batch, batch_size=BATCH, fn_kwargs={"shards": target})
     try:
         answers = clips.take_all()
     except ray.exceptions.RayError as error:
@@ -226,7 +228,11 @@ def _decoded(rows: Sequence[Row], shards: str) -> Iterator[Answer]:
             yield {"duration_ms": int(row["duration_ms"]), "shard": shard}
 
 
-def _decode_batch(batch: dict[str, Any], shards: str) -> dict[str, Any]:
+def decode_batch(batch: dict[str, Any], shards: str) -> dict[str, Any]:
+    """One task: ``number`` and ``clip`` (JSON) of some rows -> ``uri`` and ``duration_ms`` of their decoded copies.
+
+    ``code`` and ``message`` say why there is none.
+    """
     folder = locate(shards)
     columns: dict[str, list[Any]] = {"number": list(batch["number"])}
     columns |= {name: [] for name in ("uri", "duration_ms", "code", "message")}

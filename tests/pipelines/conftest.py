@@ -1,8 +1,10 @@
 """An archive of real sound in many containers, made from the project's own demonstration voices."""
 
 import shutil
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,3 +65,34 @@ def rows() -> Callable[..., pd.DataFrame]:
 @pytest.fixture
 def copy_demo(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "demo"))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """Filesystem of a fresh S3 server in this process, with two buckets; its address is set for it and its children."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    patch = pytest.MonkeyPatch()
+    for name, value in settings.items():
+        patch.setenv(name, value)
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    filesystem = s3fs.S3FileSystem(use_listings_cache=False)
+    filesystem.mkdir("audio")
+    filesystem.mkdir("tables")
+    yield filesystem
+    s3fs.S3FileSystem.clear_instance_cache()
+    patch.undo()
+    # The buckets belong to the process, not to its server: the next module would find them.
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
+    server.stop()

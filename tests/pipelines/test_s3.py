@@ -13,35 +13,6 @@ import pytest
 pytestmark = pytest.mark.ray
 
 
-@pytest.fixture(scope="module")
-def s3():
-    """Address of a fresh S3 server in this process, with two buckets; set as AWS settings for it and its children."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    patch = pytest.MonkeyPatch()
-    for name, value in settings.items():
-        patch.setenv(name, value)
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    filesystem = s3fs.S3FileSystem(use_listings_cache=False)
-    filesystem.mkdir("audio")
-    filesystem.mkdir("tables")
-    yield filesystem
-    s3fs.S3FileSystem.clear_instance_cache()
-    patch.undo()
-    server.stop()
-
-
 def emosphere(root, *words):
     command = [sys.executable, "-m", "jobs", *words]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, env=os.environ)

@@ -1,0 +1,38 @@
+"""The door: the words a user types, exit codes, the one JSON line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emosphere.data.manifest import read_manifest
+from tests.corpora.msp_podcast import make_msp_podcast
+
+
+@pytest.fixture(scope="module")
+def podcast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_msp_podcast(tmp_path_factory.mktemp("podcast") / "corpus", 60)
+
+
+def test_a_corpus_is_prepared_as_the_page_says(emosphere: Callable[..., Any], podcast: Path, tmp_path: Path) -> None:
+    words = ["prepare", podcast, "--format", "msp-podcast", "--release", "1.12", "--in-house-test", "1"]
+    answer = emosphere(*words, "--out", tmp_path / "m.parquet", "--json")
+    assert answer.code == 0
+    assert answer.json["clips"] == len(read_manifest(str(tmp_path / "m.parquet")))
+    assert len(answer.out.splitlines()) == 1
+    told = emosphere(*words, "--out", tmp_path / "m.parquet", "--dry-run").out
+    assert told.startswith("would prepare  clips=")
+    assert "msp-podcast-1.12 in-house-test: clips=" in told
+    assert "dropped: category=" in told
+    assert told.endswith("nothing was written\n")
+
+
+def test_a_refused_corpus_is_exit_code_2_and_one_message(
+    emosphere: Callable[..., Any], podcast: Path, tmp_path: Path
+) -> None:
+    answer = emosphere("prepare", podcast, "--format", "msp-podcast", "--out", tmp_path / "m.parquet", "--json")
+    assert answer.code == 2
+    assert answer.json["error"].startswith("Which release is it?")
+    assert "Traceback" not in answer.err
+    assert list(tmp_path.iterdir()) == []
