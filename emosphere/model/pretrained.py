@@ -61,7 +61,7 @@ class PretrainedEncoder(nn.Module):
         self.out_features: int = architecture.hidden_size
         self._kernels = list(zip(architecture.conv_kernel, architecture.conv_stride, strict=True))
         # GroupNorm here spans all frames, padding included, so such a front end must hear each clip by itself.
-        self._one_by_one = architecture.feat_extract_norm == "group"
+        self.hears_one_by_one: bool = architecture.feat_extract_norm == "group"
 
     def start_from(self, folder: str | Path) -> None:
         """Take over published weights: a folder with config.json and model.safetensors. Raises BadCheckpoint."""
@@ -90,7 +90,7 @@ class PretrainedEncoder(nn.Module):
         waveforms = self._normalise(waveforms, is_sample)
         extract = self.model.feature_extractor
         num_frames = self.num_frames(num_samples)
-        if not self._one_by_one:
+        if not self.hears_one_by_one:
             values = extract(waveforms).transpose(1, 2)
             return Frames(values, validity(num_frames, values.shape[1]))
         clips = [

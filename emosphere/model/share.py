@@ -1,0 +1,85 @@
+"""A model folder onto the Hugging Face hub, with its licence and its card or not at all."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from emosphere.errors import MachineError, UsageError
+from emosphere.model.checkpoint import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, Checkpoint
+from emosphere.model.export import ONNX_NAME
+
+FILES: Final = (CONFIG_NAME, WEIGHTS_NAME, "evaluation.json")
+"""What is sent of a model folder, where it is there; the card is sent with a head of its own."""
+SPDX: Final = re.compile(r"[A-Za-z][\w.+-]*")
+"""A licence that has a name of one word; ``none published ...`` and ``unknown: ...`` are no licences to share under."""
+
+
+def push(
+    checkpoint: Checkpoint, folder: Path, repository: str, *, graph: Path | None, public: bool, api: Any = None
+) -> str:
+    """Send the model in ``folder``, and the ``graph`` if any, to ``repository`` (ORG/NAME) in one commit; its address.
+
+    A new repository is private unless ``public``. ``api`` is a ``huggingface_hub.HfApi``. Raises UsageError without a
+    licence, a card, a token or the right to write, or when the repository is public and ``public`` was not said;
+    MachineError when the hub cannot be reached.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    # Of whichever client this version of the hub's package uses.
+    from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
+
+    card = card_to_share(checkpoint, folder)
+    api = api or huggingface_hub.HfApi()
+    add = huggingface_hub.CommitOperationAdd
+    files = [folder / name for name in FILES if (folder / name).is_file()]
+    files += sorted(graph.parent.glob(f"{ONNX_NAME}*")) if graph else []
+    try:
+        address = str(api.create_repo(repository, private=not public, exist_ok=True))
+        if not public and not api.repo_info(repository).private:
+            raise UsageError(f"{repository} is public already; say --public if the model may be.")
+        api.create_commit(
+            repository,
+            operations=[add(CARD_NAME, card.encode()), *(add(file.name, str(file)) for file in files)],
+            commit_message=f"{checkpoint.name} {checkpoint.digest}",
+        )
+    except HFValidationError as error:
+        raise UsageError(f"--push {repository}: not a name of the form ORG/NAME ({error}).") from error
+    except LocalTokenNotFoundError as error:
+        raise UsageError("--push needs your token of the hub: run 'hf auth login', or set HF_TOKEN.") from error
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", None)
+        if status in (401, 403, 404):
+            raise UsageError(
+                f"The hub refused to write {repository} ({status}): run 'hf auth login' with a token that may write "
+                "there, or set HF_TOKEN."
+            ) from error
+        raise MachineError(f"The hub failed on {repository} ({status}); the same command tries again.") from error
+    except (TransportError, OSError) as error:
+        raise MachineError(
+            f"The hub cannot be reached ({type(error).__name__}); the same command tries again."
+        ) from error
+    return address
+
+
+def card_to_share(checkpoint: Checkpoint, folder: Path) -> str:
+    """The folder's card under a head that the hub reads. Raises UsageError without a card or a licence."""
+    card = (folder / CARD_NAME).read_text(encoding="utf-8") if (folder / CARD_NAME).is_file() else ""
+    if not card.strip():
+        raise UsageError(
+            f"{folder}: no {CARD_NAME} there; a model is shared with its card: what it hears, figures, limits, licence."
+        )
+    if not SPDX.fullmatch(checkpoint.licence) or checkpoint.licence.lower() in ("none", "unknown", "tbd", "todo"):
+        raise UsageError(
+            f"{folder / CONFIG_NAME}: licence={checkpoint.licence!r} is no licence to share under; give an SPDX "
+            "name such as CC-BY-NC-SA-4.0, which the data of the training must allow."
+        )
+    if card.startswith("---\n"):
+        return card
+    tags = "".join(
+        f"- {tag}\n" for tag in ("emosphere", "speech-emotion-recognition", "valence", "arousal", "dominance")
+    )
+    return (
+        f"---\nlicense: {checkpoint.licence.lower()}\nlibrary_name: emosphere\n"
+        f"pipeline_tag: audio-classification\ntags:\n{tags}---\n\n{card}"
+    )
