@@ -18,6 +18,7 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/evaluate.md",
     "docs/operate.md",
     "docs/glossary.md",
     "docs/privacy-and-law.md",
