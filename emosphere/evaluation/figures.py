@@ -45,10 +45,7 @@ WAYS: Final[dict[str, str]] = {
 """The three ways of naming a region (design/method.md, section 7, point 13)."""
 
 NO_HEAD = "the model has no region head"
-NOT_SAVED = (
-    "the training did not save the network as it was when the weight of its region loss reached 0 "
-    "(a checkpoint in the folder at_weight_zero beside model.safetensors)"
-)
+NOT_SAVED = "the training did not save that network (a checkpoint in the folder at_weight_zero inside the model's)"
 NO_REGION = "no clip has a region: neutral by its word alone has no direction, and all three dimensions must be rated"
 NO_RADIUS = "the model claims no vad_radius_90"
 
