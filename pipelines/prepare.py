@@ -195,7 +195,12 @@ Answer = dict[str, Any] | tuple[str, str]
 def _probed(rows: Sequence[Row]) -> Iterator[Answer]:
     remote = any("://" in row["uri"] for row in rows)
     with ThreadPoolExecutor(THREADS[not remote]) as pool:
-        yield from pool.map(lambda row: _answer(lambda: {"duration_ms": clip_ms(row)}), rows)
+        for first in range(0, len(rows), REPORT_EVERY):  # the pool would make a task of every row at once
+            yield from pool.map(_probe, rows[first : first + REPORT_EVERY])
+
+
+def _probe(row: Row) -> Answer:
+    return _answer(lambda: {"duration_ms": clip_ms(row)})
 
 
 def _decoded(rows: Sequence[Row], shards: str) -> Iterator[Answer]:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -74,7 +74,15 @@ def parse_scale(text: str) -> Scale:
 
 
 def read_csv(location: Location, *, needs: tuple[str, ...] = ()) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header. Raises UsageError when it is absent, ragged, empty or lacks a column."""
+    """All rows of :func:`csv_rows`. Raises UsageError also when there is none."""
+    rows = list(csv_rows(location, needs=needs))
+    if not rows:
+        raise UsageError(f"{location.uri}: holds no row.")
+    return rows
+
+
+def csv_rows(location: Location, *, needs: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
+    """Rows of a CSV file with a header, one by one. Raises UsageError when it is absent, ragged or lacks a column."""
     try:
         text = location.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -82,17 +90,14 @@ def read_csv(location: Location, *, needs: tuple[str, ...] = ()) -> list[dict[st
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{location.uri}: cannot be read as a CSV table ({error}).") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    rows = list(reader)
     missing = [name for name in needs if name not in (reader.fieldnames or ())]
     if missing:
         found = ", ".join(reader.fieldnames or ()) or "no header"
         raise UsageError(f"{location.uri}: lacks the columns {', '.join(missing)}; found {found}.")
-    for number, row in enumerate(rows):
+    for number, row in enumerate(reader):
         if None in row or None in row.values():
             raise UsageError(f"{location.uri}: row {number} has another number of cells than the header.")
-    if not rows:
-        raise UsageError(f"{location.uri}: holds no row.")
-    return rows
+        yield row
 
 
 def uri_for(location: Location) -> str:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from emosphere.data.corpora.corpus import Corpus, Dropped, Row, Scale, read_csv, uri_for
+from emosphere.data.corpora.corpus import Corpus, Dropped, Row, Scale, csv_rows, read_csv, uri_for
 from emosphere.errors import UsageError
 from emosphere.store import Location
 from emosphere.vad import VAD_DIMS
@@ -139,10 +139,9 @@ def _ratings(detailed: Location) -> dict[str, list[str]]:
     """Each file's answers as JSON objects, as given; releases up to 1.12 keep them in one column, 2.0 in several."""
     if not detailed.exists():
         return {}
-    table = read_csv(detailed, needs=("FileName",))
-    read = _packed_answer if "EmoDetail" in table[0] else _answer
     answers: defaultdict[str, list[str]] = defaultdict(list)
-    for cells in table:
+    for cells in csv_rows(detailed, needs=("FileName",)):
+        read = _packed_answer if "EmoDetail" in cells else _answer
         answers[cells["FileName"]].append(json.dumps(read(cells), ensure_ascii=False))
     return answers
 
