@@ -12,10 +12,15 @@ import pytest
 import soundfile
 
 from emosphere.data.collate import read_clip
+from emosphere.data.corpora.audformat import read_audformat
+from emosphere.data.corpora.iemocap import read_iemocap
 from emosphere.data.corpora.msp_podcast import PRIMARY
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import UsageError
+from emosphere.store import locate
 from pipelines.prepare import PrepareRequest, decode_batch, prepare
+from tests.corpora.audformat_database import make_database
+from tests.corpora.iemocap import make_iemocap
 from tests.corpora.msp_podcast import make_msp_podcast
 
 
@@ -192,6 +197,17 @@ def test_a_corpus_on_s3_becomes_a_manifest_on_s3(s3: Any, podcast: Path) -> None
     for clip, uri in zip(clips[:3], answers["uri"][:3], strict=True):
         assert uri.startswith("s3://tables/flac/")
         np.testing.assert_array_equal(read_clip(dataclasses.replace(clip, uri=uri)), read_clip(clip))
+
+
+def test_sessions_and_databases_are_read_from_s3_alike(s3: Any, tmp_path: Path) -> None:
+    make_iemocap(tmp_path / "iemocap")
+    make_database(tmp_path / "database")
+    s3.put(str(tmp_path / "iemocap"), "audio/iemocap", recursive=True)
+    s3.put(str(tmp_path / "database"), "audio/database", recursive=True)
+    for read, name in ((read_iemocap, "iemocap"), (read_audformat, "database")):
+        here, there = (read(locate(f"{folder}/{name}")).rows for folder in (tmp_path, "s3://audio"))
+        assert [row["uri"].replace(str(tmp_path), "s3://audio") for row in here] == [row["uri"] for row in there]
+        assert [row["valence"] for row in here] == [row["valence"] for row in there]
 
 
 @pytest.mark.ray

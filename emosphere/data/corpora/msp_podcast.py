@@ -26,7 +26,7 @@ CATEGORIES: Final[dict[str, str | None]] = {
     "O": "other",
     "X": None,
 }
-"""Letters of EmoClass; X: the raters did not agree."""
+"""Letters of EmoClass; X: the raters did not agree. The cell is empty where labels are hidden (Test3)."""
 
 PRIMARY: Final = ("anger", "sadness", "happiness", "surprise", "fear", "disgust", "contempt", "neutral")
 """The eight categories that the challenges and EmoSphere-SER use."""
@@ -56,7 +56,7 @@ def read_msp_podcast(
     labels = _labels_folder(source)
     table = read_csv(labels.child(LABELS), needs=COLUMNS)
     _check_words(table, "Split_Set", SPLITS, labels)
-    _check_words(table, "EmoClass", CATEGORIES, labels)
+    _check_words(table, "EmoClass", {**CATEGORIES, "": None}, labels)
     folder = audio or _audio_folder(source)
     ratings = _ratings(labels.child(DETAILED))
     corpus = f"msp-podcast-{release}"
@@ -88,7 +88,7 @@ def _row(cells: dict[str, str], folder: Location, corpus: str, ratings: dict[str
         "start_ms": 0,
         **{dim: cells[column] for dim, column in DIMENSIONS.items()},
         "weak": False,
-        "category": CATEGORIES[cells["EmoClass"]],
+        "category": CATEGORIES.get(cells["EmoClass"]),
         "speaker": f"msp-podcast_{speaker if _is_known(speaker) else f'unknown-{split}'}",
         "gender": {"female": "female", "male": "male"}.get(cells["Gender"].strip().lower()),
         "split": split,

@@ -71,3 +71,12 @@ def test_what_cannot_be_heard_says_why(
     with pytest.raises(BadRecording) as caught:
         listen(row(folder / name, **changes))
     assert caught.value.code == code
+
+
+def test_what_training_cannot_read_can_still_be_decoded(root: Path) -> None:
+    clip = row(root / "demo" / "archive" / "interview.m4a", start_ms=1000, end_ms=3000)
+    with pytest.raises(BadRecording, match="--shards DIR converts"):
+        clip_ms(clip)
+    heard = clip_samples(clip)
+    assert len(heard) == 32_000
+    assert np.abs(heard).max() > 0.01

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from emosphere.data.corpora.checks import centred_rows
 from emosphere.data.corpora.corpus import Corpus
@@ -58,6 +60,11 @@ def test_an_unknown_speaker_is_a_key_of_its_split_and_is_told(tmp_path: Path) ->
     found = corpus(tmp_path, drop=())
     assert [row["speaker"] for row in found.rows[2:]] == ["msp-podcast_unknown-dev", "msp-podcast_unknown-train"]
     assert any(note.startswith("2 clips have an unknown speaker (dev 1, train 1)") for note in found.notes)
+
+
+def test_a_clip_whose_labels_are_hidden_is_listed(tmp_path: Path) -> None:
+    rows, dropped = centred_rows(corpus(tmp_path, ROWS[0], "MSP-PODCAST_0003_0001.wav,,,,,Unknown,Unknown,Test3"))
+    assert (len(rows), [clip.reason for clip in dropped]) == (1, ["no_label"])
 
 
 @pytest.mark.parametrize(("drop", "left"), [(("X", "O"), "NA"), (("X",), "NAO"), ((), "NAXO")])
@@ -131,3 +138,24 @@ def test_the_made_up_corpus_is_one_of_the_release_and_the_mean_of_its_raters(tmp
     for row in found.rows:
         answers = json.loads(row["ratings"])
         assert sum(answer["arousal"] for answer in answers) / len(answers) == pytest.approx(float(row["arousal"]))
+
+
+def test_the_made_up_voices_carry_their_labels(tmp_path: Path) -> None:
+    """Level goes with dominance, pitch with valence, syllables with arousal: a small model can learn them."""
+    make_msp_podcast(tmp_path, 80, seed=5)
+    rows, _ = centred_rows(read_msp_podcast(locate(str(tmp_path)), release="1.12", drop=()))
+    level_db, pitch_log, syllables_log = [], [], []
+    for row in rows:
+        sound, rate_hz = soundfile.read(row["uri"])
+        level_db.append(10 * np.log10(np.mean(sound**2)))
+        spectrum = np.abs(np.fft.rfft(sound, n=1 << 17))
+        hz = np.fft.rfftfreq(1 << 17, 1 / rate_hz)
+        voiced = (hz > 70) & (hz < 400)
+        # The strongest line below 400 Hz is the pitch: partials fall off by 1/k.
+        pitch_log.append(np.log2(hz[voiced][np.argmax(spectrum[voiced])]))
+        envelope = np.abs(sound)
+        beat = np.abs(np.fft.rfft(envelope - envelope.mean(), n=1 << 17))
+        slow = (hz > 1.5) & (hz < 10)
+        syllables_log.append(np.log2(hz[slow][np.argmax(beat[slow])]))
+    for heard, dim in ((level_db, "dominance"), (pitch_log, "valence"), (syllables_log, "arousal")):
+        assert np.corrcoef(heard, [row[dim] for row in rows])[0, 1] > 0.9
