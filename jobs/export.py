@@ -13,7 +13,9 @@ Examples:
 
   emosphere export runs/mine --push ORG/NAME --json
 
-  emosphere export runs/mine --out exported/mine --push ORG/NAME --public
+  emosphere export runs/mine --out exported/mine --evaluation evaluations/mine/evaluation.json
+
+  emosphere export runs/mine --push ORG/NAME --public
 
 With --out, DIR holds model.onnx (the front end included) and README.md; the graph was compared with the network.
 With --push, the hub holds the model folder (and the graph); a new repository is private unless --public.
@@ -34,6 +36,9 @@ def export(
     push: Annotated[
         str | None, typer.Option(metavar="ORG/NAME", help="Send the model to the Hugging Face hub.")
     ] = None,
+    evaluation: Annotated[
+        str | None, typer.Option(metavar="FILE", help="An evaluation.json of 'emosphere evaluate', for the card.")
+    ] = None,
     public: Annotated[bool, typer.Option("--public", help="Whatever is pushed may be seen by all.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
@@ -47,30 +52,32 @@ def export(
             raise UsageError("Say where to: --out DIR for the graph, --push ORG/NAME for the hub, or both.")
         if public and push is None:
             raise UsageError("--public is about --push ORG/NAME, which was not given.")
-        return _export(model, out, push, public=public)
+        return _export(model, out, push, evaluation=evaluation, public=public)
 
     run(work, as_json=json, show=_summary)
 
 
-def _export(model: str, out: Path | None, push_to: str | None, *, public: bool) -> dict[str, Any]:
-    from emosphere.model.checkpoint import CARD_NAME, load_checkpoint
+def _export(
+    model: str, out: Path | None, push_to: str | None, *, evaluation: str | None, public: bool
+) -> dict[str, Any]:
+    from emosphere.model.checkpoint import load_checkpoint
     from emosphere.model.export import export_onnx
     from emosphere.model.find import find_model
     from emosphere.model.share import card_to_share, push
+    from pipelines.card import model_card
 
     folder = find_model(model)
     checkpoint = load_checkpoint(folder)
     result: dict[str, Any] = {"model": f"{checkpoint.name}-{checkpoint.digest}", "licence": checkpoint.licence}
-    graph = None
+    card, graph = model_card(checkpoint, folder, evaluation), None
     if push_to is not None:
-        card_to_share(checkpoint, folder)  # refused before any work is done
+        card_to_share(checkpoint, card)  # refused before any work is done
     if out is not None:
-        card = (folder / CARD_NAME).read_text(encoding="utf-8") if (folder / CARD_NAME).is_file() else ""
         exported = export_onnx(checkpoint, out, card=card)
         graph = exported.path
         result |= {"onnx": str(graph), "bytes": exported.num_bytes, "largest_difference": exported.largest_difference}
     if push_to is not None:
-        address = push(checkpoint, folder, push_to, graph=graph, public=public)
+        address = push(checkpoint, folder, push_to, card=card, graph=graph, public=public)
         result |= {"pushed": address, "public": public}
     return result
 

@@ -15,7 +15,14 @@ SPDX: Final = re.compile(r"[A-Za-z][\w.+-]*")
 
 
 def push(
-    checkpoint: Checkpoint, folder: Path, repository: str, *, graph: Path | None, public: bool, api: Any = None
+    checkpoint: Checkpoint,
+    folder: Path,
+    repository: str,
+    *,
+    card: str,
+    graph: Path | None,
+    public: bool,
+    api: Any = None,
 ) -> str:
     """Send the model in ``folder``, and the ``graph`` if any, to ``repository`` (ORG/NAME) in one commit; its address.
 
@@ -29,7 +36,7 @@ def push(
     # Of whichever client this version of the hub's package uses.
     from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
 
-    card = card_to_share(checkpoint, folder)
+    card = card_to_share(checkpoint, card)
     api = api or huggingface_hub.HfApi()
     add = huggingface_hub.CommitOperationAdd
     files = [folder / name for name in FILES if (folder / name).is_file()]
@@ -62,16 +69,16 @@ def push(
     return address
 
 
-def card_to_share(checkpoint: Checkpoint, folder: Path) -> str:
-    """The folder's card under a head that the hub reads. Raises UsageError without a card or a licence."""
-    card = (folder / CARD_NAME).read_text(encoding="utf-8") if (folder / CARD_NAME).is_file() else ""
+def card_to_share(checkpoint: Checkpoint, card: str) -> str:
+    """``card`` under a head that the hub reads. Raises UsageError without a card or a licence."""
     if not card.strip():
         raise UsageError(
-            f"{folder}: no {CARD_NAME} there; a model is shared with its card: what it hears, figures, limits, licence."
+            f"{checkpoint.name} has no {CARD_NAME}; a model is shared with its card: what it hears, figures, limits, "
+            "licence. An evaluation.json of 'emosphere evaluate' makes one: --evaluation FILE."
         )
     if not SPDX.fullmatch(checkpoint.licence) or checkpoint.licence.lower() in ("none", "unknown", "tbd", "todo"):
         raise UsageError(
-            f"{folder / CONFIG_NAME}: licence={checkpoint.licence!r} is no licence to share under; give an SPDX "
+            f"{CONFIG_NAME}: licence={checkpoint.licence!r} is no licence to share under; give an SPDX "
             "name such as CC-BY-NC-SA-4.0, which the data of the training must allow."
         )
     if card.startswith("---\n"):

@@ -35,14 +35,14 @@ def test_what_is_pushed_is_told(emosphere, monkeypatch):
 
     asked = {}
 
-    def push(checkpoint, folder, repository, *, graph, public):
-        asked.update(repository=repository, graph=graph, public=public)
+    def push(checkpoint, folder, repository, *, card, graph, public):
+        asked.update(repository=repository, card=card[:19], graph=graph, public=public)
         return "https://hub.test/org/name"
 
     monkeypatch.setattr(share, "push", push)
     answer = emosphere("export", "default", "--push", "org/name")
     assert answer.code == 0
-    assert asked == {"repository": "org/name", "graph": None, "public": False}
+    assert asked == {"repository": "org/name", "card": "# emosphere-default", "graph": None, "public": False}
     assert "hub https://hub.test/org/name  private" in answer.out
 
 
@@ -53,6 +53,7 @@ def test_what_is_pushed_is_told(emosphere, monkeypatch):
         (["default", "--out", "x", "--public"], "--public is about --push"),
         (["no/such", "--out", "x"], "no such model folder"),
         (["default", "--out", "x", "--format", "tflite"], "tflite"),
+        (["default", "--out", "x", "--evaluation", "no.json"], "no.json: cannot be read as an evaluation"),
     ],
 )
 def test_a_wrong_word_is_exit_code_2(emosphere, tmp_path, monkeypatch, words, message):

@@ -14,6 +14,8 @@ from emosphere.model.checkpoint import Checkpoint, load_checkpoint
 from emosphere.model.find import BUNDLED
 from emosphere.model.share import push
 
+CARD = (BUNDLED / "README.md").read_text(encoding="utf-8")
+
 
 class Hub:
     """The three calls of ``HfApi`` that are used."""
@@ -48,7 +50,10 @@ def test_the_folder_goes_in_one_commit_and_stays_private(model: tuple[Checkpoint
     checkpoint, folder = model
     (tmp_path / "model.onnx").touch()
     hub = Hub()
-    assert push(*model, "org/name", graph=tmp_path / "model.onnx", public=False, api=hub) == "https://hub.test/org/name"
+    assert (
+        push(*model, "org/name", card=CARD, graph=tmp_path / "model.onnx", public=False, api=hub)
+        == "https://hub.test/org/name"
+    )
     assert hub.asked == {"private": True, "exist_ok": True}
     assert set(hub.sent) == {"README.md", "config.json", "model.safetensors", "evaluation.json", "model.onnx"}
     assert hub.sent["config.json"] == str(folder / "config.json")
@@ -57,29 +62,24 @@ def test_the_folder_goes_in_one_commit_and_stays_private(model: tuple[Checkpoint
 
 def test_the_card_gets_a_head_that_the_hub_reads(model: tuple[Checkpoint, Path]) -> None:
     hub = Hub()
-    push(*model, "org/name", graph=None, public=True, api=hub)
+    push(*model, "org/name", card=CARD, graph=None, public=True, api=hub)
     assert hub.asked["private"] is False
     card = hub.sent["README.md"].decode()
     assert card.startswith("---\nlicense: cc-by-nc-sa-4.0\n")
-    assert card.endswith((BUNDLED / "README.md").read_text())
+    assert card.endswith(CARD)
 
 
 def test_a_head_that_is_there_is_left_alone(model: tuple[Checkpoint, Path]) -> None:
-    (model[1] / "README.md").write_text("---\nlicense: mit\n---\n# Mine\n")
-    hub = Hub()
-    push(*model, "org/name", graph=None, public=True, api=hub)
-    assert hub.sent["README.md"] == b"---\nlicense: mit\n---\n# Mine\n"
+    hub, card = Hub(), "---\nlicense: mit\n---\n# Mine\n"
+    push(*model, "org/name", card=card, graph=None, public=True, api=hub)
+    assert hub.sent["README.md"] == card.encode()
 
 
-@pytest.mark.parametrize("card", [None, "", " \n"])
-def test_without_a_card_nothing_is_sent(model: tuple[Checkpoint, Path], card: str | None) -> None:
-    path = model[1] / "README.md"
-    path.unlink()
-    if card is not None:
-        path.write_text(card)
+@pytest.mark.parametrize("card", ["", " \n"])
+def test_without_a_card_nothing_is_sent(model: tuple[Checkpoint, Path], card: str) -> None:
     hub = Hub()
-    with pytest.raises(UsageError, match=r"no README.md there; a model is shared with its card"):
-        push(*model, "org/name", graph=None, public=False, api=hub)
+    with pytest.raises(UsageError, match=r"emosphere-default has no README\.md; a model is shared with its card"):
+        push(*model, "org/name", card=card, graph=None, public=False, api=hub)
     assert hub.asked == {}
 
 
@@ -90,14 +90,14 @@ def test_without_a_licence_nothing_is_sent(model: tuple[Checkpoint, Path], licen
     checkpoint = model[0]._replace(config=dataclasses.replace(model[0].config, licence=licence))
     hub = Hub()
     with pytest.raises(UsageError, match="is no licence to share under"):
-        push(checkpoint, model[1], "org/name", graph=None, public=False, api=hub)
+        push(checkpoint, model[1], "org/name", card=CARD, graph=None, public=False, api=hub)
     assert hub.asked == {}
 
 
 def test_a_repository_that_is_public_already_takes_nothing_unasked(model: tuple[Checkpoint, Path]) -> None:
     hub = Hub(is_public=True)
     with pytest.raises(UsageError, match="org/name is public already; say --public"):
-        push(*model, "org/name", graph=None, public=False, api=hub)
+        push(*model, "org/name", card=CARD, graph=None, public=False, api=hub)
     assert hub.sent == {}
 
 
@@ -121,9 +121,9 @@ def test_what_the_hub_refuses_is_said(
     model: tuple[Checkpoint, Path], error: Exception, raised: type[Exception], message: str
 ) -> None:
     with pytest.raises(raised, match=message):
-        push(*model, "org/name", graph=None, public=False, api=Hub(error=error))
+        push(*model, "org/name", card=CARD, graph=None, public=False, api=Hub(error=error))
 
 
 def test_a_name_that_is_none_is_refused(model: tuple[Checkpoint, Path]) -> None:
     with pytest.raises(UsageError, match="not a name of the form ORG/NAME"):
-        push(*model, "a/b/c d", graph=None, public=False)
+        push(*model, "a/b/c d", card=CARD, graph=None, public=False)
