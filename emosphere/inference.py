@@ -89,6 +89,7 @@ class Scorer:
         self._predictor = Predictor(checkpoint, device=device, batch_s=self.batch.batch_s)
         self._activity = SpeechActivity()
         self._num_regions = checkpoint.config.num_regions or 8
+        self._vad_radius_90 = checkpoint.config.vad_radius_90
         self.spent_s = {"hear": 0.0, "predict": 0.0}
         """Seconds spent so far on finding and measuring speech, and in the network."""
 
@@ -175,6 +176,7 @@ class Scorer:
         for row_number, (key, segment) in enumerate(pool):
             row = _row(segment)
             row.update((name, _plain(values[row_number])) for name, values in columns.items())
+            row["vad_radius_90"] = self._vad_radius_90
             state = open_keys[key]
             state.rows.append((segment.cell_index, row))
             state.waiting -= 1
@@ -245,6 +247,7 @@ _ROW_COLUMNS = frozenset(
         "region",
         "region_name",
         "region_prob",
+        "vad_radius_90",
         "confidence",
         "low_reason",
         "rms_db",

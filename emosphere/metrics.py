@@ -1,5 +1,6 @@
 """How good predictions are: concordance per dimension, and recall per region."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -81,3 +82,16 @@ def calibrate_temperature(logits: Float[Tensor, "item region"], target: Int[Tens
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if loss(left) < loss(right) else (left, high)
     return float(torch.tensor((low + high) / 2).exp())
+
+
+def conformal_radius(distances: Float[Tensor, "item"], coverage: float = 0.9) -> float:
+    """Radius within which a new item's distance lies with probability ``coverage`` or more, if it is like these.
+
+    Split conformal prediction (Vovk et al. 2005; Lei et al. 2018): of n distances between answer and target, on items
+    used for nothing else, the ``ceil((n + 1) coverage)``-th smallest. Infinite where n is too small to say.
+
+    >>> conformal_radius(torch.arange(1.0, 20.0))
+    18.0
+    """
+    rank = math.ceil((len(distances) + 1) * coverage)
+    return math.inf if rank > len(distances) else float(distances.double().sort().values[rank - 1])

@@ -13,6 +13,8 @@ from emosphere.config import digest, load_config, to_mapping
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.model.checkpoint import CARD_NAME, save_checkpoint
+from emosphere.training import answers_for
+from pipelines.calibration import coverage_by_speaker
 from pipelines.card import card_text
 from pipelines.evaluation import evaluate, figures_for, short_figures
 from pipelines.train_config import TrainConfig
@@ -167,6 +169,7 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         if trained.held_out
         else None,
         "region_head_at_rest": trained.region_head_at_rest,
+        "vad_radius_90": _radius(config, trained),
     }
     evaluation |= evaluate(
         trained.network,
@@ -178,6 +181,19 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
     save_checkpoint(trained.network, out, trained.checkpoint, card="")
     (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
     _write_card(out, config.card)
+
+
+def _radius(config: TrainConfig, trained: Trained) -> dict[str, Any] | None:
+    """The ball of error, whether the scores carry it, and how often it holds the targets of the test speakers."""
+    if trained.ball is None:
+        return None
+    clips = trained.clips
+    rows = [row for row, clip in enumerate(clips.clips) if clip.split in config.clips.evaluate]
+    report = trained.ball | {"published": trained.checkpoint.vad_radius_90 is not None}
+    if rows:
+        answers = answers_for(trained.network, clips, rows)
+        report["test_coverage"] = coverage_by_speaker(clips, rows, answers, trained.ball["radius"])
+    return report
 
 
 def _write_card(out: Path, prose: str) -> None:
@@ -204,15 +220,15 @@ def _read_clips(config: TrainConfig) -> list[Clip]:
     """The clips this run learns from or reports on, and those whose ratings weak labels can be held against."""
     clips = read_manifest(config.clips.manifest, num_regions=config.num_regions)
     splits = {clip.split for clip in clips}
-    wanted = {*config.clips.train, *config.clips.choose, *config.clips.evaluate}
+    wanted = {*config.clips.train, *config.clips.choose, *config.clips.calibrate, *config.clips.evaluate}
     for split in sorted(wanted - splits):
         raise UsageError(
             f"{config.clips.manifest}: has no split {split!r}, only {', '.join(sorted(splits))}; see [clips]."
         )
-    unrated = [clip for clip in clips if clip.split in config.clips.train and any(map(math.isnan, clip.vad))]
+    unrated = [clip for clip in clips if clip.split in wanted and any(map(math.isnan, clip.vad))]
     if unrated:
         raise UsageError(
-            f"{config.clips.manifest}: {len(unrated)} clips to learn from lack a rating of valence, arousal or "
+            f"{config.clips.manifest}: {len(unrated)} clips of the splits in use lack a rating of valence, arousal or "
             f"dominance, first {unrated[0].uri}."
         )
     used = [clip for clip in clips if (clip.split in wanted or not clip.weak) and _is_wanted(clip, config)]

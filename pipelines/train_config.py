@@ -21,6 +21,9 @@ class ClipsConfig:
     """Splits to learn from."""
     choose: tuple[str, ...] = ()
     """Splits by which the best epoch is chosen and training stopped early."""
+    calibrate: tuple[str, ...] = ()
+    """Splits used for nothing but calibration: of the region probabilities, and of the ball of error that each score
+    carries. Without them the folds' held-out clips calibrate the former, and the latter is only reported."""
     evaluate: tuple[str, ...] = ("test",)
     """Splits to report on in the end; nothing is chosen by them."""
     categories: tuple[str, ...] = EMOTIONS
@@ -76,9 +79,11 @@ class TrainConfig:
             raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")
         if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
             raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
-        shared = set(self.clips.train) & {*self.clips.choose, *self.clips.evaluate}
-        if shared:
-            raise ValueError(f"clips: {sorted(shared)} would be learnt from and judged by at once.")
+        uses = [self.clips.train, self.clips.choose, self.clips.calibrate, self.clips.evaluate]
+        shared = [split for split in {*sum(uses, ())} if sum(split in use for use in uses) > 1]
+        # Choosing an epoch by the clips that are reported on is common, and said in the report; the rest is not.
+        if shared and not set(shared) <= set(self.clips.choose) & set(self.clips.evaluate):
+            raise ValueError(f"clips: {sorted(shared)} would be used for two things at once, see train and calibrate.")
         outputs = {"region": self.num_regions, "category": len(self.clips.categories)}
         for name, head in self.network.heads.items():
             if name in outputs and head.outputs != outputs[name]:

@@ -17,11 +17,11 @@ from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
 from emosphere.config import to_mapping
+from emosphere.data.ahead import ahead
 from emosphere.data.collate import Clips
 from emosphere.data.epoch import num_batches, plan_epoch, training_shares
 from emosphere.data.manifest import Clip
 from emosphere.data.splits import speaker_folds
-from emosphere.errors import UsageError
 from emosphere.geometry import REGION_NAMES
 from emosphere.losses.classification import class_weights
 from emosphere.losses.total import region_weight
@@ -30,6 +30,7 @@ from emosphere.model.checkpoint import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, answers_for
+from pipelines.calibration import error_ball, is_telling
 from pipelines.hearing import StreamedClips, gather_heard
 from pipelines.peers import Workers
 from pipelines.train_config import TrainConfig
@@ -52,6 +53,8 @@ class Trained:
     held_out: list[int]
     """Rows that were left out in one fold each, and then answered for; empty without or before cross-validation."""
     held_out_answers: Answers
+    ball: dict[str, Any] | None
+    """Ball of error on speakers never heard, see :mod:`pipelines.calibration`; None where nobody was kept apart."""
     region_head_at_rest: dict[str, float] | None
     """How well the region head did when its weight reached 0, on the clips to choose by."""
 
@@ -141,7 +144,7 @@ class Worker:
         random_key = [config.seed, stage, epoch, self.rank]
         torch.manual_seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
         np.random.seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
-        waiting = Waiting(shares)
+        waiting = Waiting(ahead(shares))
         started = time.monotonic()
         loss = fit.epoch(waiting, epoch)
         wall_s = time.monotonic() - started
@@ -252,21 +255,26 @@ class Worker:
 
     def _class_weights(self, rows: Sequence[int]) -> dict[str, Tensor]:
         targets = self.clips.targets(rows)
-        if bool(targets["vad"].isnan().any()):
-            raise UsageError("some clips to learn from lack a rating of valence, arousal or dominance.")
         sizes = {"region": self.config.num_regions, "category": len(self.config.clips.categories)}
         return {name: class_weights(targets[name], size) for name, size in sizes.items()}
 
     def _write(self, held_out: list[int]) -> None:
-        """Hand over the network, its region probabilities calibrated on the folds' held-out answers."""
+        """Hand over the network, calibrated on clips it never heard."""
         config = self.config
-        parts: list[Answers] = self.state["held_out"]
-        answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if held_out else {}
-        temperature = 1.0
-        if "region" in answers:
-            temperature = calibrate_temperature(answers["region"], self.clips.targets(held_out)["region"])
         network = Network(config.network)
         network.load_state_dict(self.state["network"])
+        if isinstance(self.clips, StreamedClips):
+            self.clips.listen = network.listen
+        parts: list[Answers] = self.state["held_out"]
+        answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if held_out else {}
+        apart = self._rows(config.clips.calibrate)
+        rows, unheard = (apart, answers_for(network, self.clips, apart)) if apart else (held_out, answers)
+        temperature = 1.0
+        if "region" in unheard:
+            temperature = calibrate_temperature(unheard["region"], self.clips.targets(rows)["region"])
+        ball = None
+        if unheard:
+            ball = {"from": "calibrate" if apart else "folds"} | error_ball(self.clips, rows, unheard, self.learnt)
         slim = without_heads(network, config.auxiliary_heads)
         if isinstance(self.clips, StreamedClips):
             self.clips.listen = slim.listen
@@ -276,8 +284,9 @@ class Worker:
             licence=config.licence,
             region_names=REGION_NAMES[config.num_regions] if slim.config.num_regions else (),
             region_temperature=round(temperature, 4),
+            vad_radius_90=ball["radius"] if ball and apart and is_telling(ball) else None,
         )
-        self.write(config, Trained(slim, checkpoint, self.clips, held_out, answers, self.state["at_rest"]))
+        self.write(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, self.state["at_rest"]))
 
 
 class Waiting(Iterable[Item]):

@@ -37,6 +37,9 @@ class CheckpointConfig:
     """Region table: the name of each output of the region head, in order; empty without such a head."""
     region_temperature: float = 1.0
     """Region logits are divided by it, so that their softmax is calibrated."""
+    vad_radius_90: float | None = None
+    """Radius of the ball around an answer that holds the target with 90 %, on speakers like those it was calibrated
+    on; None where that was not measured, or says no more than a constant answer would."""
     dims: tuple[str, ...] = VAD_DIMS
     """Order of the VAD head's outputs."""
     scale: Literal["centred"] = "centred"
@@ -59,6 +62,9 @@ class CheckpointConfig:
             raise ValueError(f"sample_rate_hz={self.sample_rate_hz} must be 16000.")
         if not self.region_temperature > 0:
             raise ValueError(f"region_temperature={self.region_temperature} must be above 0.")
+
+        if self.vad_radius_90 is not None and not self.vad_radius_90 > 0:
+            raise ValueError(f"vad_radius_90={self.vad_radius_90} must be above 0, or left out.")
 
     @property
     def num_regions(self) -> int:

@@ -1,11 +1,13 @@
 """Figures by hand, by slow twins and against torchmetrics."""
 
+import math
+
 import pytest
 import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassRecall
 from torchmetrics.functional import concordance_corrcoef
 
-from emosphere.metrics import calibrate_temperature, ccc, region_report
+from emosphere.metrics import calibrate_temperature, ccc, conformal_radius, region_report
 
 
 def test_ccc_takes_population_moments() -> None:
@@ -66,3 +68,14 @@ def test_the_temperature_is_found_again() -> None:
     assert calibrate_temperature(3 * logits, labels) == pytest.approx(3.0, rel=0.08)
     with_neutral = torch.cat([labels, torch.full((10,), -1)]), torch.cat([3 * logits, torch.randn(10, 6)])
     assert calibrate_temperature(with_neutral[1], with_neutral[0]) == pytest.approx(3.0, rel=0.08)
+
+
+def test_a_conformal_ball_holds_as_many_as_it_says() -> None:
+    """Over many draws of 50 calibrating distances, a new one lies inside with 90 % or a little more."""
+    torch.manual_seed(0)
+    distances = torch.randn(4000, 51).abs()
+    inside = [float(draw[50] <= conformal_radius(draw[:50])) for draw in distances]
+    assert 0.89 <= sum(inside) / len(inside) <= 0.93
+    # The plain 90 % quantile of so few would hold too little.
+    assert conformal_radius(torch.arange(1.0, 51.0)) == 46
+    assert conformal_radius(torch.ones(8)) == math.inf

@@ -123,6 +123,10 @@ def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(mani
     assert "| all test speakers | 6 |" in (tmp_path / "one" / "README.md").read_text()
     assert not (tmp_path / "one" / "_training").exists()
 
+    assert evaluation["vad_radius_90"]["from"] == "folds"
+    assert not evaluation["vad_radius_90"]["published"]
+    assert set(evaluation["vad_radius_90"]["test_coverage"]) == {"", "s3"}
+
     before = (tmp_path / "one" / "model.safetensors").stat().st_mtime_ns
     again = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
     assert again["already_finished"]
@@ -163,11 +167,12 @@ def is_own(pid: int) -> bool:
 @pytest.mark.ray
 def test_a_killed_worker_ends_where_an_undisturbed_one_does(manifest: Path, tmp_path: Path) -> None:
     """Killed in the third epoch, it goes on from the second; the epochs are logged once each."""
-    best = {"epochs": 4, "fit": 'keep = "best"', "clips": 'choose = ["dev"]\nmax_unreadable = 1'}
+    best = {"epochs": 4, "fit": 'keep = "best"', "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1'}
     text = manifest.read_text().replace("s2,sadness,,c,train", "s2,sadness,,c,dev").replace(
         "s2,anger,,c,train", "s2,anger,,c,dev"
     )  # fmt: skip
-    manifest.write_text(text)
+    manifest.write_text("".join(line.replace(",train", ",apart") if ",s0," in line else line
+                                for line in text.splitlines(keepends=True)))  # fmt: skip
     (tmp_path / "1-1-neutral.flac").write_bytes(b"no sound")
     calm = train(write(tmp_path, manifest, out=tmp_path / "calm", **best))
     victims: list[int] = []
@@ -184,6 +189,9 @@ def test_a_killed_worker_ends_where_an_undisturbed_one_does(manifest: Path, tmp_
     assert [line["epoch"] for line in curves[1]] == [1, 2, 3, 4]
     assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]
     assert {"ccc", "ccc_v", "uar"} <= curves[0][0]["choose"].keys()
+    ball = json.loads((tmp_path / "calm" / "evaluation.json").read_text())["vad_radius_90"]
+    assert ball["from"] == "calibrate"
+    assert load_checkpoint(tmp_path / "calm").config.vad_radius_90 == (ball["radius"] if ball["published"] else None)
     record = json.loads((tmp_path / "calm" / "training.json").read_text())
     assert len(record["unreadable"]) == 1
     assert "1-1-neutral.flac" in record["unreadable"][0]
