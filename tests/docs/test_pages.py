@@ -19,6 +19,8 @@ PAGES = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/evaluate.md",
+    "docs/adopt.md",
+    "docs/export.md",
     "docs/operate.md",
     "docs/glossary.md",
     "docs/privacy-and-law.md",

@@ -1,5 +1,6 @@
 """From a folder in somebody's published layout to one in ours: converted once, then found again by content."""
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -11,13 +12,30 @@ from typing import Final
 from emosphere.errors import MachineError
 from emosphere.model.adopt import audeering, challenge, odyssey
 from emosphere.model.adopt.layout import Layout
-from emosphere.model.checkpoint import save_checkpoint
+from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
+from emosphere.model.heads import HeadConfig
+from emosphere.model.network import NetworkConfig
+from emosphere.model.pooling import MeanPoolingConfig, StatisticsPoolingConfig
+from emosphere.model.pretrained import PretrainedConfig
 
 LAYOUTS: Final[tuple[Layout, ...]] = (odyssey, audeering, challenge)
 SOURCE_FILES: Final = tuple(sorted({name for layout in LAYOUTS for name in layout.SOURCE_FILES}))
 """Every file that some layout may need."""
 VERSION: Final = "1"
 """Of the conversion; another one converts anew."""
+SETTINGS: Final = tuple(
+    field.name
+    for config in (
+        CheckpointConfig,
+        NetworkConfig,
+        PretrainedConfig,
+        StatisticsPoolingConfig,
+        MeanPoolingConfig,
+        HeadConfig,
+    )
+    for field in dataclasses.fields(config)
+)
+"""What config.json says. It is part of a model's digest, so a conversion by an older version must not be found."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +84,7 @@ def _converted(folder: Path, layout: Layout) -> Path:
 
 
 def _digest(folder: Path, layout: Layout) -> str:
-    digest = hashlib.sha256(VERSION.encode())
+    digest = hashlib.sha256(" ".join((VERSION, *SETTINGS)).encode())
     for name in layout.SOURCE_FILES:
         if (folder / name).is_file():
             with (folder / name).open("rb") as file:

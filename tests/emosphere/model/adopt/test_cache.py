@@ -34,6 +34,13 @@ def test_a_change_of_any_source_file_is_converted_anew(odyssey: Any) -> None:
     assert load_checkpoint(second).config.network.encoder.waveform_mean == 0.25  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("name", "value"), [("VERSION", "2"), ("SETTINGS", ("network", "name", "new"))])
+def test_another_version_converts_anew(odyssey: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: Any) -> None:
+    first = adopt(odyssey.folder)
+    monkeypatch.setattr(f"emosphere.model.adopt.cache.{name}", value)
+    assert adopt(odyssey.folder) != first
+
+
 def test_two_machines_convert_to_the_same_bytes(odyssey: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = digest_of(adopt(odyssey.folder))
     monkeypatch.setenv("EMOSPHERE_CACHE", str(tmp_path / "other machine"))
