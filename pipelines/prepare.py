@@ -48,8 +48,8 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Formats, and the options that mean something to each."""
 
-THREADS = {True: 8, False: 32}
-"""Headers read at once from a disk, and from a store, where each one waits for an answer."""
+DISK_THREADS, STORE_THREADS = 8, 32
+"""Headers read at once; from a store each one waits for an answer."""
 BATCH = 64
 """Clips that one task of Ray Data decodes."""
 REPORT_EVERY = 10_000
@@ -194,7 +194,7 @@ Answer = dict[str, Any] | tuple[str, str]
 
 def _probed(rows: Sequence[Row]) -> Iterator[Answer]:
     remote = any("://" in row["uri"] for row in rows)
-    with ThreadPoolExecutor(THREADS[not remote]) as pool:
+    with ThreadPoolExecutor(STORE_THREADS if remote else DISK_THREADS) as pool:
         for first in range(0, len(rows), REPORT_EVERY):  # the pool would make a task of every row at once
             yield from pool.map(_probe, rows[first : first + REPORT_EVERY])
 
@@ -224,7 +224,9 @@ def _decoded(rows: Sequence[Row], shards: str) -> Iterator[Answer]:
     try:
         answers = clips.take_all()
     except ray.exceptions.RayError as error:
-        raise MachineError(f"Could not decode the clips into {target}: {error.__cause__ or error}") from error
+        # What a task raised comes as the text of its trace.
+        said = [line.partition("MachineError: ")[2] for line in str(error).splitlines() if "MachineError: " in line]
+        raise MachineError(said[-1] if said else f"Could not decode the clips into {target}: {error}") from error
     for row in sorted(answers, key=lambda row: row["number"]):
         if row["code"]:
             yield row["code"], row["message"]

@@ -16,7 +16,7 @@ from emosphere.data.corpora.audformat import read_audformat
 from emosphere.data.corpora.iemocap import read_iemocap
 from emosphere.data.corpora.msp_podcast import PRIMARY
 from emosphere.data.manifest import Clip, read_manifest
-from emosphere.errors import UsageError
+from emosphere.errors import MachineError, UsageError
 from emosphere.store import locate
 from pipelines.prepare import PrepareRequest, decode_batch, prepare
 from tests.corpora.audformat_database import make_database
@@ -240,6 +240,8 @@ def test_decoded_copies_hold_the_same_sound_and_only_that(podcast: Path, tmp_pat
         assert soundfile.info(two.uri).subtype == "PCM_16"
         # Half a step of 16 bit; an average of two channels lies between the steps.
         np.testing.assert_allclose(read_clip(two), heard(one), atol=1.01 / 65_536)
+    with pytest.raises(MachineError, match=r"Could not write .*t\.csv"):
+        run(tmp_path / "a" / "t.csv", copies, **options, shards=str(tmp_path / "a" / "t.csv"))
 
 
 def test_the_draw_is_the_same_from_decoded_copies(

@@ -34,7 +34,7 @@ def centred_rows(corpus: Corpus, *, drop_bad_labels: bool = False) -> tuple[list
             kept.append(row | labels)
     if bad and not drop_bad_labels:
         raise UsageError(
-            f"{_count(bad, 'row')} with bad labels: {_examples(bad)}. Correct them, or say --drop-bad-labels to leave "
+            f"{_count(bad, 'row')} with bad labels: {_examples(bad)} Correct them, or say --drop-bad-labels to leave "
             "them out; if there are many, the declared scale is wrong."
         )
     kept, repeated = _without_repeated(kept)
@@ -67,7 +67,7 @@ def check_audio(bad: Sequence[Dropped], num_rows: int, *, drop_missing: bool, li
     if bad and not drop_missing:
         listed = f" All are listed in {listed_in}." if listed_in else ""
         raise UsageError(
-            f"{_count(bad, 'clip')} of {num_rows} cannot be heard: {_examples(bad)}.{listed} Mend the audio, or say "
+            f"{_count(bad, 'clip')} of {num_rows} cannot be heard: {_examples(bad)}{listed} Mend the audio, or say "
             "--drop-missing to leave them out."
         )
 
@@ -139,4 +139,4 @@ def _count(things: Sequence[object], word: str) -> str:
 
 def _examples(bad: Sequence[Dropped]) -> str:
     shown = "; ".join(f"{clip.where}: {clip.detail.rstrip('.')}" for clip in bad[:SHOWN])
-    return shown + ("; ..." if len(bad) > SHOWN else "")
+    return shown + ("; ..." if len(bad) > SHOWN else ".")
