@@ -2,10 +2,12 @@
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import math
 import shutil
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from emosphere.config import digest, load_config, to_mapping
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.model.checkpoint import CARD_NAME, save_checkpoint
+from emosphere.store import locate
 from emosphere.training import answers_for
 from pipelines.calibration import coverage_by_speaker
 from pipelines.card import card_text
@@ -58,7 +61,13 @@ def train_config(
         _write_card(out, config.card)
         return record["summary"] | {"already_finished": True}
     clips = _read_clips(config)
-    record = {"config_digest": wanted, "finished": False, "config": to_mapping(config)}
+    record = {
+        "config_digest": wanted,
+        "finished": False,
+        "config": to_mapping(config),
+        "code_version": version("emosphere"),
+        "manifest_sha256": hashlib.sha256(locate(config.clips.manifest).read_bytes()).hexdigest(),
+    }
     result = _run(config, clips, record, num_workers, {} if heard is None else heard)
     summary = {
         "name": config.name,
