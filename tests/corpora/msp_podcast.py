@@ -1,4 +1,7 @@
-"""A made-up corpus in MSP-Podcast's exact layout: pitch carries valence, syllable rate arousal, level dominance."""
+"""A made-up corpus in MSP-Podcast's exact layout: pitch carries valence, syllable rate arousal, level dominance.
+
+Dominance is heard in how deep the syllables are cut, too: a front end that levels its input would else be deaf to it.
+"""
 
 import csv
 from pathlib import Path
@@ -91,7 +94,8 @@ def voice(
     syllables_hz = 4 * 2 ** (0.9 * arousal)
     level = 10 ** ((-18 + 9 * dominance) / 20)
     buzz = sum(np.sin(2 * np.pi * pitch_hz * k * times + speaker) / k for k in range(1, 9)) / 2
-    envelope = 0.55 + 0.45 * np.sin(2 * np.pi * syllables_hz * times + rng.uniform(0, 2 * np.pi))
+    depth = 0.28 + 0.2 * dominance
+    envelope = 1 - depth + depth * np.sin(2 * np.pi * syllables_hz * times + rng.uniform(0, 2 * np.pi))
     return np.clip(level * buzz * envelope + rng.normal(scale=1e-3, size=len(times)), -1, 1)
 
 
