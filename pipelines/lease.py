@@ -1,0 +1,231 @@
+"""One writer at a time in an OUT: who holds it, whether they live, and whether one's own turn is over."""
+
+import contextlib
+import datetime
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from typing import Any, NamedTuple
+
+from emosphere.errors import EmosphereError, MachineError
+from emosphere.store import ABSENT, Location
+
+BEAT_S = 5.0
+"""Seconds between two signs of life."""
+SILENCE_S = 20.0
+"""A holder whose record has not changed for so long, by the watcher's own clock, is taken for dead."""
+POLL_S = 1.0
+"""Seconds between two looks at somebody else's record."""
+
+log = logging.getLogger("emosphere")
+
+
+class Held(MachineError):
+    """Somebody else is at work in this OUT, and alive."""
+
+
+class Overtaken(MachineError):
+    """This process was silent for so long that another took its place: it must write nothing more."""
+
+
+class Holder(NamedTuple):
+    """One holder's record. ``beat`` is a counter and no time: clocks of two machines need not agree."""
+
+    token: str
+    work: str
+    host: str
+    machine: str
+    pid: int
+    born: str
+    since: str
+    beat: int = 0
+    released: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.work} (host {self.host}, process {self.pid}, since {self.since})"
+
+    @property
+    def is_dead_here(self) -> bool:
+        """Whether it ran on this very machine and its process is gone, another one of that number included."""
+        return bool(self.machine) and self.machine == _machine() and self.born != _born(self.pid)
+
+
+class Lease:
+    """The right to write below OUT, until released, or until others had reason to take us for dead.
+
+    Each holder has a number, one above the last: a record ``NUMBER.json`` that only one process can create (a
+    conditional PUT, or O_EXCL on a disk) and that only its holder rewrites. The highest number is the holder's;
+    :meth:`check` right before a write is the fence. Numbers go up for ever, so the last record stays when it is released.
+    """
+
+    def __init__(self, home: Location, work: str) -> None:
+        """``home``: folder of the records. ``work``: what the holder does, for whoever meets it."""
+        self._home = home
+        self._me = Holder(
+            token=uuid.uuid4().hex,
+            work=work,
+            host=socket.gethostname(),
+            machine=_machine(),
+            pid=os.getpid(),
+            born=_born(os.getpid()),
+            since=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
+        )
+        self.number: int | None = None
+        """Fencing number, once acquired."""
+        self._ended = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    def __enter__(self) -> "Lease":
+        """Take it at once where somebody might hold it; an OUT that nobody touched yet stays untouched."""
+        found = current(self._home)
+        if found is not None and not found[1].released:
+            self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Become the holder; no matter if it is held already by this object.
+
+        Raises Held if another holder shows a sign of life, which it does within seconds.
+        """
+        while self.number is None:
+            found = current(self._home)
+            number = 1
+            if found is not None:
+                number = found[0] + 1
+                if not found[1].released and not self._is_dead(*found):
+                    continue
+            # A store that answers late may call our own record somebody else's.
+            if self._record(number).create_bytes(_json(self._me)) or self._wrote(number):
+                self._begin(number)
+
+    def check(self) -> None:
+        """Raise Overtaken if somebody took our place: to be asked right before every write that others may see."""
+        if self.number is None:
+            raise AssertionError("check() before acquire()")
+        found = current(self._home)
+        if found is None or found[1].token != self._me.token:
+            by = "somebody who left no record" if found is None else str(found[1])
+            raise Overtaken(
+                f"This run stood still for more than {SILENCE_S:g} s and was taken over by {by}. Nothing more was "
+                "written. If the tables are not complete once that ends, the same command goes on."
+            )
+
+    def release(self) -> None:
+        """Let others begin at once; fine if it is not held."""
+        if self.number is None:
+            return
+        self._ended.set()
+        if self._heart is not None:
+            self._heart.join()
+        # Whoever comes next finds out by our silence.
+        with contextlib.suppress(EmosphereError):
+            self.check()
+            self._record(self.number).write_bytes(_json(self._me._replace(released=True)))
+        self.number = None
+
+    def _begin(self, number: int) -> None:
+        self.number = number
+        self.check()
+        for old, location in _records(self._home):
+            if old < number:
+                location.remove()
+        self._ended.clear()
+        self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._heart.start()
+
+    def _beat(self) -> None:
+        assert self.number is not None
+        while not self._ended.wait(BEAT_S):
+            self._me = self._me._replace(beat=self._me.beat + 1)
+            try:
+                self._record(self.number).write_bytes(_json(self._me))
+            except EmosphereError as error:  # the store may answer again before anybody gives us up
+                log.warning("no sign of life could be given: %s", error)
+
+    def _is_dead(self, number: int, holder: Holder) -> bool:
+        """Watch a holder until it moves (Held), another takes its place (False), or it is silent for too long."""
+        if holder.is_dead_here:
+            return True
+        began = time.monotonic()
+        while time.monotonic() - began < SILENCE_S:
+            time.sleep(POLL_S)
+            found = current(self._home)
+            if found is None or found[0] != number or found[1].released:
+                return False
+            if found[1].beat != holder.beat:
+                raise Held(
+                    f"{self._home.uri.rpartition('/_emosphere')[0]} is being written by {holder}, which is alive. "
+                    "Two at once would undo each other's files, so this one did nothing. Wait until that one ends, or "
+                    "end it; then run the same command again."
+                )
+        log.info("%s has been silent for %g s and is taken over", holder, SILENCE_S)
+        return True
+
+    def _wrote(self, number: int) -> bool:
+        found = current(self._home)
+        return found is not None and found[0] == number and found[1].token == self._me.token
+
+    def _record(self, number: int) -> Location:
+        return self._home.child(f"{number:08d}.json")
+
+
+def current(home: Location) -> tuple[int, Holder] | None:
+    """Number and record of the latest holder; None where nobody ever was."""
+    while records := _records(home):
+        number, location = max(records, key=lambda record: record[0])
+        with contextlib.suppress(*ABSENT):  # its successor may have tidied it away meanwhile
+            return number, Holder(**json.loads(location.read_bytes()))
+    return None
+
+
+def describe(home: Location) -> str:
+    """Who holds it, if anyone, and whether they live, for a report; takes up to two heartbeats."""
+    found = current(home)
+    if found is None or found[1].released:
+        return "free"
+    number, holder = found
+    if holder.is_dead_here:
+        return f"left by {holder}, whose process is gone; the next run takes over at once"
+    began = time.monotonic()
+    while time.monotonic() - began < 2 * BEAT_S:
+        if current(home) != (number, holder):
+            return f"held by {holder}, which is alive"
+        time.sleep(min(POLL_S, BEAT_S))
+    return f"held by {holder}, silent for {2 * BEAT_S:g} s; the next run takes over after {SILENCE_S:g} s"
+
+
+def _records(home: Location) -> list[tuple[int, Location]]:
+    named = [(re.fullmatch(r"(\d{8,})\.json", path.rpartition("/")[2]), path) for path in home.files()]
+    return [(int(name[1]), Location(home.fs, path)) for name, path in named if name]
+
+
+def _machine() -> str:
+    """One kernel, and one world of process numbers on it; empty where that cannot be told."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> str:
+    """When a process of this machine began, in ticks since it was started; empty if it is gone or a mere zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            state, *others = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state == "Z" else others[18]
+
+
+def _json(holder: Holder) -> bytes:
+    record: dict[str, Any] = holder._asdict()
+    return (json.dumps(record, indent=1) + "\n").encode()
