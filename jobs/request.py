@@ -23,6 +23,7 @@ def score_request(
     path_date: str | None = None,
     roles: str | None = None,
     purpose: str | None = None,
+    exception: str | None = None,
     max_error_rate: float = 1.0,
     limit: int | None = None,
 ) -> ScoreRequest:
@@ -47,6 +48,7 @@ def score_request(
         window=window,
         roles=_roles(roles),
         purpose=purpose,
+        exception=exception,
         max_error_rate=max_error_rate,
         limit=limit,
     )

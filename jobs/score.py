@@ -12,7 +12,9 @@ Examples:
 
   emosphere score s3://calls/2026/11/20/ --out s3://emotion/tables --dt 2026-11-20 --json
 
-  emosphere score s3://calls/ --out s3://emotion/tables --since 2026-11-20 --until 2026-11-21 --roles 0=customer
+  emosphere score s3://calls/ --out s3://emotion/tables --since 2026-11-20 --until 2026-11-21 --roles 0=customer,1=agent
+
+  emosphere score s3://line/ --out drivers/ --roles 0=employee --exception safety --purpose "fatigue of drivers"
 
 The same command again resumes a broken run, picks up late files, and adds nothing when all is done.
 Exit codes: 0 done; 1 could not finish (run it again); 2 wrong arguments; 3 too many failures, nothing published.
@@ -20,6 +22,7 @@ Exit codes: 0 done; 1 could not finish (run it again); 2 wrong arguments; 3 too 
 
 ARCHIVE_HELP = "Folder, file, glob, .tar, .tar.gz, .zip, Parquet with audio, or manifest; path or URL."
 DT_HELP = "Partition of what this run scores first; default: the UTC date on which it began. Selects nothing."
+EXCEPTION_HELP = "Score roles such as agent or student all the same; wants --purpose. See docs/privacy-and-law.md."
 PATH_DATE_HELP = "Take the time for --since/--until from the path, as in 'calls/%Y/%m/%d'."
 
 
@@ -34,6 +37,7 @@ def score(
     path_date: Annotated[str | None, typer.Option(metavar="TEMPLATE", help=PATH_DATE_HELP)] = None,
     roles: Annotated[str | None, typer.Option(metavar="0=NAME,1=NAME", help="Who speaks on which channel.")] = None,
     purpose: Annotated[str | None, typer.Option(help="Why this is scored; kept in the table runs.")] = None,
+    exception: Annotated[str | None, typer.Option(metavar="medical|safety|out-of-scope", help=EXCEPTION_HELP)] = None,
     max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more fail.")] = 1.0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
@@ -46,7 +50,7 @@ def score(
     def work() -> dict[str, Any]:
         request = score_request(
             archives, out, model=model, config=config, dt=dt, since=since, until=until, path_date=path_date,
-            roles=roles, purpose=purpose, max_error_rate=max_error_rate, limit=limit,
+            roles=roles, purpose=purpose, exception=exception, max_error_rate=max_error_rate, limit=limit,
         )  # fmt: skip
         if dry_run:
             from pipelines.preview import preview
@@ -78,8 +82,19 @@ def _dry_summary(result: dict[str, Any]) -> str:
         f"would score {result['to_score']} of {result['recordings']} recordings ({result['skipped']} are finished), "
         f"{result['num_bytes'] / 1e6:.1f} MB, about {result['audio_s'] / 3600:.2f} h of audio{about}, "
         f"model {result['model']}, dt {result['dt']}\n"
+        f"{_would_withhold(result)}"
         f"about {result['core_h']:.2f} core hours on CPUs at {result['assumed_rate']:.0f} audio_s per core second; "
         f"nothing was written"
+    )
+
+
+def _would_withhold(result: dict[str, Any]) -> str:
+    if not result["withheld"]:
+        return ""
+    channels = ", ".join(f"{channel} ({role})" for channel, role in result["withheld"].items())
+    return (
+        f"would not score channel {channels}: policy; of {result['probed']} opened, {result['probed_skipped_policy']} "
+        "have no other\n"
     )
 
 

@@ -50,6 +50,7 @@ class RunHeader:
     archives: list[str]
     purpose: str | None
     roles: dict[str, str]
+    exception: str | None = None
     num_parts: int = 0
     num_units: int = 0
     num_recordings: int = 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import logging
 from typing import Any
 
 from emosphere.audio.isolation import IsolatedDecoder
@@ -9,9 +10,11 @@ from emosphere.errors import BadRecording, UsageError
 from emosphere.store import unsigned
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
+from pipelines.policy import NO_ROLES, withheld_channels
 from pipelines.request import ScoreRequest
 from pipelines.score import Job
 
+log = logging.getLogger("emosphere")
 PROBED = 64
 """Recordings that are opened for their length (remote ones are fetched to scratch); the hours of the others follow
 from their bytes."""
@@ -34,7 +37,8 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
         raise UsageError(
             f"{', '.join(map(unsigned, job.archives))}: no recordings there (hidden files and sidecars do not count)."
         )
-    probed_bytes, probed_s = _probe(sample, request)
+    withheld = withheld_channels(request.roles, request.exception)
+    probed_bytes, probed_s, probed_withheld = _probe(sample, request, withheld)
     # Cells of a table tell no size: they count by number.
     share = num_bytes / probed_bytes if probed_bytes else to_score / max(len(sample), 1)
     audio_s = probed_s * share
@@ -42,6 +46,8 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
         "recordings": job.counts.selected,
         "to_score": to_score,
         "skipped": job.counts.skipped,
+        "withheld": {str(channel): request.roles[channel] for channel in sorted(withheld)},
+        "probed_skipped_policy": probed_withheld,
         "num_bytes": num_bytes,
         "probed": len(sample),
         "audio_s": round(audio_s, 1),
@@ -53,16 +59,22 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
     }
 
 
-def _probe(sample: list[Recording], request: ScoreRequest) -> tuple[int, float]:
-    num_bytes, audio_s = 0, 0.0
+def _probe(sample: list[Recording], request: ScoreRequest, withheld: frozenset[int]) -> tuple[int, float, int]:
+    """Bytes, seconds to score, and how many recordings have only channels that are withheld."""
+    num_bytes, audio_s, num_withheld, phone_calls = 0, 0.0, 0, False
     fetcher = Fetcher(request.settings.fetch, request.settings.store)
     with IsolatedDecoder(request.settings.decode) as decoder, contextlib.closing(fetcher):
         for recording in sample:
             num_bytes += recording.num_bytes or 0
             try:
                 stream = decoder.open(fetcher.local_path(recording))
-                audio_s += (stream.header.duration_ms or 0) / 1000 * stream.header.num_channels
+                channels = set(range(stream.header.num_channels))
+                audio_s += (stream.header.duration_ms or 0) / 1000 * len(channels - withheld)
+                num_withheld += withheld >= channels
+                phone_calls |= stream.header.sample_rate_hz == 8000 and len(channels) > 1
                 stream.close()
             except BadRecording:
                 continue
-    return num_bytes, audio_s
+    if phone_calls and not request.roles:
+        log.warning(NO_ROLES)
+    return num_bytes, audio_s, num_withheld

@@ -67,6 +67,7 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
     ends = [unit["end_ms"] for unit in units if unit["end_ms"] is not None]
     code, message = _reason(failure, flaws, max(ends, default=0), first["header_ms"])
     heard = failure is None and first["num_channels"] is not None
+    withheld = any(unit["withheld"] for unit in units)
     recording = {
         name: first[name]
         for name in ("recording_id", "source_uri", "content_version", "num_bytes", "codec", "sample_rate_hz")
@@ -74,9 +75,9 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
         "content_digest": None,
         "modified_at": None if first["modified_us"] is None else _time(first["modified_us"]),
         "num_channels": first["num_channels"],
-        "num_channels_skipped": first["num_channels"] - len(distinct) if heard and distinct else 0,
+        "num_channels_skipped": first["num_channels"] - len(distinct) if heard and (distinct or withheld) else 0,
         "duration_ms": max(ends) if ends else first["header_ms"],
-        "status": "failed" if failure else "scored" if segments else "no_speech",
+        "status": _status(failed=failure is not None, spoken=bool(segments), withheld=withheld and not distinct),
         "error_code": code,
         "error_message": message,
         "attempts": first["attempts"],
@@ -87,6 +88,11 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
         "scored_at": last["scored_at"],
     }
     return recording, segments, sum(unit["audio_ms"] for unit in units)
+
+
+def _status(*, failed: bool, spoken: bool, withheld: bool) -> str:
+    """``withheld``: policy let no channel of it be heard."""
+    return "failed" if failed else "scored" if spoken else "skipped_policy" if withheld else "no_speech"
 
 
 def _reason(
@@ -181,6 +187,7 @@ def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], hos
         "archives": json.dumps(header.archives),
         "purpose": header.purpose,
         "roles": json.dumps(header.roles) if header.roles else None,
+        "exception": header.exception,
         "started_at": datetime.datetime.fromisoformat(header.started_at),
         "ended_at": datetime.datetime.now(datetime.UTC),
         "host": json.dumps(host, sort_keys=True),

@@ -52,7 +52,7 @@ def connect_tables(out: str) -> duckdb.DuckDBPyConnection:
             )
         # A prepared statement cannot define a view: the list of files goes in as text, quoted.
         listed = ", ".join("'" + path.replace("'", "''") + "'" for path in files)
-        hive = "true, hive_types_autocast = false" if table != "runs" else "false"
+        hive = "true, hive_types_autocast = false" if table != "runs" else "false, union_by_name = true"
         connection.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = {hive})")
     for name, query in VIEWS.items():
         connection.execute(f"CREATE VIEW {name} AS {query}")

@@ -7,6 +7,7 @@ from emosphere.errors import UsageError
 from emosphere.store import Location, locate, unsigned
 from pipelines.archive.dates import Window
 from pipelines.archive.recording import options_for
+from pipelines.policy import check_exception
 from pipelines.settings import ScoreSettings
 
 
@@ -22,8 +23,13 @@ class ScoreRequest:
     window: Window = field(default_factory=Window)
     roles: dict[int, str] = field(default_factory=dict)
     purpose: str | None = None
+    exception: str | None = None
+    """Why roles that policy forbids may be scored: one of ``pipelines.policy.EXCEPTIONS``; wants a purpose."""
     max_error_rate: float = 1.0
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_exception(self.exception, self.purpose)
 
     def open_out(self) -> Location:
         """OUT. Raises UsageError unless it could be a folder one can write to."""

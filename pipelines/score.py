@@ -64,7 +64,7 @@ class Job:
         self.model = request.absolute_model()
         self.checkpoint = load_checkpoint(find_model(self.model))
         self.model_partition = f"{self.checkpoint.name}-{self.checkpoint.digest}"
-        self.settings_digest = settings_digest(request.settings, request.roles)
+        self.settings_digest = settings_digest(request.settings, request.roles, request.exception)
         self.archives = request.absolute_archives()
         self.counts = Selection()
         self.key = command_key(
@@ -75,6 +75,7 @@ class Job:
             model=self.model_partition,
             settings=self.settings_digest,
             purpose=request.purpose,
+            exception=request.exception,
         )
 
     def roll_forward(self) -> dict[str, Any] | None:
@@ -121,6 +122,7 @@ class Job:
             archives=[unsigned(archive) for archive in self.archives],
             purpose=self.request.purpose,
             roles={str(channel): role for channel, role in self.request.roles.items()},
+            exception=self.request.exception,
             file_metadata=file_metadata(self.checkpoint),
         )
         self.counts = Selection()

@@ -7,6 +7,7 @@ from emosphere.audio.decode import DecodeLimits
 from emosphere.config import digest, to_mapping
 from emosphere.inference import BatchSettings, ListenSettings
 from pipelines.archive.fetch import FetchLimits
+from pipelines.policy import withheld_channels
 from pipelines.resources import Resources
 
 _SECRETS = frozenset(
@@ -71,8 +72,8 @@ class ScoreSettings:
             )
 
 
-def settings_digest(settings: ScoreSettings, roles: dict[int, str]) -> str:
-    """Digest of all that can change a row, and of nothing else."""
+def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: str | None = None) -> str:
+    """Digest of all that can change a row, and of nothing else: an exception counts where it lets a role be scored."""
     return digest(
         _RowSettings(
             rows_version=ROWS_VERSION,
@@ -80,6 +81,7 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str]) -> str:
             decode=to_mapping(settings.decode),
             fetch=to_mapping(settings.fetch),
             roles={str(channel): role for channel, role in sorted(roles.items())},
+            withheld=sorted(withheld_channels(roles, exception)),
         )
     )
 
@@ -91,3 +93,4 @@ class _RowSettings:
     decode: dict[str, Any]
     fetch: dict[str, Any]
     roles: dict[str, str]
+    withheld: list[int]

@@ -13,6 +13,7 @@ import ray.data
 from emosphere.errors import MachineError
 from emosphere.store import Location
 from pipelines.ledger import RunHeader
+from pipelines.policy import NO_ROLES
 from pipelines.resources import connect, pool_for
 from pipelines.settings import ScoreSettings
 from pipelines.stages.score_parts import ScoreParts
@@ -62,6 +63,8 @@ def score_parts(
         for row in summaries.iter_rows():
             if row.get("error"):
                 raise MachineError(row["error"])
+            if row["phone_calls"] and not done["phone_calls"] and not header.roles:
+                log.warning(NO_ROLES)
             done.update({name: value for name, value in row.items() if name not in ("part", "error")}, parts=1)
             on_progress(_progress(header, len(todo), done, time.monotonic() - began))
     except ray.exceptions.RayError as error:

@@ -27,6 +27,7 @@ from emosphere.store import Location
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
 from pipelines.ledger import Ledger, RunHeader
+from pipelines.policy import judge_cells, withheld_channels
 from pipelines.resources import Pool
 from pipelines.settings import ScoreSettings
 
@@ -57,6 +58,7 @@ STAGED_SCHEMA = pa.schema(
         ("end_ms", pa.int64()),
         ("audio_ms", pa.int64()),
         ("distinct_channels", pa.list_(pa.int32())),
+        ("withheld", pa.bool_()),
         ("scored_at", pa.timestamp("us", tz="UTC")),
         (
             "segments",
@@ -79,7 +81,8 @@ class ScoreParts:
     """One actor: one model, and decoder processes that work ahead of it.
 
     Reads:  part (int)
-    Gives:  part, units, recordings, failed, segments, audio_s; wait_s (for decoders), hear_s, predict_s, wall_s
+    Gives:  part, units, recordings, failed, segments, audio_s, phone_calls (stereo, 8 kHz);
+            wait_s (for decoders), hear_s, predict_s, wall_s
     """
 
     def __init__(self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool) -> None:
@@ -92,6 +95,7 @@ class ScoreParts:
         # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
         checkpoint = load_checkpoint(find_model(model))
         self._digests = (checkpoint.digest, header.model_digest)
+        self._withheld = withheld_channels(header.roles, header.exception)
         self._scorer = Scorer(checkpoint, device=default_device(), listen=settings.listen, batch=settings.batch)
         self._decoders = [IsolatedDecoder(settings.decode) for _ in range(pool.decoders)]
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in self._decoders]
@@ -121,7 +125,7 @@ class ScoreParts:
             )
         began = time.monotonic()
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
-        work = _Work(units, self._settings)
+        work = _Work(units, self._settings, self._withheld)
         spent_before = dict(self._scorer.spent_s)
         for row, scored in self._scorer.score_cells(work.events(self._fetchers, self._decoders)):
             work.results[row]["segments"] = scored.rows
@@ -135,6 +139,7 @@ class ScoreParts:
             "failed": sum(row["error_code"] is not None for row in staged),
             "segments": sum(len(row["segments"]) for row in staged),
             "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
+            "phone_calls": sum(row["sample_rate_hz"] == 8000 and (row["num_channels"] or 0) > 1 for row in staged),
             "wait_s": work.waited_s,
             **{f"{name}_s": spent - spent_before[name] for name, spent in self._scorer.spent_s.items()},
             "wall_s": time.monotonic() - began,
@@ -144,11 +149,11 @@ class ScoreParts:
 class _Work:
     """The units of one part on their way through the decoders."""
 
-    def __init__(self, units: list[dict[str, Any]], settings: ScoreSettings) -> None:
+    def __init__(self, units: list[dict[str, Any]], settings: ScoreSettings, withheld: frozenset[int]) -> None:
         self.units = units
         self.results: list[dict[str, Any]] = [{} for _ in units]
         self.waited_s = 0.0
-        self._settings = settings
+        self._settings, self._withheld = settings, withheld
         self._todo = deque(range(len(units)))
         self._queue: queue.Queue[tuple[int, Cell | None] | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
@@ -188,7 +193,13 @@ class _Work:
         """The unit's row for staging. A unit that failed keeps no scores: never half a unit."""
         unit, result = self.units[row], self.results[row]
         staged = {name: unit.get(name) for name in STAGED_SCHEMA.names}
-        staged |= {"audio_ms": 0, "distinct_channels": [], "scored_at": datetime.datetime.now(datetime.UTC), **result}
+        staged |= {
+            "audio_ms": 0,
+            "distinct_channels": [],
+            "withheld": False,
+            "scored_at": datetime.datetime.now(datetime.UTC),
+            **result,
+        }
         for name in ("error_message", "flaw_message"):
             staged[name] = staged[name] and re.sub(r"(https?://[^\s'\"?]+)\?[^\s'\"]*", r"\1", staged[name])
         if staged["error_code"] is not None:
@@ -240,6 +251,10 @@ class _Work:
             "num_channels": header.num_channels,
             "header_ms": header.duration_ms,
         }
+        if self._withheld.issuperset(range(header.num_channels)):  # not even decoded
+            stream.close()
+            result["withheld"] = True
+            return
         first, stop = cells_of(unit["unit_index"], unit["num_units"], header.duration_ms, grid.cell_s)
         if stop is not None and stop <= first:
             stream.close()
@@ -247,9 +262,13 @@ class _Work:
         if first:
             stream.close()
             stream = decoder.open(path, start_s=grid.span_s(first))
-        for cell in cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid):
-            result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // 16
+        cells = cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid)
+        for cell, may_be_heard in judge_cells(cells, self._withheld):
             result["end_ms"] = max(result.get("end_ms", 0), cell.stop_sample // 16)
+            if not may_be_heard:
+                result["withheld"] = True
+                continue
+            result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // 16
             self._put((row, cell))
             if self._stopped.is_set():
                 break
