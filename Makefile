@@ -1,7 +1,7 @@
 # The words of this house. Needs make and Python >= 3.11; everything else is put into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check test test-heavy chaos demo bench docs lock wheel clean
+.PHONY: help setup check test test-heavy chaos fuzz demo bench docs lock wheel clean
 
 # `make setup PYTHON=python3.12` picks one; else the first of these that is new enough.
 PYTHON ?=
@@ -47,6 +47,9 @@ test: setup  ## every test that needs no accelerator and no patience
 
 test-heavy: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "heavy and not gpu"
+
+fuzz: setup  ## score 5,000 spoilt files; every one must end as a row (half an hour)
+	$(BIN)/python -m tests.fuzz
 
 chaos: setup  ## break everything once, on several Ray nodes and an S3 server; prints the chaos table (half an hour)
 	$(BIN)/python -m tests.chaos
