@@ -68,6 +68,39 @@ class Location:
                     self.fs.pipe_file(self.path, data, mode="create")
             except FileExistsError:
                 return False
+            except OSError as error:
+                if not _condition_failed(error):
+                    raise
+                return False
+        return True
+
+    def etag(self) -> str | None:
+        """What S3 calls this version of the object; None where nothing is there, and for other stores."""
+        if "s3" not in self.fs.protocol:
+            return None
+        with explained(f"look at {self.uri}"):
+            try:
+                return str(self.fs.info(self.path)["ETag"])
+            except ABSENT:
+                return None
+
+    def replace_bytes(self, data: bytes, etag: str | None) -> bool:
+        """Replace the object if it is still the version ``etag`` (None: still absent); False if it is not.
+
+        Only S3 can promise that; elsewhere it is :meth:`write_bytes`.
+        """
+        if "s3" not in self.fs.protocol:
+            self.write_bytes(data)
+            return True
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        with explained(f"write {self.uri}"):
+            try:
+                # One PUT whatever the size: the parts of a larger upload would not hear the condition.
+                self.fs.pipe_file(self.path, data, chunksize=5 << 30, **condition)
+            except OSError as error:
+                if not _condition_failed(error):
+                    raise
+                return False
         return True
 
     def publish_to(self, target: "Location") -> None:
@@ -170,6 +203,13 @@ def unsigned(url: str) -> str:
         return url
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _condition_failed(error: OSError) -> bool:
+    """Whether S3 answered 412 (the condition does not hold) or 409 (somebody is writing at this moment)."""
+    response = getattr(error.__cause__, "response", None) or {}
+    status: int | None = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return isinstance(error, FileExistsError) or status in (409, 412)
 
 
 def _make_folder(folder: str) -> None:

@@ -85,3 +85,11 @@ def test_a_store_that_refuses_is_a_machine_error_that_says_what_was_done(tmp_pat
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="Could not write file://"):
         locate(str(tmp_path / "file" / "below")).write_bytes(b"x")
+
+
+def test_on_a_disk_the_version_is_not_asked(tmp_path):
+    location = locate(str(tmp_path / "object"))
+    assert location.etag() is None
+    assert location.replace_bytes(b"one", None)
+    assert location.replace_bytes(b"two", None)
+    assert location.read_bytes() == b"two"

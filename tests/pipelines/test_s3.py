@@ -10,6 +10,8 @@ import threading
 import pandas.testing
 import pytest
 
+from emosphere.store import locate
+
 pytestmark = pytest.mark.ray
 
 
@@ -99,3 +101,15 @@ def test_refused_credentials_are_exit_code_1_and_one_message_that_says_so(s3, ro
         assert "Traceback" not in done.stderr
     server.shutdown()
     server.server_close()
+
+
+def test_on_s3_only_the_version_that_was_read_is_replaced(s3):
+    location = locate("s3://tables/conditional/object")
+    assert location.etag() is None
+    assert location.replace_bytes(b"one", None)
+    assert not location.replace_bytes(b"nobody should see this", None)
+    before = location.etag()
+    assert location.replace_bytes(b"two", before)
+    assert not location.replace_bytes(b"nor this", before)
+    assert location.read_bytes() == b"two"
+    assert not location.create_bytes(b"nor that")
