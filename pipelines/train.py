@@ -11,6 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from emosphere.config import digest, load_config, to_mapping
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
@@ -27,6 +30,8 @@ RECORD_NAME = "training.json"
 """What was trained, by which settings; it lies beside the checkpoint."""
 UNTOLD = ("card", "out", "encoder_weights")
 """Settings left out of the evaluation: the card stands beside it, and folders are of the machine that trained."""
+HELD_OUT_NAME = "held_out.parquet"
+"""Answers of the cross-validation, clip by clip."""
 EVALUATION_NAME = "evaluation.json"
 """What the model achieved; its card quotes from here."""
 
@@ -188,8 +193,20 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         num_regions=num_regions,
     )
     save_checkpoint(trained.network, out, trained.checkpoint, card="")
+    if trained.held_out:
+        _write_held_out(out, trained)
     (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
     _write_card(out, config.card)
+
+
+def _write_held_out(out: Path, trained: Trained) -> None:
+    """What the folds' networks answered to the clips they never heard: a list of numbers per head and clip."""
+    clips = [trained.clips.clips[row] for row in trained.held_out]
+    table = pa.table(
+        {"uri": [clip.uri for clip in clips], "start_ms": [clip.start_ms for clip in clips]}
+        | {name: answers.tolist() for name, answers in trained.held_out_answers.items()}
+    )
+    pq.write_table(table, out / HELD_OUT_NAME)
 
 
 def _radius(config: TrainConfig, trained: Trained) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -123,6 +124,9 @@ def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(mani
     assert "| all test speakers | 6 |" in (tmp_path / "one" / "README.md").read_text()
     assert not (tmp_path / "one" / "_training").exists()
 
+    held_out = pq.read_table(tmp_path / "one" / "held_out.parquet").to_pylist()
+    assert len({row["uri"] for row in held_out}) == 18
+    assert [len(held_out[0][name]) for name in ("vad", "region", "category")] == [3, 8, 9]
     assert evaluation["vad_radius_90"]["from"] == "folds"
     assert not evaluation["vad_radius_90"]["published"]
     assert set(evaluation["vad_radius_90"]["test_coverage"]) == {"", "s3"}
