@@ -6,12 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
 
+from emosphere.data.identity import id_key
 from emosphere.errors import EmosphereError
+from emosphere.redaction import redact
 
 
 @contextmanager
@@ -31,9 +33,27 @@ def quiet_stdout() -> Iterator[Callable[[str], None]]:
         os.close(real)
 
 
+def printable(text: str) -> str:
+    """The text without secrets; with an id key in the environment, without paths and URIs too."""
+    with suppress(EmosphereError):
+        if key := id_key():
+            text = key.hide(text)
+    return redact(text)
+
+
+class _Printable(logging.Formatter):
+    """Lines of the log, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The finished line."""
+        return printable(super().format(record))
+
+
 def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[dict[str, Any]], str]) -> NoReturn:
     """Do ``work``, print its result (as JSON, or by ``show``), and leave with the exit code of the contract."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    log_to_stderr = logging.StreamHandler(sys.stderr)
+    log_to_stderr.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[log_to_stderr])
     logging.getLogger("emosphere").setLevel(logging.INFO)
     code, result = 0, {}
     with quiet_stdout() as say:
@@ -41,14 +61,14 @@ def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[di
             result = work()
         except EmosphereError as error:
             # Some errors are raised after the work: they bring its result along.
-            code, result = error.exit_code, getattr(error, "result", {}) | {"error": str(error)}
-            print(f"emosphere: {error}", file=sys.stderr)
+            code, result = error.exit_code, getattr(error, "result", {}) | {"error": printable(str(error))}
+            print(f"emosphere: {result['error']}", file=sys.stderr)
         except KeyboardInterrupt:
             code, result = 1, {"error": "interrupted"}
             print("emosphere: interrupted; the same command resumes.", file=sys.stderr)
         except Exception as error:
             logging.getLogger("emosphere").exception("unexpected error")
-            code, result = 1, {"error": f"{type(error).__name__}: {error}"}
+            code, result = 1, {"error": printable(f"{type(error).__name__}: {error}")}
         if as_json:
             say(json.dumps(result | ({"exit_code": code} if code else {})))
         elif "error" not in result:

@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
+from emosphere.data.identity import id_key, public_uri
 from emosphere.errors import EmosphereError, MachineError
+from emosphere.redaction import redact
 from emosphere.store import Location, locate
 
 State = Literal["ok", "warn", "fail"]
@@ -51,9 +53,9 @@ def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
     try:
         return list(check())
     except EmosphereError as error:
-        return [Finding(name, "fail", str(error))]
+        return [Finding(name, "fail", redact(str(error)))]
     except Exception as error:
-        return [Finding(name, "fail", f"{type(error).__name__}: {error}")]
+        return [Finding(name, "fail", redact(f"{type(error).__name__}: {error}"))]
 
 
 def _versions() -> Iterator[Finding]:
@@ -136,7 +138,7 @@ def _archive(archive: str) -> Iterator[Finding]:
     fetcher = Fetcher(FetchLimits(), {})
     try:
         fetcher.local_path(first)
-        yield Finding("archive", "ok", f"readable, first recording {first.source_uri}")
+        yield Finding("archive", "ok", f"readable, first recording {public_uri(first.source_uri, id_key())}")
     finally:
         fetcher.close()
 

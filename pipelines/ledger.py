@@ -11,27 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.errors import RETRIED_CODES
+from emosphere.errors import UsageError
 from emosphere.store import ABSENT, Location, explained
 
 HOME = "_emosphere"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finished:
-    """What the published table says of a recording under one model."""
-
-    dt: str
-    content_version: str
-    settings_digest: str
-    status: str
-    error_code: str | None
-    attempts: int
-
-    def stands_for(self, content_version: str, settings_digest: str) -> bool:
-        """Whether scoring the recording again would add nothing."""
-        same = self.content_version == content_version and self.settings_digest == settings_digest
-        return same and not (self.status == "failed" and self.error_code in RETRIED_CODES)
+BATCH_ROWS = 65_536
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,6 +35,7 @@ class RunHeader:
     purpose: str | None
     roles: dict[str, str]
     exception: str | None = None
+    id_key: str | None = None
     num_parts: int = 0
     num_units: int = 0
     num_recordings: int = 0
@@ -85,7 +70,26 @@ class Ledger:
 
     def begin(self, header: RunHeader) -> None:
         pointer = {"run_id": header.run_id, "dt": header.dt, "started_at": header.started_at}
+        self.home.child("identity.json").create_bytes(_json({"id_key": header.id_key}))
+        self.check_id_key(header.id_key)
         self._pointer(header.key).write_bytes(_json(pointer))
+
+    def check_id_key(self, fingerprint: str | None) -> None:
+        """Raise UsageError if the ids of this OUT were made with another key, or one with and one without."""
+        try:
+            before = json.loads(self.home.child("identity.json").read_bytes())["id_key"]
+        except ABSENT:
+            if fingerprint is None or not self.home.child("snapshot.json").exists():
+                return
+            before = None
+        if before != fingerprint:
+            made, given = (
+                f"with the key of fingerprint {one}" if one else "without a key" for one in (before, fingerprint)
+            )
+            raise UsageError(
+                f"{self.out.uri}: its ids were made {made}, and this command would make them {given}: every recording "
+                "would stand there twice. Set EMOSPHERE_ID_KEY as it was, or choose another OUT."
+            )
 
     def forget(self, header: RunHeader) -> None:
         """The run is over: drop the pointer first, so that a crash here leaves rubbish, never a run without a plan."""
@@ -138,16 +142,14 @@ class Ledger:
 
     # Published state
 
-    def finished(self, model_partition: str) -> dict[bytes, Finished]:
-        """By recording id (16 bytes): what ``recordings`` holds under any dt for this model."""
-        columns = ["recording_id", "content_version", "settings_digest", "status", "error_code", "attempts"]
-        done: dict[bytes, Finished] = {}
+    def published_columns(self, model_partition: str, columns: list[str]) -> Iterator[tuple[str, pa.RecordBatchReader]]:
+        """``(dt, rows)`` of each file of ``recordings`` under a model: these columns only, a few rows at a time."""
         for dt, location in self.published("recordings", model_partition):
-            for batch in read_parquet(location, columns=columns).to_batches(max_chunksize=65_536):
-                for row in batch.to_pylist():
-                    identity = bytes.fromhex(row.pop("recording_id"))
-                    done[identity] = Finished(dt=dt, **row)
-        return done
+            with explained(f"read {location.uri}", absence=False), location.fs.open(location.path, "rb") as file:
+                table = pq.ParquetFile(file)
+                schema = pa.schema([table.schema_arrow.field(name).with_metadata(None) for name in columns])
+                batches = (batch.select(columns) for batch in table.iter_batches(BATCH_ROWS, columns=columns))
+                yield dt, pa.RecordBatchReader.from_batches(schema, batches)
 
     def published(self, table: str, model_partition: str) -> Iterator[tuple[str, Location]]:
         """``(dt, file)`` of each published file of a table under one model."""

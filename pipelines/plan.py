@@ -1,20 +1,21 @@
-"""From an archive to an immutable plan: units of bounded work, gathered into parts. Decodes nothing, opens no audio."""
+"""From chosen recordings to an immutable plan: units of bounded work, gathered into parts. Opens no audio."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 
-from emosphere.data.identity import recording_id
-from emosphere.errors import RETRIED_CODES, UsageError
-from pipelines.archive.dates import Window
-from pipelines.archive.recording import Recording
-from pipelines.ledger import Finished, Ledger, RunHeader
+from pipelines.ledger import Ledger, RunHeader
 from pipelines.settings import PlanSettings, ScoreSettings
 
-FIRST_PART_BYTES, FIRST_PART_UNITS, PART_GROWTH = 2 << 20, 4, 1.25
-"""Parts begin small and grow, so that a small archive still makes enough of them to share out and to resume from."""
+SMALLEST_PART_BYTES, SMALLEST_PART_UNITS, SHARES = 2 << 20, 4, 32
+"""No part takes more than one of so many shares of what is left, down to a smallest: a small archive still makes enough
+parts to share out and to resume from, and the last parts are short ones, so that no worker is alone at the end."""
+WRITERS = 8
+"""Parts written at once: a store answers late, not slowly."""
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -40,96 +41,82 @@ PLAN_SCHEMA = pa.schema(
 when the recording is opened: header probing happens while scoring, by many workers, not here."""
 
 
-@dataclass(slots=True)
-class Selection:
-    """What listing found, counted on the way."""
-
-    listed: int = 0
-    selected: int = 0
-    skipped: int = 0
-
-
-def select(
-    recordings: Iterable[Recording],
-    *,
-    window: Window,
-    finished: dict[bytes, Finished],
-    settings_digest: str,
-    limit: int | None,
-    counts: Selection,
-) -> Iterator[tuple[Recording, str, int]]:
-    """``(recording, recording_id, attempts)`` of those in the window that are not finished; counts all it sees."""
-    for recording in recordings:
-        counts.listed += 1
-        if not window.holds(recording):
-            continue
-        if limit is not None and counts.selected >= limit:
-            return
-        counts.selected += 1
-        identity = recording_id(recording.source_uri)
-        before = finished.get(bytes.fromhex(identity))
-        # What listing could not reach has no version to compare; its scores stay until it can be reached again.
-        lost = recording.error_code in RETRIED_CODES and before is not None and before.status != "failed"
-        if before is not None and (lost or before.stands_for(recording.content_version, settings_digest)):
-            counts.skipped += 1
-            continue
-        same = before is not None and before.content_version == recording.content_version
-        yield recording, identity, (before.attempts if before is not None and same else 0) + 1
-
-
 def write_plan(
     ledger: Ledger,
     header: RunHeader,
-    chosen: Iterable[tuple[Recording, str, int]],
-    counts: Selection,
+    chosen: Iterable[pa.Table],
     settings: ScoreSettings,
-) -> RunHeader | None:
-    """Write the plan of a run and return its final header; None, and nothing written, if nothing is to be done.
+    *,
+    num_recordings: int,
+    num_bytes: int,
+) -> RunHeader:
+    """Write parts for the recordings ``chosen`` behind those that ``header`` counts already; return the final header.
 
-    Raises UsageError for an archive without any recording.
+    ``chosen``: tables of recording_id, attempts and the fields of a Recording, ``num_recordings`` of ``num_bytes`` in
+    all. Memory: a few parts. The header is written last: without it there is no plan.
     """
-    part, rows, part_bytes = 0, [], 0
-    num_units = num_recordings = num_bytes = 0
-    max_bytes, max_units = float(FIRST_PART_BYTES), float(FIRST_PART_UNITS)
-    for recording, identity, attempts in chosen:
-        if not num_recordings:
-            ledger.begin(header)
-        units = _num_units(recording, settings.plan, settings.fetch.max_bytes)
-        for index in range(units):
-            row: dict[str, Any] = {"unit_id": num_units, "unit_index": index, "num_units": units}
-            row |= {"recording_id": identity, "attempts": attempts}
-            rows.append(row | asdict(recording))
-            num_units += 1
-            part_bytes += (recording.num_bytes or 0) // units
-            if part_bytes >= min(max_bytes, settings.plan.part_bytes) or len(rows) >= min(
-                max_units, settings.plan.part_units
-            ):
-                ledger.write_plan_part(header.run_id, part, pa.Table.from_pylist(rows, schema=PLAN_SCHEMA))
-                part, rows, part_bytes = part + 1, [], 0
-                max_bytes, max_units = max_bytes * PART_GROWTH, max_units * PART_GROWTH
-        num_recordings += 1
-        num_bytes += recording.num_bytes or 0
-    if rows:
-        ledger.write_plan_part(header.run_id, part, pa.Table.from_pylist(rows, schema=PLAN_SCHEMA))
-        part += 1
-    if not counts.listed:
-        raise UsageError(f"{', '.join(header.archives)}: no recordings there (hidden files and sidecars do not count).")
-    if not num_recordings:
-        return None
+    part, num_units = header.num_parts, header.num_units
+    writing: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for units in _cut(chosen, settings, num_recordings, num_bytes):
+            numbered = units.add_column(0, "unit_id", pa.array(np.arange(num_units, num_units + len(units))))
+            writing.append(pool.submit(ledger.write_plan_part, header.run_id, part, numbered.select(PLAN_SCHEMA.names)))
+            part, num_units = part + 1, num_units + len(units)
+            if len(writing) > WRITERS:
+                writing.popleft().result()
+        while writing:
+            writing.popleft().result()
     final = replace(
         header,
         num_parts=part,
         num_units=num_units,
-        num_recordings=num_recordings,
-        num_skipped=counts.skipped,
-        num_bytes=num_bytes,
+        num_recordings=header.num_recordings + num_recordings,
+        num_bytes=header.num_bytes + num_bytes,
     )
     ledger.write_header(final)
     return final
 
 
-def _num_units(recording: Recording, settings: PlanSettings, max_bytes: int) -> int:
+def _cut(
+    chosen: Iterable[pa.Table], settings: ScoreSettings, left_recordings: int, left_bytes: int
+) -> Iterator[pa.Table]:
+    """Parts: tables of units, without their numbers."""
+    kept: list[pa.Table] = []
+    kept_bytes = kept_units = 0
+    for units in (_units(recordings, settings) for recordings in chosen):
+        sizes = np.nan_to_num(units.column("num_bytes").to_numpy()) // units.column("num_units").to_numpy()
+        begin = 0
+        for row, size in enumerate(sizes.astype(np.int64).tolist()):
+            kept_bytes, kept_units = kept_bytes + size, kept_units + 1
+            most_bytes = min(settings.plan.part_bytes, max(left_bytes // SHARES, SMALLEST_PART_BYTES))
+            most_units = min(settings.plan.part_units, max(left_recordings // SHARES, SMALLEST_PART_UNITS))
+            if kept_bytes >= most_bytes or kept_units >= most_units:
+                yield pa.concat_tables([*kept, units.slice(begin, row + 1 - begin)])
+                left_bytes, left_recordings = left_bytes - kept_bytes, left_recordings - kept_units
+                kept, kept_bytes, kept_units, begin = [], 0, 0, row + 1
+        if begin < len(units):
+            kept.append(units.slice(begin))
+    if kept:
+        yield pa.concat_tables(kept)
+
+
+def _units(recordings: pa.Table, settings: ScoreSettings) -> pa.Table:
+    """Each recording as often as it has units."""
+    sizes = recordings.column("num_bytes").to_pylist()
+    codes = recordings.column("error_code").to_pylist()
+    counts = np.array(
+        [_num_units(size, code, settings.plan, settings.fetch.max_bytes) for size, code in zip(sizes, codes, strict=True)],
+        dtype=np.int64,
+    )
+    begins = np.repeat(np.cumsum(counts) - counts, counts)
+    units = recordings.take(np.repeat(np.arange(len(counts)), counts))
+    for name, values in (("unit_index", np.arange(len(begins)) - begins), ("num_units", np.repeat(counts, counts))):
+        units = units.append_column(name, pa.array(values.astype(np.int32)))
+    return units
+
+
+def _num_units(num_bytes: int | None, error_code: str | None, settings: PlanSettings, max_bytes: int) -> int:
     # One unit is enough to refuse it.
-    if recording.error_code is not None or not recording.num_bytes or recording.num_bytes > max_bytes:
+    if error_code is not None or not num_bytes or num_bytes > max_bytes:
         return 1
-    return -(-recording.num_bytes // settings.unit_bytes)
+    return -(-num_bytes // settings.unit_bytes)

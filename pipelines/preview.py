@@ -38,7 +38,7 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
             f"{', '.join(map(unsigned, job.archives))}: no recordings there (hidden files and sidecars do not count)."
         )
     withheld = withheld_channels(request.roles, request.exception)
-    probed_bytes, probed_s, probed_withheld = _probe(sample, request, withheld)
+    probed_bytes, probed_s, probed_withheld = _probe(sample, job, withheld)
     # Cells of a table tell no size: they count by number.
     share = num_bytes / probed_bytes if probed_bytes else to_score / max(len(sample), 1)
     audio_s = probed_s * share
@@ -59,15 +59,16 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
     }
 
 
-def _probe(sample: list[Recording], request: ScoreRequest, withheld: frozenset[int]) -> tuple[int, float, int]:
+def _probe(sample: list[Recording], job: Job, withheld: frozenset[int]) -> tuple[int, float, int]:
     """Bytes, seconds to score, and how many recordings have only channels that are withheld."""
     num_bytes, audio_s, num_withheld, phone_calls = 0, 0.0, 0, False
+    request = job.request
     fetcher = Fetcher(request.settings.fetch, request.settings.store)
     with IsolatedDecoder(request.settings.decode) as decoder, contextlib.closing(fetcher):
         for recording in sample:
             num_bytes += recording.num_bytes or 0
             try:
-                stream = decoder.open(fetcher.local_path(recording))
+                stream = decoder.open(fetcher.local_path(job.seal.uncover(recording)))
                 channels = set(range(stream.header.num_channels))
                 audio_s += (stream.header.duration_ms or 0) / 1000 * len(channels - withheld)
                 num_withheld += withheld >= channels

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +10,15 @@ from dataclasses import asdict
 from typing import Any
 
 from emosphere.config import to_mapping
+from emosphere.data.identity import id_key, public_uri
 from emosphere.errors import EmosphereError
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
+from emosphere.redaction import redact
 from emosphere.store import unsigned
 from pipelines.archive.listing import list_archives
 from pipelines.archive.recording import Recording
+from pipelines.archive.seal import seal_for
 from pipelines.host import host_facts
 from pipelines.ledger import Finished, Ledger, RunHeader, command_key, new_run_id
 from pipelines.plan import Selection, select, write_plan
@@ -42,7 +46,18 @@ def score(request: ScoreRequest, on_progress: Callable[[Progress], None] = lambd
 
     Raises UsageError (nothing was started), MachineError (the same command resumes), TooManyFailures.
     """
-    job = Job(request)
+    try:
+        return _score(Job(request), on_progress)
+    except EmosphereError as error:
+        # What the user typed may be the name of a recording.
+        with contextlib.suppress(EmosphereError):
+            if key := id_key():
+                names = [*request.archives, *map(unsigned, request.absolute_archives())]
+                error.args = (key.hide(str(error), names), *error.args[1:])
+        raise
+
+
+def _score(job: "Job", on_progress: Callable[[Progress], None]) -> dict[str, Any]:
     result = job.roll_forward()
     unfinished = job.unfinished()
     if unfinished is not None:
@@ -61,14 +76,18 @@ class Job:
         self.request = request
         self.out = request.open_out()
         self.ledger = Ledger(self.out)
+        self.id_key = id_key()
+        self.ledger.check_id_key(self.id_key and self.id_key.fingerprint)
         self.model = request.absolute_model()
         self.checkpoint = load_checkpoint(find_model(self.model))
         self.model_partition = f"{self.checkpoint.name}-{self.checkpoint.digest}"
         self.settings_digest = settings_digest(request.settings, request.roles, request.exception)
         self.archives = request.absolute_archives()
+        self.seal = seal_for(self.archives, self.id_key, request.settings.store)
+        self.named_archives = [public_uri(unsigned(archive), self.id_key) for archive in self.archives]
         self.counts = Selection()
         self.key = command_key(
-            archives=sorted(self.archives),
+            archives=sorted(self.archives if self.id_key is None else self.named_archives),
             window=asdict(request.window),
             dt=request.dt,
             limit=request.limit,
@@ -118,11 +137,12 @@ class Job:
             model_digest=self.checkpoint.digest,
             model_licence=self.checkpoint.licence,
             settings_digest=self.settings_digest,
-            config=to_mapping(self.request.settings) | {"max_error_rate": self.request.max_error_rate},
-            archives=[unsigned(archive) for archive in self.archives],
+            config=_stored(self.request),
+            archives=self.named_archives,
             purpose=self.request.purpose,
             roles={str(channel): role for channel, role in self.request.roles.items()},
             exception=self.request.exception,
+            id_key=self.id_key and self.id_key.fingerprint,
             file_metadata=file_metadata(self.checkpoint),
         )
         self.counts = Selection()
@@ -132,15 +152,17 @@ class Job:
         return planned
 
     def chosen(self) -> Iterator[tuple[Recording, str, int]]:
-        """Recordings of the archives that this command would score now."""
-        return select(
+        """Recordings of the archives that this command would score now, as a plan may hold them."""
+        selected = select(
             list_archives(self.archives, out=self.out, store_options=self.request.settings.store),
             window=self.request.window,
             finished=self.finished(),
             settings_digest=self.settings_digest,
             limit=self.request.limit,
             counts=self.counts,
+            key=self.id_key,
         )
+        return ((self.seal.cover(recording), identity, attempts) for recording, identity, attempts in selected)
 
     def finished(self) -> dict[bytes, Finished]:
         """What the tables already hold under this model."""
@@ -152,7 +174,7 @@ class Job:
             return self._run(header, on_progress)
         except EmosphereError as error:
             if not isinstance(error, TooManyFailures):
-                ended = {"run_id": header.run_id, "error": str(error), "exit_code": error.exit_code}
+                ended = {"run_id": header.run_id, "error": self.seal.hide(str(error)), "exit_code": error.exit_code}
                 # If OUT itself is what broke, the first error is the one to hear.
                 with contextlib.suppress(EmosphereError):
                     self.ledger.write_result(header.run_id, ended)
@@ -175,7 +197,7 @@ class Job:
             header.num_parts,
         )
         if todo:
-            score_parts(self.out, header, todo, self.model, self.request.settings, on_progress)
+            score_parts(self.out, header, todo, self.model, self.request.settings, self.seal, on_progress)
         folded = fold_run(self.ledger, header)
         result = result_of(header, folded, self.out, time.monotonic() - self.began)
         self._check_error_rate(header, result)
@@ -211,3 +233,10 @@ class Job:
             f"command with --max-error-rate {rate + 0.0005:.3f} or more publishes it.",
             result,
         )
+
+
+def _stored(request: ScoreRequest) -> dict[str, Any]:
+    """The settings as the tables keep them; an address among the store's options may hold a password."""
+    settings = to_mapping(request.settings) | {"max_error_rate": request.max_error_rate}
+    stored: dict[str, Any] = json.loads(redact(json.dumps(settings, default=str)))
+    return stored

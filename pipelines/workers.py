@@ -12,6 +12,7 @@ import ray.data
 
 from emosphere.errors import MachineError
 from emosphere.store import Location
+from pipelines.archive.seal import Seal
 from pipelines.ledger import RunHeader
 from pipelines.policy import NO_ROLES
 from pipelines.resources import connect, pool_for
@@ -41,6 +42,7 @@ def score_parts(
     todo: list[int],
     model: str,
     settings: ScoreSettings,
+    seal: Seal,
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Score the parts ``todo`` into staging. A part scored twice writes the same object twice.
@@ -56,7 +58,7 @@ def score_parts(
         compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=2),
         num_cpus=pool.num_cpus,
         num_gpus=pool.num_gpus,
-        fn_constructor_args=(out, header, model, settings, pool),
+        fn_constructor_args=(out, header, model, settings, pool, seal),
     )
     began, done = time.monotonic(), Counter[str]()
     try:
@@ -68,7 +70,7 @@ def score_parts(
             done.update({name: value for name, value in row.items() if name not in ("part", "error")}, parts=1)
             on_progress(_progress(header, len(todo), done, time.monotonic() - began))
     except ray.exceptions.RayError as error:
-        raise MachineError(f"Scoring stopped: {_last_words(error)}. The same command resumes.") from error
+        raise MachineError(f"Scoring stopped: {seal.hide(_last_words(error))}. The same command resumes.") from error
     log.info(
         "actors=%d busy=%.1f s: waiting for decoders %.0f %%, finding speech %.0f %%, model %.0f %%",
         pool.size,

@@ -5,7 +5,6 @@ import ctypes
 import datetime
 import os
 import queue
-import re
 import threading
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from emosphere.model.find import find_model
 from emosphere.store import Location
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
+from pipelines.archive.seal import UNSEALED, Seal
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.policy import judge_cells, withheld_channels
 from pipelines.resources import Pool
@@ -85,13 +85,15 @@ class ScoreParts:
             wait_s (for decoders), hear_s, predict_s, wall_s
     """
 
-    def __init__(self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool) -> None:
+    def __init__(
+        self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
+    ) -> None:
         self._decoders: list[IsolatedDecoder] = []
         self._fetchers: list[Fetcher] = []
         # One compiled kernel per shape would be kept for each of a thousand segment lengths.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         torch.set_num_threads(pool.threads)
-        self._ledger, self._run_id, self._settings = Ledger(out), header.run_id, settings
+        self._ledger, self._run_id, self._settings, self._seal = Ledger(out), header.run_id, settings, seal
         # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
         checkpoint = load_checkpoint(find_model(model))
         self._digests = (checkpoint.digest, header.model_digest)
@@ -105,7 +107,11 @@ class ScoreParts:
         try:
             summaries = [self._score_part(int(part)) for part in batch["part"]]
         except EmosphereError as error:
-            return {"error": np.array([str(error)])}
+            return {"error": np.array([self._seal.hide(str(error))])}
+        except Exception as error:
+            if self._seal.key is None:
+                raise
+            return {"error": np.array([self._seal.hide(f"{type(error).__name__}: {error}")])}  # a name may stand in it
         return {name: np.array([summary[name] for summary in summaries]) for name in summaries[0]}
 
     def close(self) -> None:
@@ -125,7 +131,7 @@ class ScoreParts:
             )
         began = time.monotonic()
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
-        work = _Work(units, self._settings, self._withheld)
+        work = _Work(units, self._settings, self._seal, self._withheld)
         spent_before = dict(self._scorer.spent_s)
         for row, scored in self._scorer.score_cells(work.events(self._fetchers, self._decoders)):
             work.results[row]["segments"] = scored.rows
@@ -149,11 +155,13 @@ class ScoreParts:
 class _Work:
     """The units of one part on their way through the decoders."""
 
-    def __init__(self, units: list[dict[str, Any]], settings: ScoreSettings, withheld: frozenset[int]) -> None:
+    def __init__(
+        self, units: list[dict[str, Any]], settings: ScoreSettings, seal: Seal, withheld: frozenset[int]
+    ) -> None:
         self.units = units
         self.results: list[dict[str, Any]] = [{} for _ in units]
         self.waited_s = 0.0
-        self._settings, self._withheld = settings, withheld
+        self._settings, self._seal, self._withheld = settings, seal, withheld
         self._todo = deque(range(len(units)))
         self._queue: queue.Queue[tuple[int, Cell | None] | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
@@ -201,7 +209,7 @@ class _Work:
             **result,
         }
         for name in ("error_message", "flaw_message"):
-            staged[name] = staged[name] and re.sub(r"(https?://[^\s'\"?]+)\?[^\s'\"]*", r"\1", staged[name])
+            staged[name] = staged[name] and self._seal.say(staged[name], self._recording(unit))
         if staged["error_code"] is not None:
             staged |= {"segments": [], "distinct_channels": []}
         staged["segments"] = [
@@ -227,8 +235,7 @@ class _Work:
         try:
             if unit["error_code"] is not None:
                 raise BadRecording(unit["error_code"], unit["error_message"])
-            recording = Recording(**{name: unit[name] for name in Recording.__dataclass_fields__})
-            self._decode_unit(row, fetcher.local_path(recording), decoder)
+            self._decode_unit(row, fetcher.local_path(self._seal.uncover(self._recording(unit))), decoder)
         except BadRecording as reason:
             if unit["unit_index"] and reason.code in AFTER_THE_START:
                 result |= {"flaw_code": _flaw(reason.code), "flaw_message": str(reason)}
@@ -239,6 +246,9 @@ class _Work:
         except Exception as error:
             # One recording met something nobody foresaw. It costs that recording, and the next run tries it again.
             result |= {"error_code": "INTERNAL", "error_message": f"{type(error).__name__}: {error}"}
+
+    def _recording(self, unit: dict[str, Any]) -> Recording:
+        return Recording(**{name: unit[name] for name in Recording.__dataclass_fields__})
 
     def _decode_unit(self, row: int, path: str, decoder: IsolatedDecoder) -> None:
         unit, result = self.units[row], self.results[row]

@@ -1,0 +1,69 @@
+"""Addresses in a plan: sealed where they are secret, opened by the same command alone."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emosphere.data.identity import IdKey
+from emosphere.errors import BadRecording
+from pipelines.archive.recording import Recording
+from pipelines.archive.seal import Seal, seal_for
+
+KEY = IdKey(b"sixteen bytes or more")
+SIGNED = Recording(source_uri="https://h/a.wav", kind="object", url=b"https://h/a.wav?sig=f00", attributes='{"n": 1}')
+MEMBER = Recording(
+    source_uri="zip://+49171.wav::file:///calls/x.zip", kind="zip", url=b"file:///calls/x.zip", member="+49171.wav"
+)
+
+
+def test_a_signed_address_is_sealed_and_others_stay_readable():
+    seal = Seal(b"secret")
+    assert b"f00" not in seal.cover(SIGNED).url
+    assert seal.cover(SIGNED).source_uri == SIGNED.source_uri
+    assert seal.uncover(seal.cover(SIGNED)) == SIGNED
+    assert seal.cover(MEMBER) == MEMBER
+
+
+def test_with_a_key_no_name_is_readable():
+    seal = Seal(KEY.secret, KEY)
+    failing = replace(MEMBER, error_message="'/calls/x.zip' holds +49171.wav, which is bad")
+    covered = seal.cover(failing)
+    assert "49171" not in str(covered)
+    assert "calls" not in str(covered)
+    assert covered.source_uri == KEY.hash(MEMBER.source_uri)
+    assert covered.error_message.endswith("which is bad")
+    opened = seal.uncover(covered)
+    assert (opened.url, opened.member) == (MEMBER.url, MEMBER.member)
+
+
+@given(st.binary(max_size=300))
+def test_whatever_is_sealed_comes_out_again_and_twice_the_same(url):
+    seal = Seal(b"secret", KEY)
+    covered = seal.cover(replace(MEMBER, url=url))
+    assert seal.uncover(covered).url == url
+    assert covered == seal.cover(replace(MEMBER, url=url))
+
+
+def test_another_commands_seal_is_a_failure_that_may_pass():
+    with pytest.raises(BadRecording) as reason:
+        Seal(b"other").uncover(Seal(b"secret").cover(SIGNED))
+    assert reason.value.code == "FETCH_FAILED"
+
+
+def test_the_seal_follows_the_command_and_what_its_manifest_holds(tmp_path):
+    manifest = tmp_path / "calls.csv"
+    manifest.write_text("uri\nhttps://h/a.wav?sig=1\n")
+    first = seal_for([str(manifest)], None, {})
+    assert seal_for([str(manifest)], None, {}) == first
+    manifest.write_text("uri\nhttps://h/a.wav?sig=2\n")
+    assert seal_for([str(manifest)], None, {}) != first
+    assert seal_for([str(tmp_path / "gone.csv")], None, {}).secret
+    assert seal_for([str(manifest)], KEY, {}).secret == KEY.secret
+    assert "sixteen" not in repr(Seal(KEY.secret, KEY))
+
+
+def test_attributes_lose_the_signatures_in_them():
+    said = Seal(b"").cover(replace(SIGNED, attributes='{"link": "https://crm/x?token=f00", "id": "007"}')).attributes
+    assert said == '{"link": "https://crm/x", "id": "007"}'
