@@ -1,6 +1,8 @@
 """What would fail in a run, before it does: versions, codecs, model, machine, archive, OUT, encryption."""
 
 import contextlib
+import datetime
+import email.utils
 import io
 import os
 import shutil
@@ -15,6 +17,8 @@ from emosphere.redaction import redact
 from emosphere.store import Location, locate
 
 State = Literal["ok", "warn", "fail"]
+LARGEST_SKEW_S = 900
+"""By how much a machine's clock may differ from S3's."""
 
 
 class Finding(NamedTuple):
@@ -162,6 +166,8 @@ def _out(out: str) -> Iterator[Finding]:
         yield Finding("out disk", "ok" if free > 1 << 30 else "warn", f"{free / 2**30:.0f} GiB free")
     elif "s3" in location.fs.protocol:
         yield _encryption(location)
+        yield _clock(location)
+        yield _conditional(location)
 
 
 def _encryption(location: Location) -> Finding:
@@ -173,3 +179,25 @@ def _encryption(location: Location) -> Finding:
     except Exception as error:
         text = io.StringIO(str(error)).readline().strip()
         return Finding("encryption", "warn", f"bucket '{bucket}' shows no default encryption ({text})")
+
+
+def _clock(location: Location) -> Finding:
+    """S3 refuses signatures that are a quarter of an hour off."""
+    answer: dict[str, Any] = location.fs.call_s3("head_bucket", Bucket=location.path.partition("/")[0])
+    told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    if told is None:
+        return Finding("clock", "warn", "the store does not tell its time")
+    off_s = abs((email.utils.parsedate_to_datetime(told) - datetime.datetime.now(tz=datetime.UTC)).total_seconds())
+    state: State = "fail" if off_s > LARGEST_SKEW_S else "warn" if off_s > LARGEST_SKEW_S / 10 else "ok"
+    return Finding("clock", state, f"{off_s:.0f} s from the store's; it refuses requests beyond {LARGEST_SKEW_S} s")
+
+
+def _conditional(location: Location) -> Finding:
+    """Without conditional writes, nothing keeps two runs of one night apart."""
+    probe = location.child("_emosphere", f"doctor-{uuid.uuid4().hex}")
+    try:
+        holds = probe.create_bytes(b"1") and not probe.create_bytes(b"2")
+    finally:
+        probe.remove()
+    told = "the store honours If-None-Match" if holds else "the store overwrites what it was told to create only"
+    return Finding("conditional writes", "ok" if holds else "fail", told)

@@ -73,6 +73,7 @@ def test_doctor_checks_both_sides_and_leaves_nothing_behind(s3, root):
     found = {line["check"]: line["state"] for line in json.loads(done.stdout)["findings"]}
     assert (found["archive"], found["out"], found["codecs"]) == ("ok", "ok", "ok")
     assert "encryption" in found
+    assert (found["clock"], found["conditional writes"]) == ("ok", "ok")
     assert not s3.exists("tables/doctor")
 
 
