@@ -30,7 +30,7 @@ class Held(MachineError):
 
 
 class Overtaken(MachineError):
-    """This process was silent for so long that another took its place: it must write nothing more."""
+    """Another took this process's place because it was silent: it must write nothing more."""
 
 
 class Holder(NamedTuple):
@@ -60,12 +60,14 @@ class Lease:
 
     Each holder has a number, one above the last: a record ``NUMBER.json`` that only one process can create (a
     conditional PUT, or O_EXCL on a disk) and that only its holder rewrites. The highest number is the holder's;
-    :meth:`check` right before a write is the fence. Numbers go up for ever, so the last record stays when it is released.
+    :meth:`check` right before a write is the fence. Numbers go up for ever, so the last record stays when it is
+    released.
     """
 
     def __init__(self, home: Location, work: str) -> None:
         """``home``: folder of the records. ``work``: what the holder does, for whoever meets it."""
         self._home = home
+        self.work = work
         self._me = Holder(
             token=uuid.uuid4().hex,
             work=work,
@@ -77,6 +79,8 @@ class Lease:
         )
         self.number: int | None = None
         """Fencing number, once acquired."""
+        self.is_lost = False
+        """Whether a heartbeat found another in our place: then :meth:`check` will say so."""
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -103,6 +107,7 @@ class Lease:
                 if not found[1].released and not self._is_dead(*found):
                     continue
             # A store that answers late may call our own record somebody else's.
+            self._me = self._me._replace(work=self.work)
             if self._record(number).create_bytes(_json(self._me)) or self._wrote(number):
                 self._begin(number)
 
@@ -144,9 +149,11 @@ class Lease:
     def _beat(self) -> None:
         assert self.number is not None
         while not self._ended.wait(BEAT_S):
-            self._me = self._me._replace(beat=self._me.beat + 1)
+            self._me = self._me._replace(work=self.work, beat=self._me.beat + 1)
             try:
                 self._record(self.number).write_bytes(_json(self._me))
+                found = current(self._home)
+                self.is_lost = found is not None and found[0] > self.number
             except EmosphereError as error:  # the store may answer again before anybody gives us up
                 log.warning("no sign of life could be given: %s", error)
 

@@ -40,6 +40,7 @@ class RunHeader:
     num_units: int = 0
     num_recordings: int = 0
     num_skipped: int = 0
+    num_forgotten: int = 0
     num_bytes: int = 0
     file_metadata: dict[str, str] = field(default_factory=dict)
 
@@ -148,7 +149,10 @@ class Ledger:
             with explained(f"read {location.uri}", absence=False), location.fs.open(location.path, "rb") as file:
                 table = pq.ParquetFile(file)
                 schema = pa.schema([table.schema_arrow.field(name).with_metadata(None) for name in columns])
-                batches = (batch.select(columns) for batch in table.iter_batches(BATCH_ROWS, columns=columns))
+                batches = (
+                    pa.record_batch([batch.column(name) for name in columns], schema=schema)
+                    for batch in table.iter_batches(BATCH_ROWS, columns=columns)
+                )
                 yield dt, pa.RecordBatchReader.from_batches(schema, batches)
 
     def published(self, table: str, model_partition: str) -> Iterator[tuple[str, Location]]:

@@ -105,7 +105,10 @@ def _units(recordings: pa.Table, settings: ScoreSettings) -> pa.Table:
     sizes = recordings.column("num_bytes").to_pylist()
     codes = recordings.column("error_code").to_pylist()
     counts = np.array(
-        [_num_units(size, code, settings.plan, settings.fetch.max_bytes) for size, code in zip(sizes, codes, strict=True)],
+        [
+            _num_units(size, code, settings.plan, settings.fetch.max_bytes)
+            for size, code in zip(sizes, codes, strict=True)
+        ],
         dtype=np.int64,
     )
     begins = np.repeat(np.cumsum(counts) - counts, counts)

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import logging
+from itertools import islice
 from typing import Any
 
 from emosphere.audio.isolation import IsolatedDecoder
@@ -25,30 +26,24 @@ ASSUMED_RATE = 180.0
 def preview(request: ScoreRequest) -> dict[str, Any]:
     """Counts, hours and core hours of what ``score`` would do now. Writes nothing to OUT."""
     job = Job(request)
-    to_score = num_bytes = 0
-    sample: list[Recording] = []
-    for recording, _, _ in job.chosen():
-        to_score += 1
-        num_bytes += recording.num_bytes or 0
-        # Every so often, so that the sample is spread over an archive of unknown length.
-        if len(sample) < PROBED or to_score % max(1, to_score // PROBED) == 0:
-            sample = [*sample[-(PROBED - 1) :], recording]
-    if not job.counts.listed:
-        raise UsageError(
-            f"{', '.join(map(unsigned, job.archives))}: no recordings there (hidden files and sidecars do not count)."
-        )
+    with job.chosen() as choice:
+        if not choice.listed:
+            said = ", ".join(map(unsigned, job.archives))
+            raise UsageError(f"{said}: no recordings there (hidden files and sidecars do not count).")
+        sample = list(islice(choice.recordings(), 0, None, max(1, choice.chosen // PROBED)))[:PROBED]
     withheld = withheld_channels(request.roles, request.exception)
     probed_bytes, probed_s, probed_withheld = _probe(sample, job, withheld)
     # Cells of a table tell no size: they count by number.
-    share = num_bytes / probed_bytes if probed_bytes else to_score / max(len(sample), 1)
+    share = choice.num_bytes / probed_bytes if probed_bytes else choice.chosen / max(len(sample), 1)
     audio_s = probed_s * share
     return {
-        "recordings": job.counts.selected,
-        "to_score": to_score,
-        "skipped": job.counts.skipped,
+        "recordings": choice.selected,
+        "to_score": choice.chosen,
+        "skipped": choice.skipped,
+        "skipped_policy": choice.forgotten,
         "withheld": {str(channel): request.roles[channel] for channel in sorted(withheld)},
         "probed_skipped_policy": probed_withheld,
-        "num_bytes": num_bytes,
+        "num_bytes": choice.num_bytes,
         "probed": len(sample),
         "audio_s": round(audio_s, 1),
         "assumed_rate": ASSUMED_RATE,

@@ -1,13 +1,17 @@
 """From staged units to the published tables: each file replaced whole, segments before recordings, twice the same."""
 
+import contextlib
 import datetime
 import io
 import json
+import os
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,25 +20,107 @@ from emosphere.data.identity import file_number
 from emosphere.data.schema import arrow_schema
 from emosphere.errors import RETRIED_CODES, MachineError
 from emosphere.store import ABSENT, Location
-from pipelines.ledger import Finished, Ledger, RunHeader, read_parquet
+from pipelines.ledger import Ledger, RunHeader, read_parquet
 
 FILE_BYTES = 128 << 20
 """Size a published file is meant to reach; the number of files of a partition follows from it once, and stays."""
 
+DATABASE_MEMORY = "256MB"
+"""What the scratch database of a run may hold before it spills to disk."""
+WAITING_ROWS = 20_000
+"""Rows gathered before they go to the database at once."""
+
 SORT_KEYS = {"segments": ["recording_id", "channel", "start_ms"], "recordings": ["recording_id"]}
 
 
-@dataclass(slots=True)
 class Folded:
-    """A run's results, recording by recording."""
+    """A run's results, recording by recording, on scratch disk. A context manager: the scratch goes with it."""
 
-    recordings: list[dict[str, Any]] = field(default_factory=list)
-    segments: list[pa.Table] = field(default_factory=list)
-    audio_ms: int = 0
-    speech_ms: int = 0
+    def __init__(self, scratch: str) -> None:
+        self.base = duckdb.connect(
+            os.path.join(scratch, "run.duckdb"),
+            config={"memory_limit": DATABASE_MEMORY, "threads": 2, "temp_directory": os.path.join(scratch, "spilt")},
+        )
+        self.base.execute("SET TimeZone = 'UTC'")
+        for table in SORT_KEYS:
+            self.base.register("empty", arrow_schema(table).empty_table())
+            self.base.execute(f"CREATE TABLE {table} AS SELECT 0::BIGINT AS part, 0::BIGINT AS hash, * FROM empty")
+        self.audio_ms = self.speech_ms = self.num_segments = self.segment_bytes = 0
+        self._statuses: dict[str, int] = {}
+        self._waiting: dict[str, list[dict[str, Any]]] = {table: [] for table in SORT_KEYS}
 
     def count(self, status: str) -> int:
-        return sum(row["status"] == status for row in self.recordings)
+        return self._statuses.get(status, 0)
+
+    def add(self, part: int, recording: dict[str, Any], segments: list[dict[str, Any]]) -> None:
+        """Take in a recording that became whole with this part."""
+        for table, rows in (("recordings", [recording]), ("segments", segments)):
+            key = {"part": part, "hash": file_number(recording["recording_id"], 1 << 32)}
+            self._waiting[table] += [row | key for row in rows]
+        if sum(map(len, self._waiting.values())) > WAITING_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """All is there: keep the latest of recordings that were scored twice, and count."""
+        self._flush()
+        self.base.execute("CREATE TABLE latest AS SELECT recording_id, max(part) AS part FROM recordings GROUP BY ALL")
+        for table in SORT_KEYS:
+            self.base.execute(f"DELETE FROM {table} WHERE (recording_id, part) NOT IN (FROM latest)")
+        self._statuses = dict(self.base.sql("SELECT status, count(*) FROM recordings GROUP BY ALL").fetchall())
+        self.num_segments, self.speech_ms = self._row("SELECT count(*), coalesce(sum(speech_ms), 0) FROM segments")
+
+    def _flush(self) -> None:
+        for table, rows in self._waiting.items():
+            schema = arrow_schema(table)
+            values = pa.Table.from_pylist(rows, schema=schema)
+            self.segment_bytes += values.nbytes if table == "segments" else 0
+            for number, name in enumerate(("part", "hash")):
+                values = values.add_column(number, name, pa.array([row[name] for row in rows], pa.int64()))
+            self.base.register("incoming", values)
+            self.base.execute(f"INSERT INTO {table} SELECT * FROM incoming")
+            self.base.unregister("incoming")
+            rows.clear()
+
+    def _row(self, query: str) -> tuple[int, ...]:
+        return tuple(int(value) for value in self.base.execute(query).fetchall()[0])
+
+    # Where rows go
+
+    def place(self, published: Iterable[tuple[str, pa.RecordBatchReader]], dt: str) -> list[str]:
+        """Settle the dt of every recording: where its rows are already, else ``dt``. Returns those that occur."""
+        self.base.execute("CREATE OR REPLACE TABLE placed (recording_id VARCHAR, dt VARCHAR)")
+        for at, reader in published:
+            self.base.register("incoming", reader)
+            self.base.execute(
+                "INSERT INTO placed SELECT recording_id, $dt FROM incoming WHERE recording_id IN (FROM latest SELECT "
+                "recording_id)",
+                {"dt": at},
+            )
+            self.base.unregister("incoming")
+        self.base.execute(
+            "INSERT INTO placed SELECT recording_id, $dt FROM latest WHERE recording_id NOT IN (FROM placed SELECT "
+            "recording_id)",
+            {"dt": dt},
+        )
+        return [at for (at,) in self.base.sql("SELECT DISTINCT dt FROM placed ORDER BY dt").fetchall()]
+
+    def numbers(self, dt: str, num_files: int) -> list[int]:
+        """Which of the files of a partition get rows."""
+        found = self.base.execute(
+            "SELECT DISTINCT hash % $n FROM recordings JOIN placed USING (recording_id) WHERE dt = $dt ORDER BY ALL",
+            {"n": num_files, "dt": dt},
+        )
+        return [number for (number,) in found.fetchall()]
+
+    def rows(self, table: str, dt: str, number: int, num_files: int) -> pa.Table:
+        """The run's rows for one file."""
+        columns = ", ".join(f'"{name}"' for name in arrow_schema(table).names)
+        found = self.base.sql(
+            f"SELECT {columns} FROM {table} WHERE hash % $n = $k "
+            "AND recording_id IN (SELECT recording_id FROM placed WHERE dt = $dt)",
+            params={"n": num_files, "k": number, "dt": dt},
+        )
+        return found.to_arrow_table().cast(arrow_schema(table))
 
 
 def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
@@ -110,33 +196,35 @@ def _reason(
     return flaw["flaw_code"], flaw["flaw_message"]
 
 
-def fold_run(ledger: Ledger, header: RunHeader) -> Folded:
+@contextlib.contextmanager
+def fold_run(ledger: Ledger, header: RunHeader) -> Iterator[Folded]:
     """Fold all staged parts. Raises MachineError unless every unit of the plan is there exactly once."""
-    folded = Folded()
-    waiting: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    seen: set[int] = set()
-    schema = arrow_schema("segments")
-    for part in range(header.num_parts):
-        rows: list[dict[str, Any]] = []
-        for unit in ledger.staged_part(header.run_id, part).to_pylist():
-            if unit["unit_id"] in seen:
-                continue
-            seen.add(unit["unit_id"])
-            waiting[unit["recording_id"]].append(unit)
-            if len(waiting[unit["recording_id"]]) == unit["num_units"]:
-                recording, segments, audio_ms = fold(waiting.pop(unit["recording_id"]), header)
-                folded.recordings.append(recording)
-                folded.audio_ms += audio_ms
-                folded.speech_ms += sum(row["speech_ms"] for row in segments)
-                rows += segments
-        if rows:
-            folded.segments.append(pa.Table.from_pylist(rows, schema=schema))
-    if len(seen) != header.num_units or waiting:
-        raise MachineError(
-            f"Run {header.run_id}: staged {len(seen)} of {header.num_units} planned units, {len(waiting)} recordings "
-            "incomplete; nothing was published. Run the same command again."
-        )
-    return folded
+    with tempfile.TemporaryDirectory(prefix="emosphere-fold-") as scratch:
+        folded = Folded(scratch)
+        # A run that took in late files may hold a recording twice, in two versions.
+        waiting: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        seen = np.zeros(header.num_units, dtype=bool)
+        for part in range(header.num_parts):
+            for unit in ledger.staged_part(header.run_id, part).to_pylist():
+                if seen[unit["unit_id"]]:
+                    continue
+                seen[unit["unit_id"]] = True
+                if not unit["recording_id"]:  # erased meanwhile
+                    continue
+                key = unit["recording_id"], unit["content_version"]
+                waiting[key].append(unit)
+                if len(waiting[key]) == unit["num_units"]:
+                    recording, segments, audio_ms = fold(waiting.pop(key), header)
+                    folded.add(part, recording, segments)
+                    folded.audio_ms += audio_ms
+        if not seen.all() or waiting:
+            raise MachineError(
+                f"Run {header.run_id}: staged {seen.sum()} of {header.num_units} planned units, {len(waiting)} "
+                "recordings incomplete; nothing was published. Run the same command again."
+            )
+        folded.close()
+        yield folded
+        folded.base.close()
 
 
 def has_passing_failure(staged: pa.Table) -> bool:
@@ -144,31 +232,25 @@ def has_passing_failure(staged: pa.Table) -> bool:
     return any(code in RETRIED_CODES for code in staged.column("error_code").to_pylist())
 
 
-def publish(ledger: Ledger, header: RunHeader, folded: Folded, finished: dict[bytes, Finished]) -> None:
+def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Callable[[], None]) -> None:
     """Put the run's rows in place of what the tables held of its recordings; all else stays as it was.
 
     A recording already published under some dt is replaced there. Doing it twice, or again after dying anywhere
     within, leaves the same files: what is written depends on the staged rows and the other recordings' rows alone.
+    Memory: one file of the tables. ``still_ours`` raises where another run took this one's place; it is asked right
+    before every write.
     """
-    by_dt: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in folded.recordings:
-        before = finished.get(bytes.fromhex(row["recording_id"]))
-        by_dt[before.dt if before else header.dt].append(row)
-    segments = pa.concat_tables(folded.segments) if folded.segments else arrow_schema("segments").empty_table()
     replaced: dict[str, str] = {}
-    for dt, rows in sorted(by_dt.items()):
-        num_files, is_new = _files_of(ledger, header, dt, segments.nbytes)
-        numbers: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in rows:
-            numbers[file_number(row["recording_id"], num_files)].append(row)
-        wanted = range(num_files) if is_new else sorted(numbers)
-        for number in wanted:
-            here = pa.Table.from_pylist(numbers[number], schema=arrow_schema("recordings"))
-            ids = here.column("recording_id")
-            spoken = segments.filter(pc.is_in(segments.column("recording_id"), value_set=ids.combine_chunks()))
+    for dt in folded.place(ledger.published_columns(header.model_partition, ["recording_id"]), header.dt):
+        num_files, is_new = _files_of(ledger, header, dt, folded.segment_bytes)
+        for number in range(num_files) if is_new else folded.numbers(dt, num_files):
+            here = folded.rows("recordings", dt, number, num_files)
+            spoken = folded.rows("segments", dt, number, num_files)
             for table, new in (("segments", spoken), ("recordings", here)):
                 path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
-                replaced[path] = _replace(ledger, path, table, new, ids, header)
+                ids = here.column("recording_id")
+                replaced[path] = _replace(ledger, path, table, new, ids, header, still_ours)
+    still_ours()
     _commit_snapshot(ledger, header, replaced)
 
 
@@ -221,23 +303,36 @@ def _replace(
     new: pa.Table,
     replaced_ids: pa.ChunkedArray,
     header: RunHeader,
+    still_ours: Callable[[], None],
 ) -> str:
     """Write one published file anew and return the key of the version kept for snapshots, below OUT."""
     schema = arrow_schema(table, header.file_metadata)
-    kept = new
-    try:
-        old = read_parquet(ledger.out.child(path))
-        others = old.filter(pc.invert(pc.is_in(old.column("recording_id"), value_set=replaced_ids.combine_chunks())))
-        kept = pa.concat_tables([others.select(new.column_names).cast(new.schema), new])
-    except ABSENT:
-        pass
-    kept = kept.sort_by([(key, "ascending") for key in SORT_KEYS[table]])
-    buffer = io.BytesIO()
-    pq.write_table(kept.replace_schema_metadata(schema.metadata).cast(schema), buffer, compression="zstd")
+    public = ledger.out.child(path)
     version = f"_emosphere/tables/{path.removesuffix('.parquet')}.{header.run_id}.parquet"
-    ledger.out.child(version).write_bytes(buffer.getvalue())
-    ledger.out.child(version).publish_to(ledger.out.child(path))
-    return version
+    while True:
+        etag = public.etag()
+        kept = new
+        try:
+            old = read_parquet(public)
+            others = old.filter(
+                pc.invert(pc.is_in(old.column("recording_id"), value_set=replaced_ids.combine_chunks()))
+            )
+            kept = pa.concat_tables([others.select(new.column_names).cast(new.schema), new])
+        except ABSENT:
+            pass
+        kept = kept.sort_by([(key, "ascending") for key in SORT_KEYS[table]])
+        buffer = io.BytesIO()
+        pq.write_table(kept.replace_schema_metadata(schema.metadata).cast(schema), buffer, compression="zstd")
+        still_ours()
+        ledger.out.child(version).write_bytes(buffer.getvalue())
+        still_ours()
+        if public.is_local:
+            ledger.out.child(version).publish_to(public)
+            return version
+        # Who slept since the last question is refused here by the store itself, if the file has changed meanwhile.
+        if public.replace_bytes(buffer.getvalue(), etag):
+            return version
+        still_ours()
 
 
 def _files_of(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:

@@ -14,9 +14,10 @@ def result_of(header: RunHeader, folded: Folded, out: Location, wall_s: float) -
     """Result of a run: ``recordings`` = scored + no_speech + failed + skipped + skipped_policy."""
     return counts(
         header.run_id,
-        **{status: folded.count(status) for status in ("scored", "no_speech", "failed", "skipped_policy")},
+        **{status: folded.count(status) for status in ("scored", "no_speech", "failed")},
+        skipped_policy=folded.count("skipped_policy") + header.num_forgotten,
         skipped=header.num_skipped,
-        segments=sum(len(table) for table in folded.segments),
+        segments=folded.num_segments,
         audio_s=folded.audio_ms / 1000,
         speech_s=folded.speech_ms / 1000,
         out=out,

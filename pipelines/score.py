@@ -6,23 +6,28 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import pyarrow as pa
+
 from emosphere.config import to_mapping
-from emosphere.data.identity import id_key, public_uri
-from emosphere.errors import EmosphereError
+from emosphere.data.identity import id_key, public_uri, recording_id
+from emosphere.errors import EmosphereError, UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.redaction import redact
 from emosphere.store import unsigned
 from pipelines.archive.listing import list_archives
-from pipelines.archive.recording import Recording
 from pipelines.archive.seal import seal_for
+from pipelines.choose import FINISHED_COLUMNS, Choice
+from pipelines.erasure import finish_erasure, is_erasing
+from pipelines.forgotten import read_forgotten
 from pipelines.host import host_facts
-from pipelines.ledger import Finished, Ledger, RunHeader, command_key, new_run_id
-from pipelines.plan import Selection, select, write_plan
-from pipelines.publish import Folded, fold_run, has_passing_failure, publish, write_run_row
+from pipelines.lease import Lease, Overtaken
+from pipelines.ledger import Ledger, RunHeader, command_key, new_run_id
+from pipelines.plan import write_plan
+from pipelines.publish import Folded, fold_run, has_passing_failure, publish, read_snapshot, write_run_row
 from pipelines.request import ScoreRequest
 from pipelines.result import counts, file_metadata, result_of
 from pipelines.settings import settings_digest
@@ -58,14 +63,16 @@ def score(request: ScoreRequest, on_progress: Callable[[Progress], None] = lambd
 
 
 def _score(job: "Job", on_progress: Callable[[Progress], None]) -> dict[str, Any]:
-    result = job.roll_forward()
-    unfinished = job.unfinished()
-    if unfinished is not None:
-        result = job.run(unfinished, on_progress)
-    fresh = job.plan()
-    if fresh is not None:
-        return job.run(fresh, on_progress)
-    return result or job.nothing_to_do()
+    with job.lease:
+        job.finish_erasure()
+        result = job.roll_forward()
+        unfinished = job.unfinished()
+        if unfinished is not None:
+            result = job.run(unfinished, on_progress)
+        fresh = job.plan()
+        if fresh is not None:
+            return job.run(fresh, on_progress)
+        return result or job.nothing_to_do()
 
 
 class Job:
@@ -76,6 +83,7 @@ class Job:
         self.request = request
         self.out = request.open_out()
         self.ledger = Ledger(self.out)
+        self.lease = Lease(self.ledger.home.child("lease"), "a command that is starting")
         self.id_key = id_key()
         self.ledger.check_id_key(self.id_key and self.id_key.fingerprint)
         self.model = request.absolute_model()
@@ -85,7 +93,8 @@ class Job:
         self.archives = request.absolute_archives()
         self.seal = seal_for(self.archives, self.id_key, request.settings.store)
         self.named_archives = [public_uri(unsigned(archive), self.id_key) for archive in self.archives]
-        self.counts = Selection()
+        self.skipped = self.forgotten = 0
+        self.forgets = read_forgotten(self.ledger.home)
         self.key = command_key(
             archives=sorted(self.archives if self.id_key is None else self.named_archives),
             window=asdict(request.window),
@@ -97,38 +106,107 @@ class Job:
             exception=request.exception,
         )
 
+    def finish_erasure(self) -> None:
+        """Bring an erasure that died to its end: until then a run would find rows that are meant to be gone."""
+        if is_erasing(self.ledger):
+            self.lease.acquire()
+            log.info("an erasure died; finishing that first")
+            finish_erasure(self.ledger, self.lease.check)
+
     def roll_forward(self) -> dict[str, Any] | None:
         """Finish publishing a run that died in the middle of it, whichever command it was.
 
         Returns its result if it was this same command. Until then the tables hold segments without their recordings;
         another run on top would make that permanent.
         """
+        if self.ledger.publishing() is None:
+            return None
+        self.lease.acquire()
         header = self.ledger.publishing()
         if header is None:
             return None
+        self.lease.work = f"run {header.run_id}"
         log.info("run %s died while publishing; finishing that first", header.run_id)
-        folded = fold_run(self.ledger, header)
-        result = self._publish(header, folded, result_of(header, folded, self.out, 0.0))
+        with fold_run(self.ledger, header) as folded:
+            result = self._publish(header, folded, result_of(header, folded, self.out, 0.0))
         return result if header.key == self.key else None
 
     def unfinished(self) -> RunHeader | None:
         """The run, with its stored plan, that this same command left unfinished."""
-        pointer = self.ledger.unfinished(self.key)
-        header = self.ledger.header(pointer[0]) if pointer else None
-        if header is not None:
-            log.info("resuming run %s with its stored plan", header.run_id)
+        if self._left() is None:
+            return None
+        self.lease.acquire()
+        header = self._left()
+        if header is None:
+            return None
+        log.info("resuming run %s with its stored plan", header.run_id)
+        if self._was_refused(header):
+            # It may be refused night after night: what came meanwhile is scored with it, and judged with it.
+            with contextlib.suppress(UsageError):
+                return self._extended(header)
         return header
 
+    def _left(self) -> RunHeader | None:
+        pointer = self.ledger.unfinished(self.key)
+        return self.ledger.header(pointer[0]) if pointer else None
+
+    def _was_refused(self, header: RunHeader) -> bool:
+        return self.ledger.exit_code(header.run_id) == TooManyFailures.exit_code
+
+    def _extended(self, header: RunHeader) -> RunHeader:
+        """The run's plan with what was listed since: late files, and new versions of what it holds."""
+        plan = (self.ledger.plan_part(header.run_id, part) for part in range(header.num_parts))
+        with self.listed() as choice:
+            choice.judge(self._finished(), self.settings_digest, plan)
+            if not choice.chosen:
+                return header
+            log.info("%d recordings came since; they are added", choice.chosen)
+            return self._write(header, choice)
+
     def plan(self) -> RunHeader | None:
-        """List the archives and store a plan of what is not finished; None if all is."""
+        """List the archives and store a plan of what is not finished; None if all is.
+
+        Nothing is written below OUT, the lease included, before something is found that is to be scored.
+        """
+        with self.listed() as choice:
+            if not choice.listed:
+                raise UsageError(
+                    f"{', '.join(self.named_archives)}: no recordings there (hidden files and sidecars do not count)."
+                )
+            judged_by = self._snapshot()
+            choice.judge(self._finished(), self.settings_digest)
+            pointer = self.ledger.unfinished(self.key)
+            if choice.chosen or pointer is not None:
+                self.lease.acquire()
+                self.finish_erasure()
+                self.roll_forward()
+                if (forgets := read_forgotten(self.ledger.home)) != self.forgets:  # erased while we were listing
+                    self.forgets = forgets
+                    return self.plan()
+                if (left := self._left()) is not None:  # by somebody who died after we had looked
+                    return left
+                if self._snapshot() != judged_by:
+                    choice.judge(self._finished(), self.settings_digest)
+                pointer = self.ledger.unfinished(self.key)
+            self.skipped, self.forgotten = choice.skipped, choice.forgotten
+            header = self._header(pointer)
+            if not choice.chosen:
+                if pointer is not None:
+                    self.ledger.forget(header)
+                return None
+            self.lease.work = f"run {header.run_id}"
+            self.ledger.begin(header)
+            return self._write(header, choice)
+
+    def _header(self, pointer: tuple[str, str, str] | None) -> RunHeader:
+        """Header of a fresh run; one that died while planning is planned anew under its own name and date."""
         now = datetime.datetime.now(datetime.UTC)
-        # A run that died while planning is planned anew under its own name and date.
-        run_id, dt, started_at = self.ledger.unfinished(self.key) or (
+        run_id, dt, started_at = pointer or (
             new_run_id(self.key, now),
             self.request.dt or f"{now:%Y-%m-%d}",
             now.isoformat(),
         )
-        header = RunHeader(
+        return RunHeader(
             run_id=run_id,
             key=self.key,
             dt=dt,
@@ -145,35 +223,53 @@ class Job:
             id_key=self.id_key and self.id_key.fingerprint,
             file_metadata=file_metadata(self.checkpoint),
         )
-        self.counts = Selection()
-        planned = write_plan(self.ledger, header, self.chosen(), self.counts, self.request.settings)
-        if planned is None:
-            self.ledger.forget(header)
-        return planned
 
-    def chosen(self) -> Iterator[tuple[Recording, str, int]]:
-        """Recordings of the archives that this command would score now, as a plan may hold them."""
-        selected = select(
-            list_archives(self.archives, out=self.out, store_options=self.request.settings.store),
-            window=self.request.window,
-            finished=self.finished(),
-            settings_digest=self.settings_digest,
-            limit=self.request.limit,
-            counts=self.counts,
-            key=self.id_key,
+    def _write(self, header: RunHeader, choice: Choice) -> RunHeader:
+        return write_plan(
+            self.ledger,
+            replace(header, num_skipped=choice.skipped, num_forgotten=choice.forgotten),
+            choice.batches(),
+            self.request.settings,
+            num_recordings=choice.chosen,
+            num_bytes=choice.num_bytes,
         )
-        return ((self.seal.cover(recording), identity, attempts) for recording, identity, attempts in selected)
 
-    def finished(self) -> dict[bytes, Finished]:
-        """What the tables already hold under this model."""
-        return self.ledger.finished(self.model_partition)
+    @contextlib.contextmanager
+    def chosen(self) -> Iterator[Choice]:
+        """What this command would score now."""
+        with self.listed() as choice:
+            choice.judge(self._finished(), self.settings_digest)
+            yield choice
+
+    @contextlib.contextmanager
+    def listed(self) -> Iterator[Choice]:
+        """What the archives hold, as a plan may hold it; not judged yet."""
+        with Choice() as choice:
+            choice.take(
+                list_archives(self.archives, out=self.out, store_options=self.request.settings.store),
+                window=self.request.window,
+                limit=self.request.limit,
+                identify=lambda uri: recording_id(uri, self.id_key),
+                cover=self.seal.cover,
+                forgets=lambda recording, identity: self.forgets.holds(recording, identity, self.id_key),
+            )
+            yield choice
+
+    def _finished(self) -> Iterator[tuple[str, pa.RecordBatchReader]]:
+        return self.ledger.published_columns(self.model_partition, FINISHED_COLUMNS)
+
+    def _snapshot(self) -> str | None:
+        """The run that was published last."""
+        snapshot = read_snapshot(self.out)
+        return snapshot and snapshot["run_id"]
 
     def run(self, header: RunHeader, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
         """Score what is not staged yet, publish, and close the run."""
         try:
             return self._run(header, on_progress)
         except EmosphereError as error:
-            if not isinstance(error, TooManyFailures):
+            # Who was overtaken has no say any more.
+            if not isinstance(error, TooManyFailures | Overtaken):
                 ended = {"run_id": header.run_id, "error": self.seal.hide(str(error)), "exit_code": error.exit_code}
                 # If OUT itself is what broke, the first error is the one to hear.
                 with contextlib.suppress(EmosphereError):
@@ -181,13 +277,14 @@ class Job:
             raise
 
     def _run(self, header: RunHeader, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
+        self.lease.acquire()
+        self.lease.work = f"run {header.run_id}"
         staged = self.ledger.staged_parts(header.run_id)
         todo = [part for part in range(header.num_parts) if part not in staged]
-        if not todo and self.ledger.exit_code(header.run_id) == TooManyFailures.exit_code:
-            # Refused for its failures: those that may pass get another try before it is judged again.
-            todo = [
-                part for part in sorted(staged) if has_passing_failure(self.ledger.staged_part(header.run_id, part))
-            ]
+        if self._was_refused(header):
+            # For its failures: those that may pass get another try before it is judged again.
+            kept = sorted(staged & set(range(header.num_parts)))
+            todo += [part for part in kept if has_passing_failure(self.ledger.staged_part(header.run_id, part))]
         log.info(
             "run %s: %d recordings, %d finished before, %d of %d parts to score",
             header.run_id,
@@ -196,16 +293,25 @@ class Job:
             len(todo),
             header.num_parts,
         )
+
+        def watched(progress: Progress) -> None:
+            if self.lease.is_lost:
+                self.lease.check()
+            on_progress(progress)
+
         if todo:
-            score_parts(self.out, header, todo, self.model, self.request.settings, self.seal, on_progress)
-        folded = fold_run(self.ledger, header)
-        result = result_of(header, folded, self.out, time.monotonic() - self.began)
-        self._check_error_rate(header, result)
-        return self._publish(header, folded, result)
+            score_parts(self.out, header, todo, self.model, self.request.settings, self.seal, watched)
+        with fold_run(self.ledger, header) as folded:
+            result = result_of(header, folded, self.out, time.monotonic() - self.began)
+            self.lease.check()
+            self._check_error_rate(header, result)
+            return self._publish(header, folded, result)
 
     def _publish(self, header: RunHeader, folded: Folded, result: dict[str, Any]) -> dict[str, Any]:
+        self.lease.check()
         self.ledger.mark_publishing(header.run_id)
-        publish(self.ledger, header, folded, self.ledger.finished(header.model_partition))
+        publish(self.ledger, header, folded, self.lease.check)
+        self.lease.check()
         self.ledger.unmark_publishing()
         result["wall_s"] = round(time.monotonic() - self.began, 3)
         write_run_row(self.ledger, header, result, host_facts())
@@ -217,7 +323,8 @@ class Job:
         """Result of a command that found all finished. It takes the place of the same command's last result."""
         now = datetime.datetime.now(datetime.UTC)
         run_id = self.ledger.last_run_id(self.key) or new_run_id(self.key, now)
-        result = counts(run_id, skipped=self.counts.skipped, out=self.out, wall_s=time.monotonic() - self.began)
+        wall_s = time.monotonic() - self.began
+        result = counts(run_id, skipped=self.skipped, skipped_policy=self.forgotten, out=self.out, wall_s=wall_s)
         self.ledger.write_result(run_id, result | {"exit_code": 0})
         return result
 

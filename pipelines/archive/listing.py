@@ -1,6 +1,5 @@
 """Folders, globs, files, archive files, tables and manifests into recordings, one by one."""
 
-import hashlib
 import os
 import posixpath
 import re
@@ -67,18 +66,15 @@ ZIPS, TARS, TABLES, LISTS = (".zip",), (".tar", ".tar.gz", ".tgz"), (".parquet",
 def list_archives(
     archives: Sequence[str], *, out: Location, store_options: dict[str, Any] | None = None
 ) -> Iterator[Recording]:
-    """Every recording of every archive, each once, in a stable order; nothing below ``out``.
+    """Every recording of every archive, in a stable order; nothing below ``out``.
+
+    What lies in two archives comes twice.
 
     Raises UsageError for an archive that is not there, MachineError for a store that refuses or is missing.
     """
-    seen: set[bytes] = set()
     for archive in archives:
         location = locate(archive, **options_for(archive, store_options or {}))
-        for recording in _list_archive(location, out, store_options or {}):
-            identity = hashlib.blake2b(recording.source_uri.encode(), digest_size=12).digest()
-            if identity not in seen:
-                seen.add(identity)
-                yield recording
+        yield from _list_archive(location, out, store_options or {})
 
 
 def _list_archive(location: Location, out: Location, store_options: dict[str, Any]) -> Iterator[Recording]:

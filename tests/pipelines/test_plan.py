@@ -1,16 +1,16 @@
-"""Plans: bounded parts, spans that cover a recording once, nothing planned twice."""
+"""Plans: bounded parts, spans that cover a recording once, nothing planned twice, the long ones first."""
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.recording import Recording
-from pipelines.ledger import Finished, Ledger, RunHeader
-from pipelines.plan import Selection, select, write_plan
+from pipelines.choose import Choice
+from pipelines.ledger import Ledger, RunHeader
+from pipelines.plan import SHARES, write_plan
 from pipelines.settings import PlanSettings, ScoreSettings, settings_digest
 from pipelines.stages.score_parts import cells_of
 
@@ -30,10 +30,14 @@ def header() -> RunHeader:
 
 
 def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[list[dict]]]:
-    ledger, counts = Ledger(locate(str(tmp_path))), Selection()
-    chosen = select(recordings(sizes), window=Window(), finished={}, settings_digest="s", limit=None, counts=counts)
-    final = write_plan(ledger, header(), chosen, counts, ScoreSettings(plan=PlanSettings(**settings)))
-    assert final is not None
+    ledger = Ledger(locate(str(tmp_path)))
+    with Choice() as choice:
+        choice.take(recordings(sizes), window=Window())
+        choice.judge([], "s")
+        final = write_plan(
+            ledger, header(), choice.batches(), ScoreSettings(plan=PlanSettings(**settings)),
+            num_recordings=choice.chosen, num_bytes=choice.num_bytes,
+        )  # fmt: skip
     assert ledger.header("run") == final
     return final, [ledger.plan_part("run", part).to_pylist() for part in range(final.num_parts)]
 
@@ -51,9 +55,59 @@ def test_every_unit_is_planned_once_and_parts_stay_within_their_bounds(tmp_path)
 
 
 def test_a_small_archive_still_makes_several_parts(tmp_path):
-    final, parts = planned(tmp_path, [100_000] * 30)
+    final, _ = planned(tmp_path, [100_000] * 30)
     assert final.num_parts >= 5
-    assert len(parts[0]) < len(parts[-2])
+
+
+def test_what_is_long_goes_first_and_what_is_left_at_the_end_is_short(tmp_path):
+    """Else the worker that meets the longest recording last works on when all others are done."""
+    sizes = [400_000 + 7 * number for number in range(2_000)] + [300 << 20, 20 << 20]
+    _, parts = planned(tmp_path, sizes)
+    in_order = [unit["num_bytes"] for part in parts for unit in part]
+    assert in_order == sorted(in_order, reverse=True)
+    assert parts[0][0]["num_bytes"] == 300 << 20
+    work = [sum(unit["num_bytes"] // unit["num_units"] for unit in part) for part in parts]
+    assert max(work[-SHARES // 2 :]) < max(work) / 8
+    assert max(work[-SHARES // 2 :]) < sum(work) / 100
+
+
+def test_how_long_is_told_by_the_encoding_too_and_members_stay_in_the_order_of_their_container(tmp_path):
+    def recording(name: str, num_bytes: int | None, kind: str = "object", **fields) -> Recording:
+        return Recording(source_uri=f"s3://b/{name}", kind=kind, url=b"", num_bytes=num_bytes, **fields)
+
+    listed = [
+        recording("ten_minutes.wav", 19_000_000),
+        recording("an_hour.opus", 14_400_000),
+        recording("small.tar", 5, "tar", member="1"),
+        recording("unknown", None),
+        recording("big.tar", 5_000_000, "tar", member="2"),
+        recording("refused.wav", 90_000_000, error_code="REFUSED"),
+        recording("two_minutes.mp3", 1_440_000),
+    ]
+    with Choice() as choice:
+        choice.take(listed, window=Window())
+        choice.judge([], "s")
+        names = [one.source_uri.rpartition("/")[2] for one in choice.recordings()]
+    assert names == ["small.tar", "big.tar", "unknown", "an_hour.opus", "ten_minutes.wav", "two_minutes.mp3",
+                     "refused.wav"]  # fmt: skip
+
+
+def test_a_plan_is_continued_behind_its_last_part(tmp_path):
+    first, _ = planned(tmp_path, [100_000] * 30)
+    ledger = Ledger(locate(str(tmp_path)))
+    with Choice() as choice:
+        late = Recording(source_uri="s3://b/late.wav", kind="object", url=b"", num_bytes=7, content_version="v1")
+        changed = Recording(source_uri="s3://b/3.wav", kind="object", url=b"", num_bytes=8, content_version="v2")
+        choice.take([*recordings([100_000] * 3), late, changed], window=Window())
+        choice.judge([], "s", [ledger.plan_part("run", part) for part in range(first.num_parts)])
+        more = write_plan(
+            ledger, first, choice.batches(), ScoreSettings(), num_recordings=choice.chosen, num_bytes=choice.num_bytes
+        )
+    assert (more.num_parts, more.num_units, more.num_recordings) == (first.num_parts + 1, 32, 32)
+    assert [unit["source_uri"] for unit in ledger.plan_part("run", first.num_parts).to_pylist()] == [
+        "s3://b/3.wav",
+        "s3://b/late.wav",
+    ]
 
 
 @given(st.integers(1, 200), st.integers(0, 40 * 3_600_000))
@@ -68,24 +122,6 @@ def test_the_units_of_a_recording_cover_every_cell_once(num_units, duration_ms):
 def test_without_a_promised_duration_the_first_unit_takes_all():
     assert cells_of(0, 3, None, 60.0) == (0, None)
     assert all(stop is not None and stop <= first for first, stop in (cells_of(k, 3, None, 60.0) for k in (1, 2)))
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "version", "digest", "stands"),
-    [
-        ("scored", None, "v1", "s", True),
-        ("no_speech", None, "v1", "s", True),
-        ("failed", "CORRUPT", "v1", "s", True),
-        ("failed", "NOT_FOUND", "v1", "s", False),
-        ("failed", "INTERNAL", "v1", "s", False),
-        ("scored", None, "v2", "s", False),
-        ("scored", None, "v1", "t", False),
-        ("scored", "TRUNCATED", "v1", "s", True),
-    ],
-)
-def test_finished_means_the_same_content_and_settings_and_no_passing_failure(status, code, version, digest, stands):
-    before = Finished(dt="d", content_version="v1", settings_digest="s", status=status, error_code=code, attempts=1)
-    assert before.stands_for(version, digest) is stands
 
 
 def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():

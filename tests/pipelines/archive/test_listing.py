@@ -14,8 +14,10 @@ import pytest
 
 from emosphere.errors import BadRecording, UsageError
 from emosphere.store import locate
+from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher, FetchLimits
 from pipelines.archive.listing import list_archives
+from pipelines.choose import Choice
 
 
 def touch(path: Path, data: bytes = b"x") -> Path:
@@ -118,7 +120,12 @@ def test_mutated_archive_files_never_stop_the_listing(tmp_path):
 def test_overlapping_archives_count_once(tmp_path):
     touch(tmp_path / "in/a.wav")
     touch(tmp_path / "b.wav")
-    assert sorted(names(tmp_path, tmp_path / "in", tmp_path / "*.wav", tmp_path / "b.wav")) == ["a.wav", "b.wav"]
+    archives = [str(tmp_path), str(tmp_path / "in"), str(tmp_path / "*.wav"), str(tmp_path / "b.wav")]
+    with Choice() as choice:
+        choice.take(list_archives(archives, out=locate("/nowhere/out")), window=Window())
+        choice.judge([], "s")
+        found = [recording.source_uri.rpartition("/")[2] for recording in choice.recordings()]
+    assert sorted(found) == ["a.wav", "b.wav"]
 
 
 def test_the_uri_of_a_local_file_is_absolute_whatever_way_it_was_named(tmp_path, monkeypatch):
@@ -213,7 +220,8 @@ def test_a_manifest_lists_recordings_and_its_other_columns_travel(tmp_path, endi
         manifest.write_text("uri,call_id\n" + "\n".join(map(",".join, zip(*rows.values(), strict=True))) + "\n")
     else:
         pq.write_table(pa.table(rows), manifest)
-    one, gone = listed(manifest)
+    one, again, gone = listed(manifest)
+    assert again == one
     assert one.source_uri == f"file://{tmp_path}/in/a.wav"
     assert json.loads(one.attributes) == {"call_id": "007"}
     assert gone.error_code == "NOT_FOUND"

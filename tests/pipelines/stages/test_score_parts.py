@@ -14,8 +14,9 @@ from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.listing import list_archives
+from pipelines.choose import Choice
 from pipelines.ledger import Ledger, RunHeader
-from pipelines.plan import Selection, select, write_plan
+from pipelines.plan import write_plan
 from pipelines.resources import Pool
 from pipelines.settings import ScoreSettings
 from pipelines.stages.score_parts import ScoreParts
@@ -35,13 +36,13 @@ def run(tmp_path):
             model_digest=digest or digest_of(BUNDLED), model_licence="l", settings_digest="s", config={}, archives=[],
             purpose=None, roles={},
         )  # fmt: skip
-        ledger, counts = Ledger(out), Selection()
-        chosen = select(
-            list_archives([str(archive)], out=out), window=Window(), finished={}, settings_digest="s", limit=None,
-            counts=counts,
-        )  # fmt: skip
-        final = write_plan(ledger, header, chosen, counts, settings)
-        assert final is not None
+        ledger = Ledger(out)
+        with Choice() as choice:
+            choice.take(list_archives([str(archive)], out=out), window=Window())
+            choice.judge([], "s")
+            final = write_plan(
+                ledger, header, choice.batches(), settings, num_recordings=choice.chosen, num_bytes=choice.num_bytes
+            )
         actor = ScoreParts(out, final, "default", settings, POOL)
         answer = actor({"part": np.arange(final.num_parts)})
         actor.close()

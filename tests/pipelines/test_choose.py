@@ -1,0 +1,118 @@
+"""What is still to be scored: each recording once, without the finished ones, whatever their number."""
+
+import os
+
+import pyarrow as pa
+import pytest
+
+from emosphere.data.identity import recording_id
+from pipelines.archive.dates import Window
+from pipelines.archive.recording import Recording
+from pipelines.choose import BATCH, FINISHED_COLUMNS, Choice
+
+
+def recording(name: str, version: str = "v1", **fields) -> Recording:
+    return Recording(source_uri=f"s3://b/{name}", kind="object", url=b"", content_version=version, **fields)
+
+
+def published(*rows: dict, dt: str = "2026-11-20") -> tuple[str, pa.RecordBatchReader]:
+    """A file of the table ``recordings``."""
+    given = {"content_version": "v1", "settings_digest": "s", "status": "scored", "error_code": None, "attempts": 1}
+    whole = [given | row | {"recording_id": recording_id(f"s3://b/{row['name']}")} for row in rows]
+    schema = pa.schema(
+        [(name, pa.int32() if name == "attempts" else pa.string()) for name in FINISHED_COLUMNS],
+    )
+    return dt, pa.Table.from_pylist(whole, schema=schema).to_reader()
+
+
+def chosen(recordings, *files, limit: int | None = None) -> tuple[list[str], Choice]:
+    with Choice() as choice:
+        choice.take(recordings, window=Window(), limit=limit)
+        choice.judge(files, "s")
+        names = [one.source_uri.removeprefix("s3://b/") for one in choice.recordings()]
+    return names, choice
+
+
+@pytest.mark.parametrize(
+    ("before", "stands"),
+    [
+        ({"status": "scored"}, True),
+        ({"status": "no_speech"}, True),
+        ({"status": "failed", "error_code": "CORRUPT"}, True),
+        ({"status": "failed", "error_code": "NOT_FOUND"}, False),
+        ({"status": "failed", "error_code": "INTERNAL"}, False),
+        ({"content_version": "v2"}, False),
+        ({"settings_digest": "t"}, False),
+        ({"error_code": "TRUNCATED"}, True),
+    ],
+)
+def test_finished_means_the_same_content_and_settings_and_no_passing_failure(before, stands):
+    names, choice = chosen([recording("a")], published({"name": "a", **before}))
+    assert (names, choice.skipped, choice.selected) == (([], 1, 1) if stands else (["a"], 0, 1))
+
+
+def test_attempts_count_those_at_the_same_content(tmp_path):
+    failed = {"status": "failed", "error_code": "TIMED_OUT", "attempts": 3}
+    before = published({"name": "same", **failed}, {"name": "changed", "content_version": "v0", **failed})
+    with Choice() as choice:
+        choice.take([recording("same"), recording("changed"), recording("new")], window=Window())
+        choice.judge([before], "s")
+        rows = [row for table in choice.batches() for row in table.to_pylist()]
+    assert {row["source_uri"][-4:]: row["attempts"] for row in rows} == {"same": 4, "nged": 1, "/new": 1}
+
+
+def test_what_listing_cannot_reach_keeps_its_scores():
+    gone = recording("a", version="", error_code="NOT_FOUND")
+    assert chosen([gone], published({"name": "a"}))[0] == []
+    assert chosen([gone], published({"name": "a", "status": "failed", "error_code": "NOT_FOUND"}))[0] == ["a"]
+    assert chosen([gone])[0] == ["a"]
+
+
+def test_overlapping_lists_count_once_and_the_first_mention_wins():
+    listed = [recording("a", attributes="first"), recording("b"), recording("a", attributes="second")]
+    with Choice() as choice:
+        choice.take(listed, window=Window())
+        choice.judge([], "s")
+        assert sorted((one.source_uri, one.attributes) for one in choice.recordings()) == [
+            ("s3://b/a", "first"),
+            ("s3://b/b", None),
+        ]
+        assert (choice.listed, choice.selected, choice.chosen) == (3, 2, 2)
+
+
+def test_a_limit_counts_finished_ones_and_looks_no_further():
+    def endless():
+        number = 0
+        while True:
+            yield recording(str(number // 2))
+            number += 1
+
+    names, choice = chosen(endless(), published({"name": "1"}), limit=4)
+    assert sorted(names) == ["0", "2", "3"]
+    assert (choice.selected, choice.skipped) == (4, 1)
+
+
+def test_an_id_that_stands_in_two_files_is_still_one_recording():
+    files = [published({"name": "a"}, dt="2026-11-19"), published({"name": "a", "settings_digest": "old"})]
+    assert chosen([recording("a")], *files)[0] == ["a"]
+
+
+def test_undecodable_names_and_all_fields_come_out_as_they_went_in():
+    given = Recording(
+        source_uri="tar://caf%E9.wav::file:///x.tar", kind="tar", url=b"file:///caf\xe9.tar", member="caf%E9.wav",
+        offset=512, num_bytes=1 << 40, modified_us=-5, content_version="v", attributes='{"call": "007"}', error_code="REFUSED",
+        error_message="No.",
+    )  # fmt: skip
+    with Choice() as choice:
+        choice.take([given], window=Window())
+        choice.judge([], "s")
+        assert list(choice.recordings()) == [given]
+
+
+def test_more_than_a_batch_comes_out_whole_and_the_scratch_goes():
+    with Choice() as choice:
+        choice.take((recording(str(number)) for number in range(2 * BATCH + 1)), window=Window())
+        choice.judge([published(*({"name": str(number)} for number in range(0, 2 * BATCH, 2)))], "s")
+        assert sum(len(table) for table in choice.batches()) == choice.chosen == BATCH + 1
+        folder = choice._folder
+    assert not os.path.exists(folder)
