@@ -17,7 +17,8 @@ SECRET_VARIABLES: Final = (
 SHORTEST_SECRET: Final = 8
 """A shorter value is a placeholder (``test``), and a word of its own in other text."""
 
-_USER: Final = re.compile(r"(?i)\b((?:https?|s3a?|s?ftp|gs|abfss?)://)[^\s/'\"?#]*@")
+_USER: Final = re.compile(r"(?i)\b((?!zip|tar|parquet|file)[a-z][a-z0-9+.-]*://)[^\s/'\"?#]*@")
+_PAIR: Final = re.compile(r"[^\s/'\"@:]+:[^\s/'\"@:]+@(?=[\w.-])")
 _QUERY: Final = re.compile(r"(?i)(https?://[^\s?#'\"<>]*)[?#][^\s'\"<>]*")
 _SIGNATURE: Final = re.compile(
     r"(?i)\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|sig|access_token|token)"
@@ -35,4 +36,4 @@ def redact(text: str, environment: Mapping[str, str] = os.environ) -> str:
         value = environment.get(name, "")
         if len(value) >= SHORTEST_SECRET:
             text = text.replace(value, f"<{name}>")
-    return _SIGNATURE.sub(r"\1=...", _QUERY.sub(r"\1", _USER.sub(r"\1", text)))
+    return _SIGNATURE.sub(r"\1=...", _QUERY.sub(r"\1", _PAIR.sub("", _USER.sub(r"\1", text))))

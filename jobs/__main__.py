@@ -2,7 +2,7 @@
 
 import typer
 
-from jobs import ablate, doctor, evaluate, export, prepare, score, sql, train
+from jobs import ablate, doctor, erase, evaluate, export, prepare, score, sql, train
 
 app = typer.Typer(
     name="emosphere",
@@ -18,6 +18,7 @@ app.command(epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=sql.EXAMPLES)(sql.sql)
+app.command(epilog=erase.EXAMPLES)(erase.erase)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 
 

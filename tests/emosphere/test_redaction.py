@@ -13,6 +13,8 @@ from emosphere.redaction import redact
         ("https://h/a.wav#part", "https://h/a.wav"),
         ("http://ann:pw@h:80/a", "http://h:80/a"),
         ("s3://KEY:SECRET@bucket/a@b.wav", "s3://bucket/a@b.wav"),
+        ("the bucket 'KEY:SECRET@bucket' is missing", "the bucket 'bucket' is missing"),
+        ("nope://ann:pw@h/x", "nope://h/x"),
         ("GET /a.wav?X-Amz-Signature=f00&X-Amz-Date=1", "GET /a.wav?X-Amz-Signature=...&X-Amz-Date=1"),
         ("zip://a@b.wav::file:///x.zip", "zip://a@b.wav::file:///x.zip"),
         ("what? a question", "what? a question"),

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.parquet as pq
 import pytest
 
 
@@ -28,3 +30,15 @@ def emosphere(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
         return Answer(int(exit.value.code or 0), *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture
+def rows_of() -> Callable[..., list[dict[str, Any]]]:
+    """Published rows of a table."""
+
+    def read(out: Path, table: str) -> list[dict[str, Any]]:
+        return [
+            row for path in sorted((out / table).rglob("*.parquet")) for row in pq.ParquetFile(path).read().to_pylist()
+        ]
+
+    return read
