@@ -22,7 +22,7 @@ _string, _bool, _i32, _i64, _f32, _f64 = pa.string(), pa.bool_(), pa.int32(), pa
 _timestamp = pa.timestamp("us", tz="UTC")
 
 SEGMENTS: Final = (
-    Column("recording_id", _string, "Identity of the recording: first 32 hex digits of the sha256 of its URI, keyed where a key is set"),
+    Column("recording_id", _string, "Identity: first 32 hex digits of the sha256 of its URI, keyed where a key is set"),
     Column("source_uri", _string, "Where the recording lies, absolute and unsigned; its keyed hash where a key is set"),
     Column("channel", _i32, "Channel of the recording, 0-based; two identical channels are channel 0"),
     Column("role", _string, "Who speaks on this channel, as given by --roles", nullable=True),
@@ -59,7 +59,7 @@ SEGMENTS: Final = (
 """One row per stretch of speech that the model scored at once (at most 12 s)."""
 
 RECORDINGS: Final = (
-    Column("recording_id", _string, "Identity of the recording: first 32 hex digits of the sha256 of its URI, keyed where a key is set"),
+    Column("recording_id", _string, "Identity: first 32 hex digits of the sha256 of its URI, keyed where a key is set"),
     Column("source_uri", _string, "Where the recording lies, absolute and unsigned; its keyed hash where a key is set"),
     Column("content_version", _string, "ETag of the object, else its size and time: changes when the content does"),
     Column("content_digest", _string, "sha256 of the content, where it was computed", "hex", nullable=True),
