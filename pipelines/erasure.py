@@ -28,7 +28,10 @@ MARKER = "erasing.json"
 """Ids that are being erased: whoever comes next, with whatever command, first brings that to its end."""
 ERASED = "erased"
 """What stands in place of a name in what is kept of a run."""
+MANY_URIS = 50
+"""Beyond so many names a text is searched word by word."""
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+_WORD = re.compile(r"[^\s'\",;()\[\]{}\x00-\x1f]+")
 _MEMBER = re.compile(r"(zip|tar|parquet)://")
 _ROW_COLUMNS = ["recording_id", "source_uri", "speaker", "attributes", "scored_at", "modified_at"]
 
@@ -80,8 +83,11 @@ class _Found:
         """Whether a text holds one of the URIs or ids."""
         if any(found in self.ids for found in _ID.findall(text)):
             return True
-        uris = self.uris if self.folder is None else {*self.uris, self.folder}
-        return any(uri in text and _is_within(uri, text) for uri in uris)
+        if self.folder is not None:
+            return self.folder in text and _is_within(self.folder, text)
+        if len(self.uris) > MANY_URIS:  # one by one would take the square of the archive
+            return text in self.uris or not self.uris.isdisjoint(_WORD.findall(text))
+        return any(uri in text and _is_within(uri, text) for uri in self.uris)
 
 
 def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = False) -> dict[str, Any]:
@@ -190,14 +196,14 @@ def _find(out: Location, target: Target) -> _Found:
     cutoff = None
     if target.older_than:
         cutoff = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=int(target.older_than[:-1]))
+    may_be_meant = _mask(target, found.folder, cutoff)
     for location in _parquet_files(out):
-        found.ids |= {row["recording_id"] for row in _rows(location) if _is_meant(row, target, found.folder, cutoff)}
-    past = set()
+        rows = _rows(location, may_be_meant)
+        found.ids |= {row["recording_id"] for row in rows if _is_meant(row, target, found.folder, cutoff)}
+    past, ids = set(), pa.array(sorted(found.ids), pa.string())
     for location in _parquet_files(out):
         is_published = location.path.startswith((out.child("segments").path + "/", out.child("recordings").path + "/"))
-        for row in _rows(location):
-            if row["recording_id"] not in found.ids:
-                continue
+        for row in _rows(location, lambda rows: pc.is_in(rows.column("recording_id"), value_set=ids)):
             found.there.add(row["recording_id"])
             found.uris.add(row["source_uri"])
             found.segments += is_published and "start_ms" in row
@@ -261,8 +267,8 @@ def _parquet_files(folder: Location) -> Iterator[Location]:
             yield Location(folder.fs, path)
 
 
-def _rows(location: Location) -> Iterator[dict[str, Any]]:
-    """What tells recordings apart, row by row; nothing for a file without a recording_id."""
+def _rows(location: Location, mask: Callable[[pa.RecordBatch], Any]) -> Iterator[dict[str, Any]]:
+    """What tells recordings apart, for rows of the mask; nothing for a file without a recording_id."""
     with explained(f"read {location.uri}"), location.fs.open(location.path, "rb") as file:
         table = pq.ParquetFile(file)
         names = set(table.schema_arrow.names)
@@ -270,7 +276,27 @@ def _rows(location: Location) -> Iterator[dict[str, Any]]:
             return
         columns = [name for name in (*_ROW_COLUMNS, "start_ms") if name in names]
         for batch in table.iter_batches(65_536, columns=columns):
-            yield from batch.to_pylist()
+            yield from batch.filter(mask(batch)).to_pylist()
+
+
+def _mask(target: Target, folder: str | None, cutoff: datetime.datetime | None) -> Callable[[pa.RecordBatch], Any]:
+    """Rows that the target may mean, told without looking at each: :func:`_is_meant` decides."""
+
+    def mask(rows: pa.RecordBatch) -> Any:
+        names = rows.schema.names
+        nothing = pa.array([False] * len(rows))
+        if target.recording:
+            return pc.equal(rows.column("recording_id"), target.recording)
+        if folder is not None:
+            return pc.match_substring(rows.column("source_uri"), folder) if "source_uri" in names else nothing
+        if cutoff is not None:
+            return pc.less(rows.column("scored_at"), pa.scalar(cutoff)) if "scored_at" in names else nothing
+        labelled = pc.is_valid(rows.column("speaker")) if "speaker" in names else nothing
+        if "attributes" not in names:
+            return labelled
+        return pc.or_(labelled, pc.fill_null(pc.match_substring(rows.column("attributes"), '"speaker"'), False))
+
+    return mask
 
 
 def _without(location: Location, ids: pa.Array) -> pa.Table | None:

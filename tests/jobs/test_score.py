@@ -36,6 +36,8 @@ def archive(tmp_path, root):
         (["--path-date", "calls/%Y/%m/%d"], r"give --since or --until"),
         (["--roles", "0=customer,0=agent"], r"each channel once"),
         (["--roles", "left=customer"], r"is not CHANNEL=NAME"),
+        (["--roles", "0=agent", "--exception", "safety"], r"needs --purpose .* prohibited in the EU"),
+        (["--exception", "because", "--purpose", "x"], r"not one of medical, safety, out-of-scope"),
         (["--model", "no/such/folder"], r"no such model folder; --model takes 'default', a folder"),
         (["--config", "no.toml"], r"no.toml: cannot be read as a settings file"),
     ],
@@ -161,5 +163,5 @@ def test_the_module_takes_the_same_arguments_as_the_command(root):
     options = [{word for word in shown.stdout.split() if word.startswith("--")} for shown in helps]
     assert options[0] == options[1]
     assert {"--out", "--model", "--config", "--dt", "--since", "--until", "--path-date", "--roles", "--purpose",
-            "--max-error-rate", "--limit", "--dry-run", "--json"} <= options[0]  # fmt: skip
+            "--exception", "--max-error-rate", "--limit", "--dry-run", "--json"} <= options[0]  # fmt: skip
     assert "Examples:" in helps[0].stdout

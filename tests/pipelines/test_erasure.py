@@ -402,3 +402,28 @@ def test_everything_and_nothing_are_refused(made, home, tmp_path):
         erase(str(tmp_path / "nowhere"), Target(recording="a" * 32))
     with pytest.raises(UsageError, match="everything"):
         erase(str(home / "out"), Target(uri="/"))
+
+
+def test_the_same_on_s3(made, home, s3):
+    s3.put(str(home / "out"), "tables/out", recursive=True)
+    identity = recording_id(uri(made, "customer-17/b.flac"))
+    said = erase("s3://tables/out", Target(recording=identity), verify=True)
+    assert (said["recordings"], said["verified"]) == (1, True)
+    assert {row["recording_id"] for row in _s3_rows(s3)} == {
+        recording_id(uri(made, name)) for name in ("customer-17/a.flac", "customer-170/c.flac", "d.flac")
+    }
+    assert erase("s3://tables/out", Target(uri=uri(made, "customer-17")), verify=True)["recordings"] == 3
+    assert len(_s3_rows(s3)) == 2
+
+
+def _s3_rows(s3) -> list[dict]:
+    [path] = s3.glob("tables/out/recordings/*/*/*.parquet")
+    with s3.open(path) as file:
+        return pq.ParquetFile(file).read().to_pylist()
+
+
+def test_many_names_are_searched_word_by_word():
+    found = erasure._Found(uris={f"s3://b/{number}.wav" for number in range(60)})
+    assert found.names("s3://b/7.wav")
+    assert found.names("Could not read 's3://b/7.wav': gone")
+    assert not found.names("Could not read 's3://b/7.wav.bak': gone")
