@@ -15,6 +15,8 @@ from emosphere.data.identity import id_key, public_uri
 from emosphere.errors import EmosphereError, MachineError
 from emosphere.redaction import redact
 from emosphere.store import Location, locate
+from pipelines.lease import describe
+from pipelines.ledger import HOME
 
 State = Literal["ok", "warn", "fail"]
 LARGEST_SKEW_S = 900
@@ -161,6 +163,8 @@ def _out(out: str) -> Iterator[Finding]:
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
     yield Finding("out", "ok" if same else "fail", f"{location.uri}: writable, readable, deletable")
+    held = describe(location.child(HOME, "lease"))
+    yield Finding("lease", "warn" if held.endswith("alive") else "ok", held)
     if location.is_local:
         free = shutil.disk_usage(location.path if location.exists() else os.path.dirname(location.path)).free
         yield Finding("out disk", "ok" if free > 1 << 30 else "warn", f"{free / 2**30:.0f} GiB free")

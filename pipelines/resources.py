@@ -25,6 +25,8 @@ class Resources:
     """GPUs of one actor, fractions allowed; None takes one where the cluster has any."""
     decoders_per_actor: int | None = None
     """Decoder processes of one actor; None takes half its cores, or with a GPU all but one."""
+    stall_timeout_s: float = 1800.0
+    """A run in which no part was finished for so long, while it waited for machines or scored, ends with an error."""
 
     def __post_init__(self) -> None:
         for name in ("actors", "cpus_per_actor", "decoders_per_actor"):
@@ -32,6 +34,8 @@ class Resources:
                 raise ValueError(f"{name}={value} must be at least 1, or left out.")
         if self.gpus_per_actor is not None and self.gpus_per_actor < 0:
             raise ValueError(f"gpus_per_actor={self.gpus_per_actor} must not be below 0.")
+        if self.stall_timeout_s <= 0:
+            raise ValueError(f"stall_timeout_s={self.stall_timeout_s} must be above 0.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,11 +1,14 @@
 """The Ray Data chain: parts of the plan -> scoring actors -> staging. Only part numbers travel through Ray."""
 
 import logging
+import queue
 import re
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 import ray.data
@@ -20,6 +23,10 @@ from pipelines.settings import ScoreSettings
 from pipelines.stages.score_parts import ScoreParts
 
 log = logging.getLogger("emosphere")
+
+
+class Stalled(MachineError):
+    """Nothing was finished for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ def score_parts(
     )
     began, done = time.monotonic(), Counter[str]()
     try:
-        for row in summaries.iter_rows():
+        for row in within_deadline(summaries.iter_rows(), settings.resources.stall_timeout_s):
             if row.get("error"):
                 raise MachineError(row["error"])
             if row["phone_calls"] and not done["phone_calls"] and not header.roles:
@@ -77,6 +84,39 @@ def score_parts(
         done["wall_s"],
         *(100 * done[name] / max(done["wall_s"], 1e-9) for name in ("wait_s", "hear_s", "predict_s")),
     )
+
+
+def within_deadline(rows: Iterable[dict[str, Any]], timeout_s: float) -> Iterator[dict[str, Any]]:
+    """The rows as they come. Raises Stalled where none comes for ``timeout_s``: Ray would wait for ever."""
+    arrived: queue.Queue[dict[str, Any] | BaseException | None] = queue.Queue()
+    unwanted = threading.Event()
+
+    def pull() -> None:
+        try:
+            for row in rows:
+                arrived.put(row)
+                if unwanted.is_set():
+                    return
+            arrived.put(None)
+        except BaseException as error:
+            arrived.put(error)
+
+    threading.Thread(target=pull, name="scoring", daemon=True).start()
+    try:
+        while True:
+            row = arrived.get(timeout=timeout_s)
+            if row is None:
+                return
+            if isinstance(row, BaseException):
+                raise row
+            yield row
+    except queue.Empty:
+        raise Stalled(
+            f"No part was finished for {timeout_s:g} s (stall_timeout_s in [resources]): a worker hangs, or the "
+            "cluster gives none. What was scored is kept; the same command resumes."
+        ) from None
+    finally:
+        unwanted.set()
 
 
 def _last_words(error: Exception) -> str:

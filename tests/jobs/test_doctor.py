@@ -1,5 +1,8 @@
 """emosphere doctor says what would fail, and leaves nothing behind."""
 
+from emosphere.store import locate
+from pipelines.lease import Lease
+
 
 def test_a_healthy_machine_is_reported_line_by_line(emosphere, root, tmp_path):
     out = tmp_path / "out"
@@ -26,3 +29,20 @@ def test_a_model_that_is_not_there_is_named(emosphere):
     answer = emosphere("doctor", "--model", "no/such/folder")
     assert answer.code == 1
     assert "no such model folder" in answer.err
+
+
+def test_who_is_writing_to_out_is_named(emosphere, tmp_path):
+    out = tmp_path / "out"
+    with Lease(locate(str(out)).child("_emosphere", "lease"), "run 42") as lease:
+        lease.acquire()
+        findings = emosphere("doctor", "--json", *_no_archive(tmp_path), out).json["findings"]
+    [found] = [line for line in findings if line["check"] == "lease"]
+    assert found["state"] == "warn"
+    assert found["found"].startswith("held by run 42 (host ")
+    findings = emosphere("doctor", "--json", *_no_archive(tmp_path), out).json["findings"]
+    assert [line["found"] for line in findings if line["check"] == "lease"] == ["free"]
+
+
+def _no_archive(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"x")
+    return [tmp_path / "a.wav"]

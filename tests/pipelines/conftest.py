@@ -13,8 +13,11 @@ import pytest
 import soundfile
 
 from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.errors import MachineError
 from emosphere.store import locate
 from pipelines.ledger import read_parquet
+from pipelines.resources import Pool
+from pipelines.workers import Progress
 
 DEMO = Path(__file__).parents[2] / "demo" / "archive"
 
@@ -65,6 +68,25 @@ def rows() -> Callable[..., pd.DataFrame]:
 @pytest.fixture
 def copy_demo(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "demo"))
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring without a cluster: the same actor, in this process, one part after another."""
+    from pipelines.stages.score_parts import ScoreParts
+
+    def score_here(out, header, todo, model, settings, seal, on_progress) -> None:
+        actor = ScoreParts(
+            out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, decoders=1, threads=1), seal
+        )
+        for number, part in enumerate(todo, 1):
+            answer = actor({"part": np.array([part])})
+            if "error" in answer:
+                raise MachineError(str(answer["error"][0]))
+            on_progress(Progress(number, header.num_parts, 0, 0, 0, 0, 0.0, 0.0))
+        actor.close()
+
+    monkeypatch.setattr("pipelines.score.score_parts", score_here)
 
 
 @pytest.fixture(scope="module")
