@@ -101,8 +101,9 @@ def _regions(evaluation: dict[str, Any]) -> str:
         has_head = evaluation["overall"]["figures"]["uar"].get("head", {}).get("value") is not None
         count = evaluation["model"]["num_regions"] if has_head else 0
     else:
-        heads = evaluation.get("settings", {}).get("network", {}).get("heads", {})
-        count = heads.get("region", {}).get("outputs", 0)
+        settings = evaluation.get("settings", {})
+        head = settings.get("network", {}).get("heads", {}).get("region", {})
+        count = 0 if "region" in settings.get("auxiliary_heads", ()) else head.get("outputs", 0)
     return f", and a probability for each of {count} regions of that space" if count else ""
 
 

@@ -36,7 +36,7 @@ def evaluate(
         "regions_that_never_occur": _absent_regions(heard, learnt, num_regions),
         "test": None,
         "test_distorted": None,
-        "rated": _rated(network, heard),
+        "rated": _rated(network, heard, learnt),
     }
     if rows:
         evaluation["test"] = figures_for(answers_for(network, heard, rows), heard, rows, num_regions)
@@ -84,10 +84,13 @@ def _regions(predicted: torch.Tensor, target: torch.Tensor, num_regions: int) ->
     }
 
 
-def _rated(network: Network, heard: Clips) -> dict[str, Any] | None:
-    """Against listeners' ratings of valence and arousal, where others are weak labels and a corpus has ratings."""
-    rows = [row for row, clip in enumerate(heard.clips) if not clip.weak]
-    if len(rows) < 2 or len(rows) == len(heard.clips):
+def _rated(network: Network, heard: Clips, learnt: tuple[str, ...]) -> dict[str, Any] | None:
+    """Against listeners' ratings of valence and arousal, where others are weak labels and a corpus has ratings.
+
+    Not on clips that were learnt from.
+    """
+    rows = [row for row, clip in enumerate(heard.clips) if not clip.weak and clip.split not in learnt]
+    if len(rows) < 2 or not any(clip.weak for clip in heard.clips):
         return None
     ratings = torch.tensor([heard.clips[row].vad[:2] for row in rows])
     agreement = ccc(answers_for(network, heard, rows)["vad"][:, :2].clamp(-1, 1), ratings)

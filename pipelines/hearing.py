@@ -1,5 +1,6 @@
 """Clips through Ray Data: decoded once into memory for all workers, or anew in every epoch."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -13,12 +14,13 @@ import torch
 from torch import Tensor
 
 from emosphere.config import to_mapping
-from emosphere.data.augment import DistortionConfig
-from emosphere.data.collate import HeardClips, Listen, heard, read_clip, targets_of, version_of
+from emosphere.data.augment import DistortionConfig, Waveform
+from emosphere.data.collate import HeardClips, heard, read_clip, targets_of, version_of
 from emosphere.data.manifest import Clip
 from emosphere.errors import BadClip
 from emosphere.model.encoder import Encoder, build_encoder
-from emosphere.model.pretrained import PretrainedEncoder
+from emosphere.model.network import Network
+from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
 from pipelines.train_config import TrainConfig
 
 CLIPS_PER_TASK = 16
@@ -45,7 +47,9 @@ def what_is_heard(clips: Sequence[Clip], config: TrainConfig) -> str:
     """Digest of all that decides what :func:`hear_all` gives."""
     places = [(clip.uri, clip.start_ms, clip.end_ms, clip.channel) for clip in clips]
     distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
+    drawn = isinstance(config.network.encoder, PretrainedConfig) and config.encoder_weights is None
     parts = [places, to_mapping(config.network.encoder), config.encoder_weights, distortion]
+    parts.append(config.seed if drawn else None)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -80,10 +84,18 @@ class StreamedClips:
     def __init__(self, clips: Sequence[Clip], config: TrainConfig) -> None:
         self.clips = clips
         self.num_versions = num_versions(config)
-        self.listen: Listen | None = None
-        """The front end of the network that is being fitted, on its device."""
-        self.min_samples = 0
         self._config = config
+        self._network: Network | None = None
+        self._device = torch.device("cpu")
+        self._stream: torch.cuda.Stream | None = None
+
+    def hear_with(self, network: Network) -> None:
+        """From now on by the front end of ``network``, on its device."""
+        self._network, self._device = network, next(network.parameters()).device
+        if self._device.type == "cuda":
+            # On the default one each clip would wait for the update that is being computed.
+            self._stream = torch.cuda.Stream(self._device)
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
 
     def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
         return targets_of([self.clips[row] for row in rows], self._config.clips.categories)
@@ -111,19 +123,24 @@ class StreamedClips:
                 if one["error"]:
                     raise BadClip(one["error"])
                 waveform = np.frombuffer(one["values"], np.float32).copy()
-                assert self.listen is not None
-                # Rounded as memory would hold it, so that both ways learn the same.
-                yield heard(waveform, self.listen, self.min_samples).half().float()
+                yield self._hear(waveform)
+
+    def _hear(self, waveform: Waveform) -> Tensor:
+        assert self._network is not None
+        network = self._network
+        with contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            # Rounded as memory would hold it, so that both ways learn the same.
+            return heard(waveform, network.listen, network.min_samples, self._device).half().float().cpu()
 
 
 @functools.lru_cache(maxsize=1)
-def _front_end(settings: str, weights: str | None) -> Encoder:
-    """One per process: it costs seconds to build a large one."""
+def _front_end(settings: str, weights: str | None, seed: int) -> Encoder:
+    """The one that the network of ``seed`` begins with. One per process: it costs seconds to build a large one."""
     from emosphere.config import from_mapping
     from emosphere.model.network import NetworkConfig
 
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = from_mapping(NetworkConfig, json.loads(settings), source="network")
     encoder = build_encoder(network.encoder)
     if weights:
@@ -132,7 +149,7 @@ def _front_end(settings: str, weights: str | None) -> Encoder:
 
 
 def _hear_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
-    ear = _front_end(json.dumps(to_mapping(config.network)), config.encoder_weights)
+    ear = _front_end(json.dumps(to_mapping(config.network)), config.encoder_weights, config.seed)
     found: list[dict[str, Any]] = []
     for row, clip in _clips_of(batch):
         try:

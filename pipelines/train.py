@@ -47,9 +47,11 @@ def train_config(
     """Train what ``config`` describes. ``heard`` keeps the decoded clips for the next training that hears the same.
 
     The same settings again resume an unfinished run; of a finished one they only renew the card. Raises UsageError
-    when the folder holds a model trained by other settings, or, without ``resume``, any at all.
+    when the folder holds a model trained by other settings or from another manifest; without ``resume``, any at all.
     """
     started = time.monotonic()
+    if "://" in config.out:
+        raise UsageError(f"out = {config.out!r}: a model is trained into a folder of this machine; copy it from there.")
     config = _with_absolute_paths(config)
     out = Path(config.out)
     # Where the folders lie changes nothing that is learnt.
@@ -62,16 +64,23 @@ def train_config(
             f"{out}: holds a model trained by other settings ({record['config_digest']}, these are {wanted}); "
             "set another 'out', or move that folder away."
         )
+    manifest_sha256 = hashlib.sha256(_manifest_bytes(config)).hexdigest()
+    if record is not None and record["manifest_sha256"] != manifest_sha256:
+        raise UsageError(
+            f"{out}: the training there began with another content of {config.clips.manifest}; set another 'out', or "
+            "move that folder away."
+        )
     if record is not None and record["finished"]:
         _write_card(out, config.card)
         return record["summary"] | {"already_finished": True}
     clips = _read_clips(config)
+    _check_enough(config, clips, num_workers)
     record = {
         "config_digest": wanted,
         "finished": False,
         "config": to_mapping(config),
         "code_version": version("emosphere"),
-        "manifest_sha256": hashlib.sha256(locate(config.clips.manifest).read_bytes()).hexdigest(),
+        "manifest_sha256": manifest_sha256,
     }
     result = _run(config, clips, record, num_workers, {} if heard is None else heard)
     summary = {
@@ -238,6 +247,13 @@ def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
     )
 
 
+def _manifest_bytes(config: TrainConfig) -> bytes:
+    try:
+        return locate(config.clips.manifest).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{config.clips.manifest}: cannot be read as a manifest ({error}).") from error
+
+
 def _absolute(url: str) -> str:
     return url if "://" in url else str(Path(url).absolute())
 
@@ -262,6 +278,20 @@ def _read_clips(config: TrainConfig) -> list[Clip]:
     if len(absent) > config.clips.max_unreadable:
         raise UsageError(f"{config.clips.manifest}: {len(absent)} of its files are missing, first {absent[0]}.")
     return used
+
+
+def _check_enough(config: TrainConfig, clips: list[Clip], num_workers: int) -> None:
+    """Refuse what would train on nothing: concordance needs two clips of each worker."""
+    learnt = [clip for clip in clips if clip.split in config.clips.train]
+    most = min(len(learnt), config.fit.batch_size)
+    if most < 2 * num_workers:
+        raise UsageError(
+            f"{len(learnt)} clips to learn from in batches of {config.fit.batch_size} give {num_workers} workers less "
+            "than two clips each: take fewer workers, a larger fit.batch_size or more clips."
+        )
+    speakers = {clip.speaker for clip in learnt}
+    if config.folds > len(speakers):
+        raise UsageError(f"folds={config.folds}, but only {len(speakers)} people speak in the clips to learn from.")
 
 
 def _is_wanted(clip: Clip, config: TrainConfig) -> bool:

@@ -74,6 +74,14 @@ class TrainConfig:
             raise ValueError(f"save_every={self.save_every} must be at least 1.")
         if self.folds == 1 or self.folds < 0:
             raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
+        taught = set(self.fit.loss.auxiliary)
+        if self.fit.loss.region_schedule != "off":
+            taught.add(self.fit.loss.joint_head)
+        if absent := sorted(taught - self.network.heads.keys()):
+            raise ValueError(
+                f"fit.loss teaches {absent}, which network.heads does not have; add it there, or set "
+                'fit.loss.region_schedule = "off" for no such term.'
+            )
         unknown = set(self.auxiliary_heads) - (self.network.heads.keys() - {"vad"})
         if unknown:
             raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")

@@ -100,8 +100,11 @@ class Worker:
         folds = self._folds()
         for stage in range(self.state["stage"], 1 + len(folds)):
             self._fit(stage, folds[stage - 1] if stage else [])
-            if self.rank == 0 and stage in (0, len(folds)):
-                self._write([row for fold in folds[:stage] for row in fold])
+            if self.rank == 0 and folds and stage == 0:
+                self._write([])
+        # Also where a run that was killed while writing resumes behind its last stage.
+        if self.rank == 0:
+            self._write([row for fold in folds for row in fold])
         if self.log is not None:
             self.log.close()
 
@@ -115,7 +118,9 @@ class Worker:
             if self.chosen_by:
                 metrics["choose"] = self._judge(fit.result())
                 stops = self._remember_best(fit, epoch, metrics["choose"])
-                if region_weight(fitting.loss, epoch, fitting.epochs) == 0 and self.state["at_rest"] is None:
+                fallen = fitting.loss.region_schedule == "falling" and fitting.loss.joint_head == "region"
+                weight = region_weight(fitting.loss, epoch, fitting.epochs)
+                if fallen and weight == 0 and self.state["at_rest"] is None:
                     self.state["at_rest"] = {"epoch": epoch, **metrics["choose"]}
             if self.log is not None:
                 self.log.write(stage, epoch + 1, metrics)
@@ -164,7 +169,7 @@ class Worker:
             cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
         network.to(self.device)
         if isinstance(self.clips, StreamedClips):
-            self.clips.listen, self.clips.min_samples = network.listen, network.min_samples
+            self.clips.hear_with(network)
         shared = self.num_ranks > 1
         fit = Fit(
             network,
@@ -263,8 +268,9 @@ class Worker:
         config = self.config
         network = Network(config.network)
         network.load_state_dict(self.state["network"])
+        network.to(self.device)
         if isinstance(self.clips, StreamedClips):
-            self.clips.listen = network.listen
+            self.clips.hear_with(network)
         parts: list[Answers] = self.state["held_out"]
         answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if held_out else {}
         apart = self._rows(config.clips.calibrate)
@@ -275,9 +281,7 @@ class Worker:
         ball = None
         if unheard:
             ball = {"from": "calibrate" if apart else "folds"} | error_ball(self.clips, rows, unheard, self.learnt)
-        slim = without_heads(network, config.auxiliary_heads)
-        if isinstance(self.clips, StreamedClips):
-            self.clips.listen = slim.listen
+        slim = without_heads(network, config.auxiliary_heads).to(self.device)
         checkpoint = CheckpointConfig(
             network=slim.config,
             name=config.name,

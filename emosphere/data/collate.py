@@ -129,10 +129,12 @@ def version_of(clean: Waveform, clip: Clip, version: int, distortion: Distortion
     return distort(clean, distortion, np.random.default_rng([seed, version - 1, *clip.name.encode()]))
 
 
-def heard(waveform: Waveform, listen: Listen, min_samples: int) -> Float[Tensor, "frame feature"]:
-    """What the front end makes of one clip; a very short one is padded with silence to the first frame."""
+def heard(
+    waveform: Waveform, listen: Listen, min_samples: int, device: torch.device | None = None
+) -> Float[Tensor, "frame feature"]:
+    """What the front end on ``device`` makes of one clip; a very short one is padded with silence to one frame."""
     padded = np.pad(waveform, (0, max(min_samples - len(waveform), 0)))
-    frames = listen(torch.from_numpy(padded)[None], torch.tensor([len(padded)]))
+    frames = listen(torch.from_numpy(padded)[None].to(device), torch.tensor([len(padded)], device=device))
     return frames.values[0]
 
 

@@ -65,6 +65,8 @@ def test_the_licence_and_the_regions_of_the_training_are_told() -> None:
     assert card.startswith("# mine\n")
     assert "a probability for each of 18 regions" in card
     assert "The weights: **CC-BY-4.0**" in card
+    left_out = card_text("", EVALUATION | {"settings": settings | {"auxiliary_heads": ["region"]}})
+    assert "a probability for each" not in left_out
 
 
 def test_without_a_test_the_card_says_that_nothing_is_known() -> None:

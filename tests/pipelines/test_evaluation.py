@@ -1,11 +1,14 @@
 """Figures are by corpus as well as in all, and neutral clips count for agreement but not for regions."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from emosphere.data.collate import HeardClips
 from emosphere.data.labels import weak_vad
 from emosphere.data.manifest import Clip
+from pipelines import evaluation
 from pipelines.evaluation import figures_for
 
 EMOTIONS = [("anger", 3), ("neutral", -1), ("sadness", 6), ("happiness", 0)]
@@ -38,6 +41,18 @@ def test_perfect_answers_have_perfect_figures() -> None:
     assert figures["region_head"]["uar"] == figures["region_of_vad"]["uar"] == 1
     assert figures["region_head"]["chance"] == pytest.approx(1 / 3, abs=1e-4)
     assert set(figures["region_head"]["confusion"]) == {"A+V+D+", "A+V-D+", "A-V-D-"}
+
+
+def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def clip(split: str, *, weak: bool, value: float) -> Clip:
+        return Clip(uri="x", speaker="s", corpus="c", split=split, vad=(value,) * 3, region=0, weak=weak)
+
+    splits = [("train", False), ("train", False), ("train", True), ("rated", False), ("rated", False)]
+    clips = HeardClips(tuple(clip(split, weak=weak, value=row / 5) for row, (split, weak) in enumerate(splits)), ())
+    monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
+    network: Any = torch.nn.Identity()
+    found = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",), num_regions=8)
+    assert found["rated"]["clips"] == 2
 
 
 def test_each_corpus_has_its_own_figures_in_the_order_of_the_rows() -> None:

@@ -21,6 +21,7 @@ from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from pipelines.train import train
 from pipelines.train_config import TrainConfig
+from pipelines.train_loop import Worker
 
 CONFIG = """
 name = "tiny"
@@ -137,6 +138,9 @@ def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(mani
     assert (tmp_path / "one" / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="holds a model trained by other settings"):
         train(write(tmp_path, manifest, out=tmp_path / "one", folds=3), num_workers=1)
+    manifest.write_text(manifest.read_text().replace("s1,anger", "s1,fear"))
+    with pytest.raises(UsageError, match="began with another content of"):
+        train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
 
 
 def logged(out: Path) -> list[dict[str, Any]]:
@@ -222,6 +226,36 @@ def test_missing_files_are_counted_and_the_first_is_named(manifest: Path, tmp_pa
     (tmp_path / "0-0-anger.flac").unlink()
     with pytest.raises(UsageError, match=r"1 of its files are missing, first .*0-0-anger\.flac"):
         train(write(tmp_path, manifest))
+
+
+def test_too_few_clips_or_people_to_learn_from_are_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    with pytest.raises(UsageError, match="18 clips to learn from in batches of 7 give 4 workers less than two"):
+        train(path, num_workers=4)
+    with pytest.raises(UsageError, match="folds=4, but only 3 people speak"):
+        train(write(tmp_path, manifest, folds=4))
+
+
+def test_a_loss_for_a_head_that_is_not_there_is_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    path.write_text(path.read_text().replace("region = {", "# region = {"))
+    with pytest.raises(UsageError, match=r"fit\.loss teaches \['region'\], which network\.heads does not have"):
+        train(path)
+
+
+def test_a_model_is_not_trained_into_a_store(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'s3://bucket/model'.*a folder of this machine"):
+        train(write(tmp_path, manifest, out="s3://bucket/model"))
+
+
+def test_a_run_that_was_killed_while_writing_writes_when_it_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker.__new__(Worker)
+    worker.state, worker.rank, worker.log = {"stage": 3}, 0, None
+    written: list[list[int]] = []
+    monkeypatch.setattr(worker, "_folds", lambda: [[0, 2], [1]])
+    monkeypatch.setattr(worker, "_write", written.append)
+    worker.run()
+    assert written == [[0, 2, 1]]
 
 
 def test_a_misspelt_setting_is_refused(manifest: Path, tmp_path: Path) -> None:
