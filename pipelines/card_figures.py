@@ -7,6 +7,8 @@ from emosphere.vad import VAD_DIMS
 
 MEASURED: Final = "emosphere-evaluation-1"
 """Format of what `emosphere evaluate` writes: figures with intervals, in all and per slice."""
+FEW_CLIPS: Final = 200
+"""Below so many rated clips, a card says that they are few."""
 
 
 def figure_tables(evaluation: dict[str, Any]) -> str:
@@ -27,7 +29,9 @@ def _trained(evaluation: dict[str, Any]) -> Iterator[str]:
         rows = {"all test speakers": test, **test["corpora"]}
         if evaluation["test_distorted"]:
             rows["all, distorted copies"] = evaluation["test_distorted"]
-        yield "Test speakers, none of whom was learnt from or chosen by:"
+        known = evaluation.get("test_speakers_known", 0)
+        none = "Test speakers, none of whom was learnt from or chosen by:"
+        yield f"Test clips; **{known} of their speakers were learnt from or chosen by**:" if known else none
         yield _agreement(rows)
     if evaluation["cross_validation"]:
         crossval = evaluation["cross_validation"]
@@ -35,8 +39,9 @@ def _trained(evaluation: dict[str, Any]) -> Iterator[str]:
         yield _agreement({"all": crossval, **crossval["corpora"]})
     if evaluation["rated"]:
         rated = evaluation["rated"]
+        few = "; too few for a benchmark" if rated["clips"] < FEW_CLIPS else ""
         yield (
-            f"Against listeners' ratings ({rated['clips']} clips of EMO-DB, not learnt from; too few for a benchmark): "
+            f"Against listeners' ratings ({rated['clips']} clips{_of(rated.get('corpora'))}, not learnt from{few}): "
             f"CCC valence {rated['ccc']['valence']:.2f}, arousal {rated['ccc']['arousal']:.2f}."
         )
     if test and "region_head" in test:
@@ -45,6 +50,10 @@ def _trained(evaluation: dict[str, Any]) -> Iterator[str]:
     absent = evaluation["regions_that_never_occur"]
     if absent:
         yield f"Regions that never occur among the labels, so that they were never learnt: {', '.join(absent)}."
+
+
+def _of(corpora: Sequence[str] | None) -> str:
+    return f" of {', '.join(corpora)}" if corpora else ""
 
 
 def _sizes(evaluation: dict[str, Any]) -> str:

@@ -25,14 +25,22 @@ def figures_for(answers: Answers, heard: Clips, rows: list[int], num_regions: in
 
 
 def evaluate(
-    network: Network, heard: Clips, *, learnt: tuple[str, ...], kept: tuple[str, ...], num_regions: int
+    network: Network,
+    heard: Clips,
+    *,
+    learnt: tuple[str, ...],
+    kept: tuple[str, ...],
+    num_regions: int,
+    chosen_by: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Sizes of the splits ``learnt`` from and ``kept`` apart, and figures on the latter, clean and distorted."""
+    before = {clip.speaker for clip in heard.clips if clip.split in (*learnt, *chosen_by)}
     rows = [row for row, clip in enumerate(heard.clips) if clip.split in kept]
     evaluation: dict[str, Any] = {
         "parameters": sum(tensor.numel() for tensor in network.parameters()),
         "trained_on": _counts(heard, learnt),
         "evaluated_on": _counts(heard, kept),
+        "test_speakers_known": len(before & {clip.speaker for clip in heard.clips if clip.split in kept}),
         "regions_that_never_occur": _absent_regions(heard, learnt, num_regions),
         "test": None,
         "test_distorted": None,
@@ -96,6 +104,7 @@ def _rated(network: Network, heard: Clips, learnt: tuple[str, ...]) -> dict[str,
     agreement = ccc(answers_for(network, heard, rows)["vad"][:, :2].clamp(-1, 1), ratings)
     return {
         "clips": len(rows),
+        "corpora": sorted({heard.clips[row].corpus for row in rows}),
         "ccc": {"valence": round(float(agreement[0]), 4), "arousal": round(float(agreement[1]), 4)},
     }
 

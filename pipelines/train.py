@@ -199,6 +199,7 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         trained.clips,
         learnt=config.clips.train,
         kept=config.clips.evaluate,
+        chosen_by=config.clips.choose,
         num_regions=num_regions,
     )
     save_checkpoint(trained.network, out, trained.checkpoint, card="")

@@ -56,6 +56,19 @@ def test_what_was_not_measured_is_not_mentioned() -> None:
     assert "Kept apart for the test: nothing." in figure_tables(bare)
 
 
+def test_the_card_does_not_call_test_speakers_new_when_they_are_not() -> None:
+    assert "none of whom was learnt from" in figure_tables(EVALUATION)
+    tables = figure_tables(EVALUATION | {"test_speakers_known": 3})
+    assert "none of whom" not in tables
+    assert "**3 of their speakers were learnt from or chosen by**" in tables
+
+
+def test_the_rated_corpora_are_named_where_they_are_known() -> None:
+    assert "(28 clips, not learnt from; too few for a benchmark)" in figure_tables(EVALUATION)
+    rated = {"clips": 500, "corpora": ["a", "b"], "ccc": {"valence": 0.2, "arousal": 0.7}}
+    assert "(500 clips of a, b, not learnt from):" in figure_tables(EVALUATION | {"rated": rated})
+
+
 @pytest.fixture(scope="module")
 def measured(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `emosphere evaluate` writes of the bundled model on some clips of the test speakers."""

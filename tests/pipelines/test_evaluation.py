@@ -53,6 +53,24 @@ def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.Monkey
     network: Any = torch.nn.Identity()
     found = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",), num_regions=8)
     assert found["rated"]["clips"] == 2
+    assert found["rated"]["corpora"] == ["c"]
+    assert found["test_speakers_known"] == 0
+
+
+def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = [("train", "a"), ("dev", "b"), ("test", "a"), ("test", "b"), ("test", "d")]
+    clips = HeardClips(
+        tuple(
+            Clip(uri="x", speaker=speaker, corpus="c", split=split, vad=(row / 5,) * 3, region=0)
+            for row, (split, speaker) in enumerate(heads)
+        ),
+        ((),),
+    )
+    monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
+    network: Any = torch.nn.Identity()
+    splits: dict[str, Any] = {"learnt": ("train",), "kept": ("test",), "num_regions": 8}
+    assert evaluation.evaluate(network, clips, **splits)["test_speakers_known"] == 1
+    assert evaluation.evaluate(network, clips, chosen_by=("dev",), **splits)["test_speakers_known"] == 2
 
 
 def test_each_corpus_has_its_own_figures_in_the_order_of_the_rows() -> None:
