@@ -116,3 +116,13 @@ def test_more_than_a_batch_comes_out_whole_and_the_scratch_goes():
         assert sum(len(table) for table in choice.batches()) == choice.chosen == BATCH + 1
         folder = choice._folder
     assert not os.path.exists(folder)
+
+
+def test_what_was_erased_is_not_chosen_and_stays_in_the_count():
+    gone = recording_id("s3://b/b")
+    with Choice() as choice:
+        listed = [recording("a"), recording("b"), recording("b"), recording("c")]
+        choice.take(listed, window=Window(), forgets=lambda recording, identity: identity == gone)
+        choice.judge([published({"name": "c"})], "s")
+        assert (choice.selected, choice.skipped, choice.forgotten, choice.chosen) == (3, 1, 1, 1)
+        assert [one.source_uri for one in choice.recordings()] == ["s3://b/a"]

@@ -15,8 +15,9 @@ from emosphere.model.find import BUNDLED
 from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.listing import list_archives
+from pipelines.choose import Choice
 from pipelines.ledger import Ledger, RunHeader
-from pipelines.plan import Selection, select, write_plan
+from pipelines.plan import write_plan
 from pipelines.policy import is_prohibited, judge_cells, withheld_channels
 from pipelines.preview import preview
 from pipelines.publish import fold_run
@@ -57,11 +58,13 @@ def hear(tmp_path, monkeypatch):
             purpose=None, roles={str(channel): role for channel, role in roles.items()}, exception=exception,
         )  # fmt: skip
         out = locate(str(tmp_path / "out"))
-        ledger, counts = Ledger(out), Selection()
-        listed = list_archives([str(archive)], out=out)
-        chosen = select(listed, window=Window(), finished={}, settings_digest="s", limit=None, counts=counts)
-        final = write_plan(ledger, header, chosen, counts, settings)
-        assert final is not None
+        ledger = Ledger(out)
+        with Choice() as choice:
+            choice.take(list_archives([str(archive)], out=out), window=Window())
+            choice.judge([], "s")
+            final = write_plan(
+                ledger, header, choice.batches(), settings, num_recordings=choice.chosen, num_bytes=choice.num_bytes
+            )
         heard = set()
 
         def spy(self, events):
@@ -80,8 +83,9 @@ def hear(tmp_path, monkeypatch):
             answer = actor({"part": np.array([part])})
             assert "error" not in answer, answer
         actor.close()
-        folded = fold_run(ledger, final)
-        return {row["source_uri"].rpartition("/")[2]: row for row in folded.recordings}, heard
+        with fold_run(ledger, final) as folded:
+            found = folded.base.sql("FROM recordings").to_arrow_table().to_pylist()
+        return {row["source_uri"].rpartition("/")[2]: row for row in found}, heard
 
     return run
 
