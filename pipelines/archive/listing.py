@@ -1,15 +1,21 @@
 """Folders, globs, files, archive files, tables and manifests into recordings, one by one."""
 
+import errno
 import os
 import posixpath
 import re
+import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 from emosphere.errors import ErrorCode, MachineError, UsageError
 from emosphere.store import ABSENT, Location, explained, locate, unsigned
+from pipelines.archive.inventory import inventory_objects, is_inventory
 from pipelines.archive.members import BROKEN, tar_members, zip_members
 from pipelines.archive.recording import Recording, content_version, modified, options_for, url_bytes
 from pipelines.archive.tables import audio_cells, has_audio, manifest_entries
@@ -60,6 +66,8 @@ SIDECARS = [
 ]
 """Endings of files that accompany recordings in a folder; they are not recordings."""
 
+ASKED_AT_ONCE, ENTRIES_PER_TURN = 16, 32
+"""Threads that ask a store about the entries of a manifest, and how many each asks about at a time."""
 ZIPS, TARS, TABLES, LISTS = (".zip",), (".tar", ".tar.gz", ".tgz"), (".parquet",), (".csv",)
 
 
@@ -100,6 +108,10 @@ def _list_archive(location: Location, out: Location, store_options: dict[str, An
             yield from _folder(location, out, store_options)
         elif is_web and urlsplit(location.path).path.endswith("/"):
             raise UsageError(f"{location.uri}: a folder on the web cannot be listed; give a manifest of its files.")
+        elif is_inventory(location):
+            for one, facts in inventory_objects(location, store_options):
+                if not _is_below(one, out) and not any(map(_hidden, one.path.split("/")[1:])):
+                    yield from _open_file(one, facts, store_options, chosen=False)
         else:
             yield from _open_file(location, info, store_options, chosen=True)
 
@@ -108,9 +120,12 @@ def _folder(folder: Location, out: Location, store_options: dict[str, Any]) -> I
     """Recordings below a folder or prefix, recursive, sorted by name within each listing."""
     for path, info in _files(folder):
         inside = path[len(folder.path.rstrip("/")) + 1 :]
-        below_out = type(folder.fs) is type(out.fs) and path.startswith(out.path.rstrip("/") + "/")
-        if not below_out and not any(map(_hidden, inside.split("/"))):
+        if not _is_below(Location(folder.fs, path), out) and not any(map(_hidden, inside.split("/"))):
             yield from _open_file(Location(folder.fs, path), info, store_options, chosen=False)
+
+
+def _is_below(location: Location, out: Location) -> bool:
+    return type(location.fs) is type(out.fs) and location.path.startswith(out.path.rstrip("/") + "/")
 
 
 def _files(folder: Location) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -147,16 +162,23 @@ def _local_files(path: str, above: list[str]) -> Iterator[tuple[str, dict[str, A
     real = os.path.realpath(path)
     if real in above:
         return
-    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-        if _hidden(entry.name):
+    # Names only: a folder may hold a million, and what scandir() gives for each is large.
+    for name in sorted(os.listdir(path)):
+        if _hidden(name):
             continue
-        if entry.is_dir():
-            yield from _local_files(entry.path, [*above, real])
-        elif entry.is_file():
-            status = entry.stat()
-            yield entry.path, {"size": status.st_size, "mtime": status.st_mtime}
-        elif entry.is_symlink():
-            yield entry.path, {"gone": True}
+        entry = os.path.join(path, name)
+        try:
+            status = os.stat(entry)
+        except OSError as error:
+            if os.path.islink(entry) and error.errno in (errno.ENOENT, errno.ELOOP):
+                yield entry, {"gone": True}
+            elif not isinstance(error, FileNotFoundError):
+                raise
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            yield from _local_files(entry, [*above, real])
+        elif stat.S_ISREG(status.st_mode):
+            yield entry, {"size": status.st_size, "mtime": status.st_mtime}
         # A pipe or a device is no recording, and opening one may wait for ever.
 
 
@@ -182,8 +204,7 @@ def _open_file(
         elif lower.endswith(TABLES) and has_audio(location):
             yield from audio_cells(location, info)
         elif chosen and lower.endswith(TABLES + LISTS):
-            for entry, attributes in manifest_entries(location):
-                yield _manifest_recording(location, entry, attributes, store_options)
+            yield from _manifest_recordings(location, store_options)
         elif not lower.endswith(TABLES):
             yield object_recording(location, info)
     except ABSENT:
@@ -214,6 +235,23 @@ def object_recording(location: Location, info: dict[str, Any], attributes: str |
 def refused_object(location: Location, info: dict[str, Any], code: ErrorCode, message: str) -> Recording:
     """An object that is a row although nothing in it can be scored."""
     return replace(object_recording(location, info), error_code=code, error_message=message)
+
+
+def _manifest_recordings(manifest: Location, store_options: dict[str, Any]) -> Iterator[Recording]:
+    """What the entries of a manifest name: each must be asked for, so many are asked for at once."""
+    entries = manifest_entries(manifest)
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        asked: deque[Future[list[Recording]]] = deque()
+
+        def ask(some: list[tuple[str, str | None]]) -> list[Recording]:
+            return [_manifest_recording(manifest, entry, attributes, store_options) for entry, attributes in some]
+
+        while some := list(islice(entries, ENTRIES_PER_TURN)):
+            asked.append(pool.submit(ask, some))
+            if len(asked) > ASKED_AT_ONCE:
+                yield from asked.popleft().result()
+        while asked:
+            yield from asked.popleft().result()
 
 
 def _manifest_recording(

@@ -14,6 +14,7 @@ from pipelines.archive.recording import Recording, content_version, modified, ur
 
 AUDIO_COLUMNS = ("audio", "bytes", "content", "wav", "flac", "mp3", "data")
 """Names under which a column of plain bytes counts as audio."""
+BATCH_ROWS = 10_000
 
 
 def has_audio(location: Location) -> bool:
@@ -59,31 +60,39 @@ def audio_cells(location: Location, info: dict[str, Any]) -> Iterator[Recording]
 
 
 def manifest_entries(location: Location) -> Iterator[tuple[str, str | None]]:
-    """``uri`` and the other columns (JSON) of each row of a .csv or .parquet manifest."""
-    try:
-        with location.fs.open(location.path, "rb") as file:
-            if location.path.lower().endswith(".csv"):
-                # Everything as text: a call id such as 00123 must come out as it went in.
-                header = file.readline().decode("utf-8-sig").strip()
-                names = [name.strip().strip('"') for name in header.split(",")]
-                file.seek(0)
-                table = pa_csv.read_csv(
-                    file, convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-                )
-            else:
-                table = pq.read_table(file)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise UsageError(f"{location.uri}: cannot be read as a manifest ({error}).") from error
-    if "uri" not in table.column_names:
+    """``uri`` and the other columns (JSON) of each row of a .csv or .parquet manifest; a batch in memory at a time."""
+    with location.fs.open(location.path, "rb") as file:
+        try:
+            for batch in _batches(location, file):
+                for row in batch.to_pylist():
+                    uri = row.pop("uri")
+                    if uri:
+                        yield str(uri), _as_json(row)
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            raise UsageError(f"{location.uri}: cannot be read as a manifest ({error}).") from error
+
+
+def _batches(location: Location, file: Any) -> Iterator[pa.RecordBatch]:
+    if location.path.lower().endswith(".csv"):
+        # Everything as text: a call id such as 00123 must come out as it went in.
+        header = file.readline().decode("utf-8-sig").strip()
+        names = [name.strip().strip('"') for name in header.split(",")]
+        file.seek(0)
+        _check_columns(names, location)
+        types = dict.fromkeys(names, pa.string())
+        yield from pa_csv.open_csv(file, convert_options=pa_csv.ConvertOptions(column_types=types))
+        return
+    table = pq.ParquetFile(file)
+    _check_columns(table.schema_arrow.names, location)
+    yield from table.iter_batches(BATCH_ROWS)
+
+
+def _check_columns(names: list[str], location: Location) -> None:
+    if "uri" not in names:
         raise UsageError(
-            f"{location.uri}: a manifest needs a column 'uri'; found {', '.join(table.column_names) or 'no columns'}. "
+            f"{location.uri}: a manifest needs a column 'uri'; found {', '.join(names) or 'no columns'}. "
             "A Parquet table with audio in it needs a column of bytes, or of structs with 'bytes'."
         )
-    for batch in table.to_batches(max_chunksize=10_000):
-        for row in batch.to_pylist():
-            uri = row.pop("uri")
-            if uri:
-                yield str(uri), _as_json(row)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
