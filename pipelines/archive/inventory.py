@@ -55,8 +55,8 @@ def _manifest(location: Location) -> dict[str, Any]:
         schema = manifest.get("fileSchema", "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{location.uri}: no manifest of an S3 Inventory ({type(error).__name__}: {error}); it needs fileFormat and "
-            "files with key and size. Other lists are a .csv or .parquet with a column 'uri'."
+            f"{location.uri}: no manifest of an S3 Inventory ({type(error).__name__}: {error}); it needs "
+            "fileFormat and files with key and size. Other lists are a .csv or .parquet with a column 'uri'."
         ) from error
     if kind not in ("csv", "parquet"):
         raise UsageError(f"{location.uri}: the inventory is in {kind}; configure it as CSV or Parquet.")
