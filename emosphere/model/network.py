@@ -64,5 +64,10 @@ class Network(nn.Module):
 
         Heads named in ``detached`` send no gradient into pooling and encoder.
         """
-        vector = self.embed(heard)
+        return self.judge(self.embed(heard), detached=detached)
+
+    def judge(
+        self, vector: Float[Tensor, "batch feature"], *, detached: Collection[str] = frozenset()
+    ) -> dict[str, Float[Tensor, "batch output"]]:
+        """Each head's answer, by its name, from a clip's vector."""
         return {name: head(vector.detach() if name in detached else vector) for name, head in self.heads.items()}

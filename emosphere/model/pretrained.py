@@ -86,8 +86,7 @@ class PretrainedEncoder(nn.Module):
     @torch.no_grad()
     def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
         """Features of the frozen convolutions, one frame per 20 ms. They see no padding: no kernel reaches past it."""
-        is_sample = validity(num_samples, waveforms.shape[1])
-        waveforms = self._normalise(waveforms, is_sample)
+        waveforms = self.normalise(waveforms, num_samples)
         extract = self.model.feature_extractor
         num_frames = self.num_frames(num_samples)
         if not self.hears_one_by_one:
@@ -114,7 +113,11 @@ class PretrainedEncoder(nn.Module):
             num_samples = torch.div(num_samples - kernel, stride, rounding_mode="floor") + 1
         return num_samples
 
-    def _normalise(self, waveforms: Tensor, is_sample: Tensor) -> Tensor:
+    def normalise(
+        self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]
+    ) -> Float[Tensor, "batch sample"]:
+        """Waveforms at the level that the weights know, zeros behind ``num_samples``."""
+        is_sample = validity(num_samples, waveforms.shape[1])
         if self.config.waveform_std is not None:
             scaled = (waveforms - self.config.waveform_mean) / (self.config.waveform_std + 1e-6)
         else:

@@ -56,6 +56,31 @@ def test_scores_do_not_depend_on_what_a_clip_is_batched_with(encoder: object, ba
     np.testing.assert_allclose(together.region_probs, probs, atol=1e-5, rtol=0)
 
 
+def test_a_pretrained_encoder_is_run_by_its_faster_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    loaded = checkpoint(TINY_GROUP_NORM)
+    slow = [loaded.network.encoder.listen, loaded.network.encoder.forward]
+    with torch.no_grad():
+        clip = torch.from_numpy(clips()[0])[None]
+        wanted = loaded.network(slow[0](clip, torch.tensor([16_000])))["vad"].numpy()
+    for name in ("listen", "forward"):
+        monkeypatch.setattr(loaded.network.encoder, name, lambda *_: pytest.fail("transformers' path was taken"))
+    found = Predictor(loaded).predict(clips()[:1]).vad
+    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+
+
+def test_bfloat16_moves_scores_by_little_and_only_where_it_was_asked_for() -> None:
+    torch.manual_seed(0)
+    loaded = checkpoint(TINY_GROUP_NORM)
+    exact = Predictor(loaded).predict(clips()).vad
+    near = Predictor(loaded, precision="bfloat16").predict(clips()).vad
+    assert 0 < np.abs(near - exact).max() < 0.01
+    logmel = checkpoint()
+    np.testing.assert_array_equal(
+        Predictor(logmel, precision="bfloat16").predict(clips()).vad, Predictor(logmel).predict(clips()).vad
+    )
+
+
 def test_scores_come_back_in_the_given_order() -> None:
     predictor, given = Predictor(checkpoint()), clips()
     forwards, backwards = predictor.predict(given), predictor.predict(given[::-1])
