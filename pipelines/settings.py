@@ -56,7 +56,7 @@ class ScoreSettings:
     fetch: FetchLimits = field(default_factory=FetchLimits)
     """What a recording may cost to fetch."""
     batch: BatchSettings = field(default_factory=BatchSettings)
-    """How much is computed at once."""
+    """How much is computed at once, and how precisely."""
     plan: PlanSettings = field(default_factory=PlanSettings)
     """How work is divided."""
     resources: Resources = field(default_factory=Resources)
@@ -74,10 +74,12 @@ class ScoreSettings:
 
 def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: str | None = None) -> str:
     """Digest of all that can change a row, and of nothing else: an exception counts where it lets a role be scored."""
+    precision = settings.batch.precision
     return digest(
         _RowSettings(
             rows_version=ROWS_VERSION,
-            listen=to_mapping(settings.listen),
+            # Named only where it is not the usual one, so that older digests stay what they are.
+            listen=to_mapping(settings.listen) | ({} if precision == "float32" else {"precision": precision}),
             decode=to_mapping(settings.decode),
             fetch=to_mapping(settings.fetch),
             roles={str(channel): role for channel, role in sorted(roles.items())},

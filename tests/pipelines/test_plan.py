@@ -137,3 +137,4 @@ def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
     other = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=5.0)))
     assert settings_digest(other, {}) != plain
     assert settings_digest(ScoreSettings(), {0: "customer"}) != plain
+    assert settings_digest(ScoreSettings(batch=BatchSettings(precision="bfloat16")), {}) != plain
