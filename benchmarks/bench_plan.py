@@ -32,10 +32,10 @@ from pipelines.score import Job
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 job = Job(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2], dt="2026-11-20"))
-before, began = peak(), time.monotonic()
+before, began, cpu = peak(), time.monotonic(), time.process_time()
 with job.lease:
     header = job.plan()
-print(json.dumps({"wall_s": time.monotonic() - began, "before_mib": before, "peak_mib": peak(),
+print(json.dumps({"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - cpu, "before_mib": before, "peak_mib": peak(),
                   "parts": header.num_parts, "recordings": header.num_recordings, "skipped": header.num_skipped,
                   "run_id": header.run_id, "model": header.model_partition, "settings": header.settings_digest}))
 """
@@ -137,12 +137,13 @@ def main() -> None:
     parser.add_argument("--objects", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--listed", type=int, default=20_000, help="objects on the S3 server; 0 leaves that out")
     arguments = parser.parse_args()
-    lines = ["| what | objects | to score | parts | wall s | peak MiB | of which before planning |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = ["| what | objects | to score | parts | wall s | CPU s | peak MiB | of which before planning |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
 
     def report(what: str, count: int, found: dict) -> None:
         lines.append(
             f"| {what} | {count:,} | {found['recordings']:,} | {found['parts']:,} | {found['wall_s']:.1f} | "
+            f"{found['cpu_s']:.1f} | "
             f"{found['peak_mib']:.0f} | {found['before_mib']:.0f} |"
         )
         print(lines[-1], flush=True)

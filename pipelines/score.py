@@ -246,7 +246,12 @@ class Job:
         """What the archives hold, as a plan may hold it; not judged yet."""
         with Choice() as choice:
             choice.take(
-                list_archives(self.archives, out=self.out, store_options=self.request.settings.store),
+                list_archives(
+                    self.archives,
+                    out=self.out,
+                    store_options=self.request.settings.store,
+                    limits=self.request.settings.archive,
+                ),
                 window=self.request.window,
                 limit=self.request.limit,
                 identify=lambda uri: recording_id(uri, self.id_key),

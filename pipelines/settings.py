@@ -7,6 +7,7 @@ from emosphere.audio.decode import DecodeLimits
 from emosphere.config import digest, to_mapping
 from emosphere.inference import BatchSettings, ListenSettings
 from pipelines.archive.fetch import FetchLimits
+from pipelines.archive.members import ListLimits
 from pipelines.policy import withheld_channels
 from pipelines.resources import Resources
 
@@ -51,6 +52,8 @@ class ScoreSettings:
 
     listen: ListenSettings = field(default_factory=ListenSettings)
     """How speech is found and cut."""
+    archive: ListLimits = field(default_factory=ListLimits)
+    """What an archive file may be, before it is unpacked."""
     decode: DecodeLimits = field(default_factory=DecodeLimits)
     """What a recording may cost to decode."""
     fetch: FetchLimits = field(default_factory=FetchLimits)
@@ -92,6 +95,7 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: s
 class _RowSettings:
     rows_version: int
     listen: dict[str, Any]
+    archive: dict[str, Any]
     decode: dict[str, Any]
     fetch: dict[str, Any]
     roles: dict[str, str]

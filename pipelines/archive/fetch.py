@@ -15,10 +15,10 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from emosphere.errors import BadRecording, EmosphereError, MachineError
+from emosphere.errors import BadRecording, EmosphereError, ErrorCode, MachineError
 from emosphere.store import Location
-from pipelines.archive.members import BROKEN, text_of
-from pipelines.archive.recording import Recording, reopen, url_bytes
+from pipelines.archive.members import BROKEN, SMALL_BOMB, tar_version, text_of, zip_version
+from pipelines.archive.recording import Recording, content_version, reopen, url_bytes
 
 COPY_BYTES = 1 << 20
 BROKEN_MACHINE = frozenset(
@@ -48,6 +48,13 @@ class FetchLimits:
                 f"max_bytes={self.max_bytes}, attempts={self.attempts} and max_unpack_ratio={self.max_unpack_ratio} "
                 "must all be above 0."
             )
+
+
+class Changed(BadRecording):
+    """Another version lies there than was listed. Asking again would not help; the next run lists it anew."""
+
+    def __init__(self, code: ErrorCode = "FETCH_FAILED", message: str = "") -> None:
+        super().__init__(code, message or "It changed after it was listed; the next run takes it as it is then.")
 
 
 class Fetcher:
@@ -82,13 +89,23 @@ class Fetcher:
                 with self._failures_explained(location):
                     if recording.kind == "object" and location.is_local:
                         with open(location.path, "rb"):  # unreadable files are told apart from undecodable ones
+                            self.check_unchanged(recording)
                             return str(location.path)
                     return self._copy_of(recording, location)
             except BadRecording as reason:
-                if reason.code not in PASSING or attempt == self._limits.attempts:
+                if isinstance(reason, Changed) or reason.code not in PASSING or attempt == self._limits.attempts:
                     raise
                 time.sleep(self._limits.first_pause_s * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
+
+    def check_unchanged(self, recording: Recording) -> None:
+        """Raise Changed if a local file, which is decoded where it lies, is not the version that was listed."""
+        location = reopen(recording.url, self._store_options)
+        if recording.kind != "object" or not location.is_local:
+            return  # copied at once, in one version
+        with self._failures_explained(location):
+            status = os.stat(location.path)
+            _check_version(recording, content_version({"size": status.st_size, "mtime": status.st_mtime}))
 
     def _copy_of(self, recording: Recording, location: Location) -> str:
         if self._kept is not None:
@@ -114,10 +131,11 @@ class Fetcher:
             return self._zip_member(recording, location)
         if recording.kind == "cell":
             table = self._reader(_AudioTable, location)
+            _check_version(recording, table.version)
             return nullcontext(io.BytesIO(table.cell(recording.member or "", recording.offset or 0)))
         if recording.kind == "tar" and recording.offset is None:
-            return nullcontext(self._reader(_CompressedTar, location).extract(recording.member or ""))
-        return _plain_tar_member(recording, location) if recording.kind == "tar" else _object(location)
+            return nullcontext(self._reader(_CompressedTar, location).extract(recording))
+        return _plain_tar_member(recording, location) if recording.kind == "tar" else _object(recording, location)
 
     def _reader(self, kind: type[Any], location: Location) -> Any:
         """The reader of this container, kept open while one recording after another comes out of it."""
@@ -133,13 +151,15 @@ class Fetcher:
 
     @contextmanager
     def _zip_member(self, recording: Recording, location: Location) -> Iterator[IO[bytes]]:
-        with location.fs.open(location.path, "rb") as file, zipfile.ZipFile(file) as archive:
-            member = archive.getinfo(recording.member or "")
-            ratio = member.file_size / max(member.compress_size, 1)
-            if ratio > self._limits.max_unpack_ratio and member.file_size > 64 << 20:
-                raise BadRecording("REFUSED", f"It unpacks {ratio:.0f}-fold: taken for a zip bomb.")
-            with archive.open(member) as source:
-                yield source
+        # Its directory is read once, not once for each of a hundred thousand members.
+        archive = self._reader(_Zip, location).archive
+        member = archive.getinfo(recording.member or "")
+        _check_version(recording, zip_version(member))
+        ratio = member.file_size / max(member.compress_size, 1)
+        if ratio > self._limits.max_unpack_ratio and member.file_size > SMALL_BOMB:
+            raise BadRecording("REFUSED", f"It unpacks {ratio:.0f}-fold: taken for a zip bomb.")
+        with archive.open(member) as source:
+            yield source
 
     @contextmanager
     def _failures_explained(self, location: Location) -> Iterator[None]:
@@ -164,8 +184,10 @@ class Fetcher:
             self._close_container()
             raise BadRecording("CORRUPT", f"The archive file is damaged here: {error}") from error
         except TimeoutError as error:
+            self._close_container()
             raise BadRecording("TIMED_OUT", "The store did not answer in time.") from error
         except OSError as error:
+            self._close_container()
             if error.errno in BROKEN_MACHINE:
                 raise MachineError(
                     f"Scratch folder {self._scratch}: {error}. Free what is short; then run again."
@@ -197,9 +219,16 @@ class Fetcher:
             ) from error
 
 
+def _check_version(recording: Recording, version: str) -> None:
+    if recording.content_version and recording.content_version != version:
+        raise Changed
+
+
 @contextmanager
-def _object(location: Location) -> Iterator[IO[bytes]]:
+def _object(recording: Recording, location: Location) -> Iterator[IO[bytes]]:
     with location.fs.open(location.path, "rb") as source:
+        if "s3" in location.fs.protocol:  # which refuses to give the rest of it, too, once it is another version
+            _check_version(recording, content_version(source.details))
         yield source
 
 
@@ -208,10 +237,34 @@ def _plain_tar_member(recording: Recording, location: Location) -> Iterator[IO[b
     with location.fs.open(location.path, "rb") as source:
         # The name in front of the data tells whether the tar was written anew since it was listed.
         source.seek(recording.offset - tarfile.BLOCKSIZE)
-        name = source.read(tarfile.BLOCKSIZE)[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
-        if text_of(name) not in (recording.member or ""):
-            raise KeyError(recording.member)
+        block = source.read(tarfile.BLOCKSIZE)
+        raw, member = block[:100].rstrip(b"\0"), recording.member or ""
+        # The plain header holds the name's end, or its beginning, or ? for what is not ASCII; longer ones stand in front.
+        spellings = {member.encode(), member.encode("ascii", "replace")}
+        if not any(raw in one for one in spellings) and text_of(raw.decode("utf-8", "surrogateescape")) not in member:
+            raise KeyError(member)
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        # Extended headers, further in front, may hold larger sizes and finer times than this one.
+        if recording.content_version and abs(header.mtime - (recording.modified_us or header.mtime * 1e6) / 1e6) >= 1:
+            raise Changed
         yield _Bounded(source, recording.num_bytes or 0)  # type: ignore[misc]
+
+
+class _Zip:
+    """A zip kept open."""
+
+    def __init__(self, location: Location) -> None:
+        self.url = url_bytes(location)
+        self._file = location.fs.open(location.path, "rb")
+        try:
+            self.archive = zipfile.ZipFile(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        self.archive.close()
+        self._file.close()
 
 
 class _CompressedTar:
@@ -223,11 +276,14 @@ class _CompressedTar:
         self._file: Any = None
         self._rewind()
 
-    def extract(self, member: str) -> IO[bytes]:
+    def extract(self, recording: Recording) -> IO[bytes]:
         """The member's data, valid until the next call. Raises KeyError if it is not there."""
+        member = recording.member
         for rewound in (False, True):
             for info in self._members:
+                self._archive.members.clear()  # tarfile would keep them all
                 if text_of(info.name) == member:
+                    _check_version(recording, tar_version(info))
                     found: IO[bytes] | None = self._archive.extractfile(info)
                     if found is not None:
                         return found
@@ -251,6 +307,7 @@ class _AudioTable:
 
     def __init__(self, location: Location) -> None:
         self.url = url_bytes(location)
+        self.version = content_version(location.fs.info(location.path))
         self._file = location.fs.open(location.path, "rb")
         self._table = pq.ParquetFile(self._file)
         self._group: tuple[int, str, Any] | None = None

@@ -13,10 +13,10 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from emosphere.errors import ErrorCode, MachineError, UsageError
+from emosphere.errors import BadRecording, ErrorCode, MachineError, UsageError
 from emosphere.store import ABSENT, Location, explained, locate, unsigned
 from pipelines.archive.inventory import inventory_objects, is_inventory
-from pipelines.archive.members import BROKEN, tar_members, zip_members
+from pipelines.archive.members import BROKEN, ListLimits, tar_members, zip_members
 from pipelines.archive.recording import Recording, content_version, modified, options_for, url_bytes
 from pipelines.archive.tables import audio_cells, has_audio, manifest_entries
 
@@ -72,7 +72,11 @@ ZIPS, TARS, TABLES, LISTS = (".zip",), (".tar", ".tar.gz", ".tgz"), (".parquet",
 
 
 def list_archives(
-    archives: Sequence[str], *, out: Location, store_options: dict[str, Any] | None = None
+    archives: Sequence[str],
+    *,
+    out: Location,
+    store_options: dict[str, Any] | None = None,
+    limits: ListLimits | None = None,
 ) -> Iterator[Recording]:
     """Every recording of every archive, in a stable order; nothing below ``out``.
 
@@ -82,10 +86,12 @@ def list_archives(
     """
     for archive in archives:
         location = locate(archive, **options_for(archive, store_options or {}))
-        yield from _list_archive(location, out, store_options or {})
+        yield from _list_archive(location, out, store_options or {}, limits or ListLimits())
 
 
-def _list_archive(location: Location, out: Location, store_options: dict[str, Any]) -> Iterator[Recording]:
+def _list_archive(
+    location: Location, out: Location, store_options: dict[str, Any], limits: ListLimits
+) -> Iterator[Recording]:
     with explained(f"list {unsigned(location.uri)}"):
         try:
             info = location.fs.info(location.path)
@@ -98,30 +104,30 @@ def _list_archive(location: Location, out: Location, store_options: dict[str, An
                 raise UsageError(f"{location.uri}: no file matches this pattern.")
             for path in sorted(found):
                 if found[path]["type"] == "directory":
-                    yield from _folder(Location(location.fs, path), out, store_options)
+                    yield from _folder(Location(location.fs, path), out, store_options, limits)
                 else:
-                    yield from _open_file(Location(location.fs, path), found[path], store_options, chosen=False)
+                    yield from _open_file(Location(location.fs, path), found[path], store_options, limits, chosen=False)
             return
         if info is None:
             raise _absent(location)
         if info["type"] == "directory":
-            yield from _folder(location, out, store_options)
+            yield from _folder(location, out, store_options, limits)
         elif is_web and urlsplit(location.path).path.endswith("/"):
             raise UsageError(f"{location.uri}: a folder on the web cannot be listed; give a manifest of its files.")
         elif is_inventory(location):
             for one, facts in inventory_objects(location, store_options):
                 if not _is_below(one, out) and not any(map(_hidden, one.path.split("/")[1:])):
-                    yield from _open_file(one, facts, store_options, chosen=False)
+                    yield from _open_file(one, facts, store_options, limits, chosen=False)
         else:
-            yield from _open_file(location, info, store_options, chosen=True)
+            yield from _open_file(location, info, store_options, limits, chosen=True)
 
 
-def _folder(folder: Location, out: Location, store_options: dict[str, Any]) -> Iterator[Recording]:
+def _folder(folder: Location, out: Location, store_options: dict[str, Any], limits: ListLimits) -> Iterator[Recording]:
     """Recordings below a folder or prefix, recursive, sorted by name within each listing."""
     for path, info in _files(folder):
         inside = path[len(folder.path.rstrip("/")) + 1 :]
         if not _is_below(Location(folder.fs, path), out) and not any(map(_hidden, inside.split("/"))):
-            yield from _open_file(Location(folder.fs, path), info, store_options, chosen=False)
+            yield from _open_file(Location(folder.fs, path), info, store_options, limits, chosen=False)
 
 
 def _is_below(location: Location, out: Location) -> bool:
@@ -183,7 +189,7 @@ def _local_files(path: str, above: list[str]) -> Iterator[tuple[str, dict[str, A
 
 
 def _open_file(
-    location: Location, info: dict[str, Any], store_options: dict[str, Any], *, chosen: bool
+    location: Location, info: dict[str, Any], store_options: dict[str, Any], limits: ListLimits, *, chosen: bool
 ) -> Iterator[Recording]:
     """The recordings of one file. ``chosen``: named by the user, so neither hidden nor a sidecar.
 
@@ -198,9 +204,9 @@ def _open_file(
         return
     try:
         if lower.endswith(ZIPS):
-            yield from zip_members(location, info, wanted=_is_recording)
+            yield from zip_members(location, wanted=_is_recording, limits=limits)
         elif lower.endswith(TARS):
-            yield from tar_members(location, info, wanted=_is_recording)
+            yield from tar_members(location, info, wanted=_is_recording, limits=limits)
         elif lower.endswith(TABLES) and has_audio(location):
             yield from audio_cells(location, info)
         elif chosen and lower.endswith(TABLES + LISTS):
@@ -213,6 +219,8 @@ def _open_file(
         if chosen:
             raise
         yield refused_object(location, info, "ACCESS_DENIED", "The store refuses this object to these credentials.")
+    except BadRecording as reason:
+        yield refused_object(location, info, reason.code, str(reason))
     except BROKEN as error:
         code: ErrorCode = "CORRUPT" if info.get("size") else "EMPTY"
         yield refused_object(location, info, code, f"Not a readable archive file or table: {error}")

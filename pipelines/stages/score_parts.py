@@ -235,7 +235,9 @@ class _Work:
         try:
             if unit["error_code"] is not None:
                 raise BadRecording(unit["error_code"], unit["error_message"])
-            self._decode_unit(row, fetcher.local_path(self._seal.uncover(self._recording(unit))), decoder)
+            recording = self._seal.uncover(self._recording(unit))
+            self._decode_unit(row, fetcher.local_path(recording), decoder)
+            fetcher.check_unchanged(recording)  # it may have grown meanwhile
         except BadRecording as reason:
             if unit["unit_index"] and reason.code in AFTER_THE_START:
                 result |= {"flaw_code": _flaw(reason.code), "flaw_message": str(reason)}

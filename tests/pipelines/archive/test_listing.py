@@ -17,6 +17,7 @@ from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher, FetchLimits
 from pipelines.archive.listing import list_archives
+from pipelines.archive.members import ListLimits
 from pipelines.choose import Choice
 
 
@@ -247,3 +248,240 @@ def test_the_version_follows_size_and_time_on_a_disk(tmp_path):
     touch(path, b"three")
     os.utime(path, (1, 1))
     assert len({first, second, listed(path)[0].content_version}) == 3
+
+
+# What a hostile or damaged archive may try
+
+
+def member(archive: tarfile.TarFile, name: str, data: bytes = b"data", **fields: object) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for key, value in fields.items():
+        setattr(info, key, value)
+    archive.addfile(info, io.BytesIO(data))
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd.wav", "/root.wav", "a/../../b.wav", "..\\b.wav", "nul\0.txt.wav"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_path_trick_in_either_kind_is_refused_and_unpacks_nothing(tmp_path, name, kind):
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "trick.zip", "w") as archive:
+            info = zipfile.ZipInfo("x" * len(name))
+            archive.writestr(info, b"data")
+        raw = (tmp_path / "trick.zip").read_bytes().replace(b"x" * len(name), name.encode())
+        (tmp_path / "trick.zip").write_bytes(raw)
+    else:
+        if "\0" in name:
+            pytest.skip("a tar ends a name there")
+        with tarfile.open(tmp_path / "trick.tar", "w") as archive:
+            member(archive, name)
+    [recording] = listed(tmp_path)
+    assert (recording.error_code, "outside" in recording.error_message) == ("REFUSED", True)
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz"])
+def test_a_link_or_device_in_an_archive_is_refused_with_a_reason(tmp_path, kind):
+    with tarfile.open(tmp_path / ("links.tar" if kind == "w" else "links.tar.gz"), kind) as archive:
+        for name, type_ in (
+            ("soft.wav", tarfile.SYMTYPE),
+            ("hard.wav", tarfile.LNKTYPE),
+            ("null.wav", tarfile.CHRTYPE),
+        ):
+            member(archive, name, b"", type=type_, linkname="/etc/passwd")
+    with zipfile.ZipFile(tmp_path / "links.zip", "w") as archive:
+        info = zipfile.ZipInfo("soft.wav")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    recordings = listed(tmp_path)
+    assert len(recordings) == 4
+    assert {(recording.error_code, recording.error_message) for recording in recordings} == {
+        ("REFUSED", "The member is a link or a device, no file.")
+    }
+
+
+@pytest.mark.parametrize("name", ["many.zip", "many.tar", "many.tar.gz"])
+def test_an_archive_file_of_absurdly_many_members_is_refused(tmp_path, name):
+    if name.endswith("zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for number in range(30):
+                archive.writestr(f"{number}.wav", b"")
+    else:
+        with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            for number in range(30):
+                member(archive, f"{number}.wav")
+    few = list(list_archives([str(tmp_path)], out=locate("/o"), limits=ListLimits(max_members=20)))
+    [refused] = [recording for recording in few if recording.error_code]
+    assert (refused.source_uri.rpartition("/")[2], refused.error_code) == (name, "REFUSED")
+    assert "more than 20 members" in refused.error_message
+    assert len(listed(tmp_path)) == 30
+
+
+def test_a_zip_whose_directory_lies_about_its_length_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "lies.zip", "w") as archive:
+        archive.writestr("a.wav", b"data")
+    data = bytearray((tmp_path / "lies.zip").read_bytes())
+    at = data.rfind(b"PK\5\6")
+    data[at + 12 : at + 16] = (0xFFFFFFFE).to_bytes(4, "little")
+    (tmp_path / "lies.zip").write_bytes(data)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *args: pytest.fail("the directory was read"))
+    [recording] = listed(tmp_path)
+    assert recording.error_code == "REFUSED"
+
+
+def test_a_compressed_tar_that_unpacks_without_end_is_refused_before_it_is_unpacked(tmp_path):
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz", compresslevel=9) as archive:
+        member(archive, "first.wav", b"data")
+        info = tarfile.TarInfo("bomb.wav")
+        info.size = 80 << 20
+        archive.addfile(info, io.BytesIO(bytes(80 << 20)))
+    strict = ListLimits(max_unpack_ratio=10.0)
+    found = {
+        one.source_uri.rpartition("/")[2]: one
+        for one in list_archives([str(tmp_path)], out=locate("/o"), limits=strict)
+    }
+    assert found["bomb.tar.gz"].error_code == "REFUSED"
+    assert "bomb" in found["bomb.tar.gz"].error_message
+    assert len(listed(tmp_path)) == 2
+
+
+def test_a_zip_bomb_is_refused_when_it_is_fetched_and_costs_no_disk(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.wav", bytes(80 << 20))
+        archive.writestr("good.wav", b"data")
+    fetcher = Fetcher(FetchLimits(max_unpack_ratio=100.0), {})
+    bomb, good = listed(tmp_path)
+    with pytest.raises(BadRecording, match="taken for a zip bomb") as refused:
+        fetcher.local_path(bomb)
+    assert refused.value.code == "REFUSED"
+    assert Path(fetcher.local_path(good)).read_bytes() == b"data"
+    fetcher.close()
+
+
+# What changes while it is read
+
+
+def change(path: Path) -> None:
+    """Another version under the same name, a second later."""
+    if path.suffix == ".wav":
+        touch(path, path.read_bytes() + b"more")
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.wav", b"other data")
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table({"audio": [b"other", b"data"]}), path)
+    else:
+        with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+            member(archive, "a.wav", b"tada", mtime=2_000_000_000)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.zip", "a.tar", "a.tar.gz", "a.parquet"])
+def test_what_changed_since_it_was_listed_is_never_scored_under_the_old_version(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.wav", b"data")
+    elif "tar" in name:
+        with tarfile.open(path, "w:gz" if name.endswith("gz") else "w") as archive:
+            member(archive, "a.wav", b"data", mtime=1_000_000_000)
+    elif name.endswith("parquet"):
+        pq.write_table(pa.table({"audio": [b"data"]}), path)
+    else:
+        touch(path, b"data")
+    [before] = listed(tmp_path)
+    fetcher = Fetcher(FetchLimits(first_pause_s=60.0), {})
+    assert Path(fetcher.local_path(before)).read_bytes() == b"data"
+    fetcher.close()
+    change(path)
+    fetcher = Fetcher(FetchLimits(first_pause_s=60.0), {})  # asked once: waiting does not bring the old one back
+    with pytest.raises(BadRecording, match="It changed after it was listed") as changed:
+        fetcher.local_path(before)
+    assert changed.value.code == "FETCH_FAILED"
+    after = listed(tmp_path)[0]
+    assert after.content_version != before.content_version
+    fetcher.local_path(after)
+    fetcher.close()
+
+
+def test_a_file_that_grows_while_it_is_decoded_is_noticed_afterwards(tmp_path):
+    [recording] = listed(touch(tmp_path / "a.wav"))
+    fetcher = Fetcher(FetchLimits(), {})
+    fetcher.local_path(recording)
+    fetcher.check_unchanged(recording)
+    change(tmp_path / "a.wav")
+    with pytest.raises(BadRecording, match="changed"):
+        fetcher.check_unchanged(recording)
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(BadRecording) as gone:
+        fetcher.check_unchanged(recording)
+    assert gone.value.code == "NOT_FOUND"
+    fetcher.close()
+
+
+def test_the_directory_of_a_zip_is_read_once_for_all_its_members(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "calls.zip", "w") as archive:
+        for number in range(20):
+            archive.writestr(f"{number}.wav", str(number))
+    recordings = listed(tmp_path)
+    opened = []
+    real = zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *args: opened.append(args) or real(*args))
+    fetcher = Fetcher(FetchLimits(), {})
+    assert [Path(fetcher.local_path(one)).read_text() for one in recordings] == [str(n) for n in range(20)]
+    assert len(opened) == 1
+    fetcher.close()
+
+
+def test_strange_names_are_listed_and_fetched(tmp_path):
+    strange = [
+        "ü é 漢字 🎧.wav",
+        "a::b.wav",
+        "per%20cent.wav",
+        "quo'te\".wav",
+        "new\nline.wav",
+        "-rf.wav",
+        "x" * 200 + ".wav",
+    ]
+    for number, name in enumerate(strange):
+        touch(tmp_path / "files" / name, str(number).encode())
+    with zipfile.ZipFile(tmp_path / "files/z.zip", "w") as archive, tarfile.open(tmp_path / "files/t.tar", "w") as tar:
+        for number, name in enumerate(strange):
+            archive.writestr(name, str(number))
+            member(tar, name, str(number).encode())
+    fetcher = Fetcher(FetchLimits(), {})
+    recordings = listed(tmp_path / "files")
+    assert len(recordings) == len({one.source_uri for one in recordings}) == 3 * len(strange)
+    for one in recordings:
+        name = one.member or os.fsdecode(one.url).rpartition("/")[2]
+        assert Path(fetcher.local_path(one)).read_text() == str(strange.index(name))
+    fetcher.close()
+
+
+def test_nothing_in_an_archive_is_ever_written_to(tmp_path):
+    """Every kind, every file and folder read-only; contents and times are the same after listing and fetching all."""
+    folder = tmp_path / "archive"
+    touch(folder / "a.wav", b"data")
+    change_into = {"a.zip": folder / "a.zip", "b.tar": folder / "b.tar", "c.tar.gz": folder / "c.tar.gz"}
+    for path in change_into.values():
+        change(path)
+    pq.write_table(pa.table({"audio": [b"one", b"two"]}), folder / "d.parquet")
+
+    def state() -> dict[str, tuple]:
+        found = {}
+        for path in [folder, *sorted(folder.rglob("*"))]:
+            status = path.stat()
+            content = path.read_bytes() if path.is_file() else None
+            found[str(path)] = (content, status.st_mtime_ns, status.st_ctime_ns, status.st_mode, status.st_ino)
+        return found
+
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    folder.chmod(0o555)
+    before = state()
+    fetcher = Fetcher(FetchLimits(), {})
+    recordings = listed(folder)
+    assert len(recordings) == 6
+    for one in recordings:
+        fetcher.local_path(one)
+    fetcher.close()
+    assert state() == before
+    folder.chmod(0o755)
