@@ -26,6 +26,7 @@ def ablate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings per row.")] = 3,
     row: Annotated[list[str] | None, typer.Option(help="Label of a row to run; repeatable. All when left out.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to report on, instead of the table's own.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Training processes.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
@@ -38,7 +39,9 @@ def ablate(
         def tell(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
-        return run_table(table, out, over=over, seeds=seeds, labels=row or (), num_workers=workers, tell=tell)
+        return run_table(
+            table, out, over=over, seeds=seeds, labels=row or (), split=split, num_workers=workers, tell=tell
+        )
 
     run(work, as_json=json, show=_summary)
 

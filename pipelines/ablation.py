@@ -37,6 +37,8 @@ class Table:
 
     title: str
     rows: tuple[Row, ...]
+    split: str | None = None
+    """Split to report on; None: all that the trainings report on, together."""
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -50,13 +52,15 @@ def ablate(
     over: Path | None = None,
     seeds: int = 3,
     labels: Sequence[str] = (),
+    split: str | None = None,
     num_workers: int = 1,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train every row with every seed (finished ones are not trained again) and compare them.
 
     ``over`` takes the place of the settings that the rows build on, so that the same table can be run on another
-    corpus or size; ``labels`` picks rows. Writes ``table.json`` and ``table.md`` to ``out``.
+    corpus or size; ``labels`` picks rows, ``split`` what to report on. Writes TABLE.json and TABLE.md to ``out``, which
+    several tables may share: a training that they have in common is run once.
     """
     table = from_mapping(Table, load_tables(table_path), source=str(table_path))
     rows = [row for row in table.rows if not labels or row.label in labels]
@@ -75,15 +79,19 @@ def ablate(
             tell(f"{row.label}: seed {seed} of {seeds}")
             config = dataclasses.replace(configs[row.label], seed=seed, out=str(folder), folds=0)
             train_config(config, num_workers=num_workers, heard=heard)
-            found[row.label].append(json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))["test"])
+            evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
+            wanted = split or table.split
+            # Over another corpus the table's own split may not exist.
+            found[row.label].append(evaluation["splits"].get(wanted, evaluation["test"]))
     result = {
         "title": table.title,
+        "split": split or table.split,
         "seeds": seeds,
         "over": None if over is None else str(over),
         "rows": [_row(row, found[row.label], found[rows[0].label]) for row in rows],
     }
-    (out / "table.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (out / "table.md").write_text(table_text(result), encoding="utf-8")
+    (out / f"{table_path.stem}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (out / f"{table_path.stem}.md").write_text(table_text(result), encoding="utf-8")
     return result
 
 

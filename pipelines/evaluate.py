@@ -17,16 +17,12 @@ from emosphere.evaluation.page import page
 from emosphere.evaluation.predictions import predictions_parquet
 from emosphere.evaluation.slices import slices
 from emosphere.inference import default_device
-from emosphere.model.checkpoint import WEIGHTS_NAME, Checkpoint, load_checkpoint
+from emosphere.model.checkpoint import AT_WEIGHT_ZERO, WEIGHTS_NAME, Checkpoint, load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
 from emosphere.store import Location, locate
 
 FORMAT: Final = "emosphere-evaluation-1"
-AT_WEIGHT_ZERO: Final = "at_weight_zero"
-"""Folder inside a model's folder: the checkpoint as it was when the weight of its region loss reached 0.
-
-A training that saves one there has its region head measured there too; the whole network, since the encoder went on."""
 BATCH_S: Final = {"cpu": 40.0, "cuda": 320.0}
 """Seconds of audio that go through a network at once; changes no figure."""
 

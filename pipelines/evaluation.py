@@ -43,11 +43,17 @@ def evaluate(
         "test_speakers_known": len(before & {clip.speaker for clip in heard.clips if clip.split in kept}),
         "regions_that_never_occur": _absent_regions(heard, learnt, num_regions),
         "test": None,
+        "splits": {},
         "test_distorted": None,
         "rated": _rated(network, heard, learnt),
     }
     if rows:
-        evaluation["test"] = figures_for(answers_for(network, heard, rows), heard, rows, num_regions)
+        answers = answers_for(network, heard, rows)
+        evaluation["test"] = figures_for(answers, heard, rows, num_regions)
+        for split in kept:
+            places = [place for place, row in enumerate(rows) if heard.clips[row].split == split]
+            part = {name: answer[places] for name, answer in answers.items()}
+            evaluation["splits"][split] = _figures(part, heard, [rows[place] for place in places], num_regions)
         if heard.num_versions > 1:
             answers = answers_for(network, heard, rows, version=heard.num_versions - 1)
             evaluation["test_distorted"] = figures_for(answers, heard, rows, num_regions)

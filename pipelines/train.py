@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import logging
 import math
 import shutil
 import time
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from emosphere.config import digest, load_config, to_mapping
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
-from emosphere.model.checkpoint import CARD_NAME, save_checkpoint
+from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, save_checkpoint
 from emosphere.store import locate
 from emosphere.training import answers_for
 from pipelines.calibration import coverage_by_speaker
@@ -26,10 +27,14 @@ from pipelines.evaluation import evaluate, figures_for, short_figures
 from pipelines.train_config import TrainConfig
 from pipelines.train_loop import HEARD, Trained, train_on_worker
 
+log = logging.getLogger("emosphere")
+
 RECORD_NAME = "training.json"
 """What was trained, by which settings; it lies beside the checkpoint."""
 UNTOLD = ("card", "out", "encoder_weights")
 """Settings left out of the evaluation: the card stands beside it, and folders are of the machine that trained."""
+ALONE_S = 6 * 3600
+"""How long a rank may work alone before the others give it up."""
 HELD_OUT_NAME = "held_out.parquet"
 """Answers of the cross-validation, clip by clip."""
 EVALUATION_NAME = "evaluation.json"
@@ -105,13 +110,16 @@ def _run(
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    from pipelines.hearing import hear_all, unreadable, what_is_heard
+    from pipelines.hearing import hear_all, unreadable, unreadable_beforehand, what_is_heard
     from pipelines.resources import connect
 
     connect()
     out = Path(config.out)
     cluster = ray.cluster_resources()
-    use_gpu = cluster.get("GPU", 0) >= num_workers
+    gpus = int(cluster.get("GPU", 0))
+    if 0 < gpus < num_workers:
+        raise UsageError(f"workers={num_workers}, but the cluster has {gpus} GPUs; each worker takes one.")
+    use_gpu = gpus > 0
     room = int(cluster.get("CPU", 1)) - 1
     if not 1 <= num_workers <= room:
         raise UsageError(f"workers={num_workers} must lie in 1..{room}, the CPUs of this cluster less one for Ray.")
@@ -124,12 +132,18 @@ def _run(
             heard.clear()
             heard[same] = hear_all(clips, config)
         datasets[HEARD] = heard[same]
-        record["unreadable"] = _checked(unreadable(heard[same]), clips, config)
-        _write_record(out, record)
+        errors = unreadable(heard[same])
+    else:
+        errors = unreadable_beforehand(clips)
+    record["unreadable"] = _checked(errors, clips, config)
+    _write_record(out, record)
+    if config.clips.hold == "stream":
+        clips = [clip for row, clip in enumerate(clips) if row not in errors]
     trainer = TorchTrainer(
         train_on_worker,
         train_loop_config={"config": config, "clips": clips, "write": write_model},
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        # The first rank writes and cross-validates alone, while the others wait for it.
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=ALONE_S),
         scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
         datasets=datasets,
         # Every worker keeps all clips: which of them a batch needs is drawn anew each epoch.
@@ -203,6 +217,9 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         num_regions=num_regions,
     )
     save_checkpoint(trained.network, out, trained.checkpoint, card="")
+    if trained.at_rest is not None:
+        # `emosphere evaluate` measures the region head here too (design notes 7, point 13b).
+        save_checkpoint(trained.at_rest, out / AT_WEIGHT_ZERO, trained.checkpoint, card="")
     if trained.held_out:
         _write_held_out(out, trained)
     (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
@@ -274,7 +291,13 @@ def _read_clips(config: TrainConfig) -> list[Clip]:
             f"{config.clips.manifest}: {len(unrated)} clips of the splits in use lack a rating of valence, arousal or "
             f"dominance, first {unrated[0].uri}."
         )
-    used = [clip for clip in clips if (clip.split in wanted or not clip.weak) and _is_wanted(clip, config)]
+    # Ratings of other splits only serve to hold weak labels against.
+    rated_too = any(clip.weak for clip in clips if clip.split in wanted)
+    used = [
+        clip for clip in clips if (clip.split in wanted or (rated_too and not clip.weak)) and _is_wanted(clip, config)
+    ]
+    if config.clips.without_category == "learn" and all(clip.category is not None for clip in clips):
+        log.warning("%s: every clip has a category, so without_category changes nothing", config.clips.manifest)
     absent = [clip.uri for clip in used if "://" not in clip.uri and not Path(clip.uri).is_file()]
     if len(absent) > config.clips.max_unreadable:
         raise UsageError(f"{config.clips.manifest}: {len(absent)} of its files are missing, first {absent[0]}.")

@@ -56,7 +56,10 @@ class Trained:
     ball: dict[str, Any] | None
     """Ball of error on speakers never heard, see :mod:`pipelines.calibration`; None where nobody was kept apart."""
     region_head_at_rest: dict[str, float] | None
-    """How well the region head did when its weight reached 0, on the clips to choose by."""
+    """Epochs until the weight of the region loss had fallen to 0, and how well its head did then, on the clips to
+    choose by."""
+    at_rest: Network | None
+    """The network as it was then."""
 
 
 Write = Callable[[TrainConfig, Trained], None]
@@ -83,7 +86,7 @@ class Worker:
         self.chosen_by = self._rows(config.clips.choose)
         self.state = self._resumed() or {
             "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "at_rest": None,
-            "held_out": [],
+            "rest_weights": None, "held_out": [],
         }  # fmt: skip
         self.log = None
         if self.rank == 0:
@@ -118,10 +121,9 @@ class Worker:
             if self.chosen_by:
                 metrics["choose"] = self._judge(fit.result())
                 stops = self._remember_best(fit, epoch, metrics["choose"])
-                fallen = fitting.loss.region_schedule == "falling" and fitting.loss.joint_head == "region"
-                weight = region_weight(fitting.loss, epoch, fitting.epochs)
-                if fallen and weight == 0 and self.state["at_rest"] is None:
-                    self.state["at_rest"] = {"epoch": epoch, **metrics["choose"]}
+            if stage == 0 and self._comes_to_rest(epoch):
+                weights = {name: tensor.detach().cpu().clone() for name, tensor in fit.result().state_dict().items()}
+                self.state |= {"at_rest": {"epochs": epoch + 1} | metrics.get("choose", {}), "rest_weights": weights}
             if self.log is not None:
                 self.log.write(stage, epoch + 1, metrics)
             last = stops or epoch + 1 == fitting.epochs
@@ -133,6 +135,13 @@ class Worker:
                 self._report({"stage": stage, "epoch": epoch + 1} | metrics)
             if last:
                 return
+
+    def _comes_to_rest(self, epoch: int) -> bool:
+        """Whether this was the last epoch in which the region loss had a weight of its own."""
+        loss, num_epochs = self.config.fit.loss, self.config.fit.epochs
+        if loss.region_schedule != "falling" or loss.joint_head != "region" or not self.config.network.num_regions:
+            return False
+        return region_weight(loss, epoch, num_epochs) > 0 == region_weight(loss, epoch + 1, num_epochs)
 
     def _epoch(self, fit: Fit, rows: list[int], stage: int, epoch: int) -> dict[str, Any]:
         """One round over the clips; returns the loss terms and what the round cost."""
@@ -290,7 +299,12 @@ class Worker:
             region_temperature=round(temperature, 4),
             vad_radius_90=ball["radius"] if ball and apart and is_telling(ball) else None,
         )
-        self.write(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, self.state["at_rest"]))
+        at_rest = None
+        if self.state["rest_weights"] is not None and slim.config.num_regions:
+            network.load_state_dict(self.state["rest_weights"])
+            at_rest = without_heads(network, config.auxiliary_heads)
+        told = self.state["at_rest"]
+        self.write(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, told, at_rest))
 
 
 class Waiting(Iterable[Item]):

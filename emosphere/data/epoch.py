@@ -99,5 +99,6 @@ def _version(clips: Clips, seed: int, epoch: int, row: int) -> int:
 
 def _pieces(rows: list[int], size: int | None) -> list[list[int]]:
     count = 1 if size is None else -(-len(rows) // size)
-    # As equal as can be: a piece of one clip would have no concordance of its own.
+    # As equal as can be, and rather one too large than one of a single clip, which has no concordance of its own.
+    count = max(min(count, len(rows) // 2), 1)
     return [[int(row) for row in part] for part in np.array_split(np.asarray(rows), count)]

@@ -103,7 +103,8 @@ def read_manifest(path: str, *, num_regions: int = 8) -> list[Clip]:
     rows = (_parquet_rows if path.endswith(".parquet") else acted_rows)(content, path)
     if not rows:
         raise UsageError(f"{path}: holds no clip.")
-    return [_clip(row, number, location, num_regions) for number, row in enumerate(rows)]
+    regions = _regions([_checked_vad(row, number, location) for number, row in enumerate(rows)], rows, num_regions)
+    return [_clip(row, location, region) for row, region in zip(rows, regions, strict=True)]
 
 
 def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
@@ -194,18 +195,32 @@ def _acted_row(row: dict[str, str], path: str) -> dict[str, Any]:
     }
 
 
-def _clip(row: dict[str, Any], number: int, manifest: Location, num_regions: int) -> Clip:
+def _checked_vad(row: dict[str, Any], number: int, manifest: Location) -> list[float]:
     where = f"{manifest.uri}: row {number} ({row['uri']})"
     if not row["uri"] or not row["speaker"] or not row["split"]:
         raise UsageError(f"{where}: uri, speaker and split must not be empty.")
     for dim in VAD_DIMS:
         if row[dim] is not None and not -1 <= row[dim] <= 1:
             raise UsageError(f"{where}: {dim} is {row[dim]}, wanted the centred scale, [-1, 1], or null for unrated.")
-    vad = tuple(math.nan if row[dim] is None else float(row[dim]) for dim in VAD_DIMS)
-    # The middle of the scale is no direction when it only stands for the word "neutral".
-    located = not any(math.isnan(value) for value in vad) and not (row["weak"] and not any(vad))
+    return _vad(row)
+
+
+def _vad(row: dict[str, Any]) -> list[float]:
+    return [math.nan if row[dim] is None else float(row[dim]) for dim in VAD_DIMS]
+
+
+def _regions(vad: list[list[float]], rows: list[dict[str, Any]], num_regions: int) -> list[int]:
+    """Region of each row's target; -1 where not all is rated, or where the middle only stands for "neutral"."""
     # In float64: regions are decided by signs and angles of the published numbers.
-    region = int(region_of(torch.tensor(vad, dtype=torch.float64), num_regions)) if located else -1
+    points = torch.tensor(vad, dtype=torch.float64)
+    weak = torch.tensor([bool(row["weak"]) for row in rows])
+    nowhere = points.isnan().any(dim=1) | (weak & (points == 0).all(dim=1))
+    regions: list[int] = torch.where(nowhere, -1, region_of(points.nan_to_num(), num_regions)).tolist()
+    return regions
+
+
+def _clip(row: dict[str, Any], manifest: Location, region: int) -> Clip:
+    vad = _vad(row)
     return Clip(
         uri=absolute_uri(row["uri"], manifest),
         start_ms=row["start_ms"] or 0,

@@ -21,6 +21,10 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 FORMAT: Final = "emosphere-1"
+AT_WEIGHT_ZERO: Final = "at_weight_zero"
+"""Folder inside a model's folder: the checkpoint as it was when the weight of its region loss reached 0.
+
+A training writes it and an evaluation measures its region head too; the whole network, since the encoder went on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

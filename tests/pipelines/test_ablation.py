@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from emosphere.errors import UsageError
+from emosphere.model.checkpoint import AT_WEIGHT_ZERO, load_checkpoint
 from pipelines.ablation import ablate, table_text
 
 BASE = """
@@ -76,7 +77,7 @@ def test_a_table_of_the_paper_is_trained_and_printed(tmp_path: Path, root: Path)
     text = table_text(result)
     assert "| proposed | " in text
     assert "0.695 0.748 0.622" in text
-    assert (out / "table.md").read_text() == text
+    assert (out / "table-1.md").read_text() == text
 
     # X is learnt from in one row only, and judged in none.
     rows = {
@@ -87,8 +88,13 @@ def test_a_table_of_the_paper_is_trained_and_printed(tmp_path: Path, root: Path)
     assert learnt[0] < learnt[1]
     assert rows["proposed"]["test"]["clips"] == rows["without-auxiliary-loss"]["test"]["clips"]
     at_rest = rows["proposed"]["region_head_at_rest"]
-    assert at_rest["epoch"] == 3  # a quarter of the twelve
+    assert at_rest["epochs"] == 3  # a quarter of the twelve
     assert {"uar", "macro_f1", "accuracy"} <= at_rest.keys()
+
+    assert set(rows["proposed"]["splits"]) == {"test1", "test2"}
+    at_zero = load_checkpoint(out / "proposed" / "seed-0" / AT_WEIGHT_ZERO)
+    assert at_zero.digest != load_checkpoint(out / "proposed" / "seed-0").digest
+    assert not (out / "without-auxiliary-loss" / "seed-0" / AT_WEIGHT_ZERO).exists()
 
     before = (out / "proposed" / "seed-0" / "model.safetensors").stat().st_mtime_ns
     assert ablate(table, out, over=tmp_path / "base.toml", seeds=1, labels=labels) == result

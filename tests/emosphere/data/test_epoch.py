@@ -60,6 +60,8 @@ def test_pieces_are_nearly_equal_so_that_none_is_left_alone() -> None:
     plan = plan_epoch(clips(), range(11), None, batch_size=11, seed=0, epoch=0)
     (share,) = training_shares(clips(), plan, None, micro_batch_size=5, seed=0, epoch=0)
     assert [len(piece.heard.values) for piece in share] == [4, 4, 3]
+    (share,) = training_shares(clips(), plan, None, micro_batch_size=2, seed=0, epoch=0)
+    assert [len(piece.heard.values) for piece in share] == [3, 2, 2, 2, 2]
 
 
 def test_pools_bring_like_lengths_together_and_lose_nobody() -> None:
