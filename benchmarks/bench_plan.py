@@ -35,7 +35,8 @@ job = Job(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2], dt="2026-11-20"
 before, began, cpu = peak(), time.monotonic(), time.process_time()
 with job.lease:
     header = job.plan()
-print(json.dumps({"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - cpu, "before_mib": before, "peak_mib": peak(),
+print(json.dumps({"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - cpu,
+                  "before_mib": before, "peak_mib": peak(),
                   "parts": header.num_parts, "recordings": header.num_recordings, "skipped": header.num_skipped,
                   "run_id": header.run_id, "model": header.model_partition, "settings": header.settings_digest}))
 """

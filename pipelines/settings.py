@@ -84,7 +84,8 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: s
             # Named only where it is not the usual one, so that older digests stay what they are.
             listen=to_mapping(settings.listen) | ({} if precision == "float32" else {"precision": precision}),
             decode=to_mapping(settings.decode),
-            fetch=to_mapping(settings.fetch),
+            fetch=to_mapping(settings.fetch)
+            | ({} if settings.archive == ListLimits() else {"archive": to_mapping(settings.archive)}),
             roles={str(channel): role for channel, role in sorted(roles.items())},
             withheld=sorted(withheld_channels(roles, exception)),
         )
@@ -95,7 +96,6 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: s
 class _RowSettings:
     rows_version: int
     listen: dict[str, Any]
-    archive: dict[str, Any]
     decode: dict[str, Any]
     fetch: dict[str, Any]
     roles: dict[str, str]

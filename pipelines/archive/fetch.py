@@ -239,7 +239,8 @@ def _plain_tar_member(recording: Recording, location: Location) -> Iterator[IO[b
         source.seek(recording.offset - tarfile.BLOCKSIZE)
         block = source.read(tarfile.BLOCKSIZE)
         raw, member = block[:100].rstrip(b"\0"), recording.member or ""
-        # The plain header holds the name's end, or its beginning, or ? for what is not ASCII; longer ones stand in front.
+        # This header holds the name's end, or its beginning, or ? for what is not ASCII; the whole stands further in
+        # front.
         spellings = {member.encode(), member.encode("ascii", "replace")}
         if not any(raw in one for one in spellings) and text_of(raw.decode("utf-8", "surrogateescape")) not in member:
             raise KeyError(member)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from emosphere.store import locate
 from pipelines.archive.dates import Window
+from pipelines.archive.members import ListLimits
 from pipelines.archive.recording import Recording
 from pipelines.choose import Choice
 from pipelines.ledger import Ledger, RunHeader
@@ -137,4 +138,5 @@ def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
     other = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=5.0)))
     assert settings_digest(other, {}) != plain
     assert settings_digest(ScoreSettings(), {0: "customer"}) != plain
+    assert settings_digest(ScoreSettings(archive=ListLimits(max_members=5)), {}) != plain
     assert settings_digest(ScoreSettings(batch=BatchSettings(precision="bfloat16")), {}) != plain
