@@ -20,7 +20,7 @@ DTYPES: Final[dict[Precision, torch.dtype]] = {"float32": torch.float32, "bfloat
 def quicken(encoder: Encoder, precision: Precision = "float32") -> Encoder:
     """The same function as ``encoder`` in eval mode, faster; ``encoder`` itself where there is nothing to gain.
 
-    Weights are copied as they are now; later changes do not reach it. ``precision`` is that of the convolutions, the
+    It holds the weights as they are now: make another after training on. ``precision`` is that of the convolutions, the
     transformer and their weights; frames come out in float32. No gradient flows, and encoders other than pretrained
     ones, which are small, stay in float32.
     """

@@ -82,7 +82,9 @@ class _First:
         self._bias = None if layer.conv.bias is None else layer.conv.bias.detach().float()
         self._stride = int(layer.conv.stride[0])
         norm = getattr(layer, "layer_norm", None)
-        self._group_norm = norm if isinstance(norm, nn.GroupNorm) else None
+        self._group_norm: tuple[Tensor, Tensor, float] | None = None
+        if isinstance(norm, nn.GroupNorm):
+            self._group_norm = norm.weight.detach().double(), norm.bias.detach().double(), norm.eps
         self._layer_norm = Norm(norm, torch.float32) if isinstance(norm, nn.LayerNorm) else None
         self._activate: Activation = activation_of(layer.activation)
 
@@ -95,8 +97,7 @@ class _First:
         nearly all of what is loud in a clip.
         """
         weight, channels = self._weight, self._weight.shape[1]
-        norm = self._group_norm
-        if norm is None:
+        if self._group_norm is None:
             bias = weight.new_zeros(channels) if self._bias is None else self._bias
             return weight[None], bias[None, None]
         kernel = len(weight)
@@ -109,9 +110,10 @@ class _First:
         covariance = centred.transpose(1, 2) @ centred / counts
         taps = weight.double()
         variance = (taps * (covariance @ taps)).sum(dim=1, keepdim=True).clamp(min=0)
-        scale = norm.weight.detach().double() / (variance + norm.eps).sqrt()
+        norm_weight, norm_bias, eps = self._group_norm
+        scale = norm_weight / (variance + eps).sqrt()
         # The convolution's own bias moves the mean as much as the values: it cancels.
-        bias = norm.bias.detach().double() - scale * (mean @ taps)
+        bias = norm_bias - scale * (mean @ taps)
         return (taps * scale).float(), bias.float()
 
     def __call__(self, windows: Tensor, weights: tuple[Tensor, Tensor], rows: slice) -> Tensor:
