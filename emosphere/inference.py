@@ -50,8 +50,9 @@ class BatchSettings:
     cells: int = 8
     """Cells that speech activity hears at once."""
     precision: Precision = "float32"
-    """Of a pretrained encoder (WavLM, wav2vec 2.0, HuBERT). ``bfloat16`` is several times faster on GPUs and on CPUs
-    with AMX, slower on others, and moves scores by up to 0.01; rows then depend that much on what shared a batch."""
+    """Of a pretrained encoder (WavLM, wav2vec 2.0, HuBERT). ``bfloat16`` is for GPUs and CPUs with AMX; others are
+    far slower at it. It moved scores by up to 0.008 where that was measured, and by 0.001 with what shared a batch: ten
+    times what is promised of rows, hence not the default."""
 
 
 @dataclass(slots=True)

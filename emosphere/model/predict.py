@@ -36,8 +36,8 @@ class Predictor:
     ) -> None:
         """``batch_s``: seconds of audio, padding included, that go through the network at once.
 
-        ``precision`` is that of a pretrained encoder. In bfloat16 scores differ from those in float32, and with what a
-        clip is batched with, by up to 0.01 (docs/benchmarks.md); in float32 by less than 1e-4.
+        ``precision`` is that of a pretrained encoder. In bfloat16 scores moved by up to 0.008 where that was measured,
+        and by 0.001 with what a clip was batched with (docs/benchmarks.md); in float32 the latter is below 1e-5.
         """
         self.checkpoint = checkpoint
         self._device = torch.device(device)
