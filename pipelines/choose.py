@@ -214,7 +214,8 @@ class Choice:
 
     def _row(self, query: str) -> tuple[int, ...]:
         row = self._base.execute(query).fetchall()[0]
-        return tuple(int(value) for value in row)
+        # A sum over nothing is null.
+        return tuple(int(value or 0) for value in row)
 
 
 def _rank(recording: Recording) -> int:

@@ -223,7 +223,8 @@ def test_of_two_commands_started_together_one_publishes_and_the_other_says_why_n
     codes = sorted(process.returncode for process in both)
     assert codes == [0, 1], answers
     [why] = [json.loads(out)["error"] for out, _ in answers if "error" in json.loads(out)]
-    assert "is being written by run 2" in why
+    # By the other run, or by the other command while it is still looking what there is to do.
+    assert "is being written by" in why
     assert "since 2" in why
     assert len(rows(out, "recordings")) == 6
 

@@ -423,10 +423,10 @@ def test_an_empty_archive_is_said_so_and_nothing_is_written(tmp_path):
 def test_roles_and_attributes_travel_into_the_rows(archive, tmp_path, rows):
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"uri,call_id\n{archive / 'c.wav'},0042\n")
-    score(request_for(manifest, tmp_path / "out", roles={0: "customer", 1: "colleague"}))
+    score(request_for(manifest, tmp_path / "out", roles={0: "customer", 1: "caller"}))
     segments = rows(tmp_path / "out", "segments")
     assert dict(segments[["channel", "role"]].drop_duplicates().itertuples(index=False)) == {
         0: "customer",
-        1: "colleague",
+        1: "caller",
     }
     assert json.loads(rows(tmp_path / "out", "recordings")["attributes"][0]) == {"call_id": "0042"}
