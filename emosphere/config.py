@@ -26,9 +26,7 @@ def load_config(config_class: type[Config], path: str | Path | None, *, over: st
     return from_mapping(config_class, load_tables(path, over=over), source=str(path))
 
 
-def load_tables(
-    path: str | Path, *, over: str | Path | None = None, above: tuple[Path, ...] = ()
-) -> dict[str, Any]:
+def load_tables(path: str | Path, *, over: str | Path | None = None, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Plain values of a TOML file, laid over those of the file that its key ``base`` names, if any.
 
     ``base`` counts from the file's own folder. Tables are merged key by key; a table of another ``kind`` replaces the

@@ -100,8 +100,8 @@ def test_an_id_that_stands_in_two_files_is_still_one_recording():
 def test_undecodable_names_and_all_fields_come_out_as_they_went_in():
     given = Recording(
         source_uri="tar://caf%E9.wav::file:///x.tar", kind="tar", url=b"file:///caf\xe9.tar", member="caf%E9.wav",
-        offset=512, num_bytes=1 << 40, modified_us=-5, content_version="v", attributes='{"call": "007"}', error_code="REFUSED",
-        error_message="No.",
+        offset=512, num_bytes=1 << 40, modified_us=-5, content_version="v", attributes='{"call": "007"}',
+        error_code="REFUSED", error_message="No.",
     )  # fmt: skip
     with Choice() as choice:
         choice.take([given], window=Window())
