@@ -7,7 +7,8 @@ import pytest
 
 from tests.chaos.__main__ import a_trial, faults
 
-SHORT = [("actor killed", "50%"), ("driver killed", "90%"), ("truncated x 10%", "throughout")]
+SHORT = [("actor killed", "50%"), ("truncated x 10%", "throughout")]
+"""A killed driver is test_resume's."""
 
 
 @pytest.mark.ray
