@@ -66,9 +66,8 @@ def ablate(
     rows = [row for row in table.rows if not labels or row.label in labels]
     unknown = set(labels) - {row.label for row in table.rows}
     if unknown or not rows:
-        raise UsageError(
-            f"{table_path}: has no row {sorted(unknown)}; its rows are {[row.label for row in table.rows]}."
-        )
+        known = ", ".join(row.label for row in table.rows)
+        raise UsageError(f"{table_path}: has no row {', '.join(sorted(unknown))}; its rows are {known}.")
     configs = {row.label: load_config(TrainConfig, table_path.parent / row.config, over=over) for row in rows}
     found: dict[str, list[dict[str, Any]]] = {row.label: [] for row in rows}
     heard: dict[str, Any] = {}

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def a_trial(num_workers: int = 2) -> Iterator[Trial]:
     os.environ["RAY_AUTH_MODE"] = "disabled"  # a cluster of this process's own, gone with it
     server = ThreadedMotoServer(port=0)
     server.start()
-    proxy = FaultProxy(server.get_host_and_port(), delay_s=0.05)
+    host, port = server.get_host_and_port()
+    # Buckets belong to the process, not to its server: those of an earlier one would still be there.
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
+    proxy = FaultProxy((host, port), delay_s=0.05)
     os.environ |= {
         "AWS_ENDPOINT_URL": proxy.url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(Path(__file__).parents[2]),

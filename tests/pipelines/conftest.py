@@ -109,12 +109,12 @@ def s3() -> Iterator[Any]:
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
+    # Buckets belong to the process, not to its server: those of an earlier one would still be there.
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     filesystem = s3fs.S3FileSystem(use_listings_cache=False)
     filesystem.mkdir("audio")
     filesystem.mkdir("tables")
     yield filesystem
     s3fs.S3FileSystem.clear_instance_cache()
     patch.undo()
-    # The buckets belong to the process, not to its server: the next module would find them.
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
     server.stop()
