@@ -39,6 +39,9 @@ from pipelines.train_log import TrainLog
 STATE_NAME = "state.pt"
 HEARD = "heard"
 """Name under which the driver hands over the clips that were decoded once."""
+IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
+"""Layer drop skips whole layers, and a head may rest. Buffers are constants (filters, windows), and ranks with unequal
+numbers of pieces, which broadcast them unequally often, would wait for one another for ever."""
 Item = TypeVar("Item")
 
 
@@ -185,10 +188,7 @@ class Worker:
             config.fit,
             self._class_weights(rows),
             steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size, self.num_ranks) // config.fit.accumulate),
-            # Unused parameters: layer drop skips whole layers, and a head may rest.
-            wrapped=prepare_model(network, parallel_strategy_kwargs={"find_unused_parameters": True})
-            if shared
-            else None,
+            wrapped=prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
             peers=Workers() if shared else None,
         )
         if self.state["fit"] is not None:
