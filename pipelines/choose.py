@@ -79,8 +79,13 @@ _CHOSEN = f"""
 SELECT listed.recording_id, judged.attempts::INTEGER AS attempts, {_COLUMNS}
 FROM listed JOIN judged USING (ordinal)
 WHERE NOT judged.is_finished AND NOT judged.is_planned AND NOT listed.is_forgotten
-ORDER BY listed.rank, listed.seconds DESC, listed.ordinal
 """
+_LONGEST_FIRST = "ORDER BY listed.rank, listed.seconds DESC, listed.ordinal"
+_LARGEST_FIRST = """
+ORDER BY listed.rank = 2, listed.kind IN ('object', 'zip') OR listed."offset" IS NOT NULL AND listed.kind = 'tar',
+         listed.num_bytes DESC NULLS FIRST, listed.ordinal
+"""
+"""Recordings of the same size side by side, but for what can only be read in the order of its container."""
 _SQL_TYPES = {pa.binary(): "BLOB", pa.int64(): "BIGINT", pa.string(): "VARCHAR"}
 
 
@@ -181,9 +186,12 @@ class Choice:
             "FROM judged JOIN listed USING (ordinal)"
         )
 
-    def batches(self) -> Iterator[pa.Table]:
-        """The chosen ones, longest first: recording_id, attempts and the fields of a Recording."""
-        for batch in self._base.sql(_CHOSEN).to_arrow_reader(BATCH):
+    def batches(self, *, by_size: bool = False) -> Iterator[pa.Table]:
+        """The chosen ones, longest first: recording_id, attempts and the fields of a Recording.
+
+        With ``by_size`` those of the same size are neighbours.
+        """
+        for batch in self._base.sql(_CHOSEN + (_LARGEST_FIRST if by_size else _LONGEST_FIRST)).to_arrow_reader(BATCH):
             yield pa.Table.from_batches([batch])
 
     def recordings(self) -> Iterator[Recording]:

@@ -14,6 +14,8 @@ from pipelines.settings import PlanSettings, ScoreSettings
 SMALLEST_PART_BYTES, SMALLEST_PART_UNITS, SHARES = 2 << 20, 4, 32
 """No part takes more than one of so many shares of what is left, down to a smallest: a small archive still makes enough
 parts to share out and to resume from, and the last parts are short ones, so that no worker is alone at the end."""
+MOST_TOGETHER = 1024
+"""Units after which a part ends even where the next one may have the same content."""
 WRITERS = 8
 """Parts written at once: a store answers late, not slowly."""
 
@@ -83,14 +85,15 @@ def _cut(
     """Parts: tables of units, without their numbers."""
     kept: list[pa.Table] = []
     kept_bytes = kept_units = 0
-    for units in (_units(recordings, settings) for recordings in chosen):
+    for units, stays in (_units(recordings, settings) for recordings in chosen):
         sizes = np.nan_to_num(units.column("num_bytes").to_numpy()) // units.column("num_units").to_numpy()
         begin = 0
         for row, size in enumerate(sizes.astype(np.int64).tolist()):
             kept_bytes, kept_units = kept_bytes + size, kept_units + 1
             most_bytes = min(settings.plan.part_bytes, max(left_bytes // SHARES, SMALLEST_PART_BYTES))
             most_units = min(settings.plan.part_units, max(left_recordings // SHARES, SMALLEST_PART_UNITS))
-            if kept_bytes >= most_bytes or kept_units >= most_units:
+            is_full = kept_bytes >= most_bytes or kept_units >= most_units
+            if is_full and not (stays[row] and kept_units < MOST_TOGETHER):
                 yield pa.concat_tables([*kept, units.slice(begin, row + 1 - begin)])
                 left_bytes, left_recordings = left_bytes - kept_bytes, left_recordings - kept_units
                 kept, kept_bytes, kept_units, begin = [], 0, 0, row + 1
@@ -100,8 +103,10 @@ def _cut(
         yield pa.concat_tables(kept)
 
 
-def _units(recordings: pa.Table, settings: ScoreSettings) -> pa.Table:
-    """Each recording as often as it has units."""
+def _units(recordings: pa.Table, settings: ScoreSettings) -> tuple[pa.Table, np.ndarray]:
+    """Each recording as often as it has units, and which of them belong into one part with the next: the same span of
+    what may be duplicates.
+    """
     sizes = recordings.column("num_bytes").to_pylist()
     codes = recordings.column("error_code").to_pylist()
     counts = np.array(
@@ -115,7 +120,14 @@ def _units(recordings: pa.Table, settings: ScoreSettings) -> pa.Table:
     units = recordings.take(np.repeat(np.arange(len(counts)), counts))
     for name, values in (("unit_index", np.arange(len(begins)) - begins), ("num_units", np.repeat(counts, counts))):
         units = units.append_column(name, pa.array(values.astype(np.int32)))
-    return units
+    if not settings.plan.score_duplicates_once:
+        return units, np.zeros(len(units), dtype=bool)
+    known = units.column("num_bytes").to_numpy(zero_copy_only=False)
+    index = units.column("unit_index").to_numpy()
+    same_size = np.cumsum(np.append(True, known[1:] != known[:-1]))
+    order = np.lexsort((np.arange(len(units)), index, same_size))
+    spans = np.stack([same_size, index])[:, order]
+    return units.take(order), np.append((spans[:, 1:] == spans[:, :-1]).all(axis=0), False)
 
 
 def _num_units(num_bytes: int | None, error_code: str | None, settings: PlanSettings, max_bytes: int) -> int:

@@ -158,7 +158,7 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
         name: first[name]
         for name in ("recording_id", "source_uri", "content_version", "num_bytes", "codec", "sample_rate_hz")
     } | {
-        "content_digest": None,
+        "content_digest": first.get("content_digest"),
         "modified_at": None if first["modified_us"] is None else _time(first["modified_us"]),
         "num_channels": first["num_channels"],
         "num_channels_skipped": first["num_channels"] - len(distinct) if heard and (distinct or withheld) else 0,

@@ -228,7 +228,7 @@ class Job:
         return write_plan(
             self.ledger,
             replace(header, num_skipped=choice.skipped, num_forgotten=choice.forgotten),
-            choice.batches(),
+            choice.batches(by_size=self.request.settings.plan.score_duplicates_once),
             self.request.settings,
             num_recordings=choice.chosen,
             num_bytes=choice.num_bytes,

@@ -29,7 +29,7 @@ ROWS_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanSettings:
-    """How an archive is divided into work. No field changes a row."""
+    """How an archive is divided into work. Only ``score_duplicates_once`` changes a row: it fills a column."""
 
     unit_bytes: int = 32 << 20
     """A recording of more encoded bytes than this is shared out over several units, whole cells each."""
@@ -37,6 +37,9 @@ class PlanSettings:
     """Most encoded bytes of one part: what a worker takes at once and a resumed run may have to repeat."""
     part_units: int = 256
     """Most units of one part."""
+    score_duplicates_once: bool = False
+    """Score recordings of the same bytes once, and give each of them those rows under its own name. Every recording is
+    then hashed (``content_digest``) when it is fetched, and those of the same size are planned together."""
 
     def __post_init__(self) -> None:
         if min(self.unit_bytes, self.part_bytes, self.part_units) < 1:
@@ -85,7 +88,8 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: s
             listen=to_mapping(settings.listen) | ({} if precision == "float32" else {"precision": precision}),
             decode=to_mapping(settings.decode),
             fetch=to_mapping(settings.fetch)
-            | ({} if settings.archive == ListLimits() else {"archive": to_mapping(settings.archive)}),
+            | ({} if settings.archive == ListLimits() else {"archive": to_mapping(settings.archive)})
+            | ({"content_digest": True} if settings.plan.score_duplicates_once else {}),
             roles={str(channel): role for channel, role in sorted(roles.items())},
             withheld=sorted(withheld_channels(roles, exception)),
         )

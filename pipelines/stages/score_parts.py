@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import datetime
+import hashlib
 import os
 import queue
 import threading
@@ -46,6 +47,7 @@ STAGED_SCHEMA = pa.schema(
         ("num_bytes", pa.int64()),
         ("modified_us", pa.int64()),
         ("content_version", pa.string()),
+        ("content_digest", pa.string()),
         ("attributes", pa.string()),
         ("error_code", pa.string()),
         ("error_message", pa.string()),
@@ -162,6 +164,7 @@ class _Work:
         self.results: list[dict[str, Any]] = [{} for _ in units]
         self.waited_s = 0.0
         self._settings, self._seal, self._withheld = settings, seal, withheld
+        self._first_with: dict[tuple[str, int], int] = {}
         self._todo = deque(range(len(units)))
         self._queue: queue.Queue[tuple[int, Cell | None] | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
@@ -200,6 +203,10 @@ class _Work:
     def staged_row(self, row: int) -> dict[str, Any]:
         """The unit's row for staging. A unit that failed keeps no scores: never half a unit."""
         unit, result = self.units[row], self.results[row]
+        told_of = unit
+        if "same_as" in result:
+            told_of, found = self.units[result["same_as"]], self.results[result["same_as"]]
+            result = found | {"content_digest": result["content_digest"]}
         staged = {name: unit.get(name) for name in STAGED_SCHEMA.names}
         staged |= {
             "audio_ms": 0,
@@ -209,7 +216,7 @@ class _Work:
             **result,
         }
         for name in ("error_message", "flaw_message"):
-            staged[name] = staged[name] and self._seal.say(staged[name], self._recording(unit))
+            staged[name] = staged[name] and self._seal.say(staged[name], self._recording(told_of))
         if staged["error_code"] is not None:
             staged |= {"segments": [], "distinct_channels": []}
         staged["segments"] = [
@@ -236,7 +243,9 @@ class _Work:
             if unit["error_code"] is not None:
                 raise BadRecording(unit["error_code"], unit["error_message"])
             recording = self._seal.uncover(self._recording(unit))
-            self._decode_unit(row, fetcher.local_path(recording), decoder)
+            path = fetcher.local_path(recording)
+            if self._is_new(row, path):
+                self._decode_unit(row, path, decoder)
             fetcher.check_unchanged(recording)  # it may have grown meanwhile
         except BadRecording as reason:
             if unit["unit_index"] and reason.code in AFTER_THE_START:
@@ -248,6 +257,19 @@ class _Work:
         except Exception as error:
             # One recording met something nobody foresaw. It costs that recording, and the next run tries it again.
             result |= {"error_code": "INTERNAL", "error_message": f"{type(error).__name__}: {error}"}
+
+    def _is_new(self, row: int, path: str) -> bool:
+        """Whether no unit of this part has the same bytes; else its results will stand for this one's too."""
+        if not self._settings.plan.score_duplicates_once:
+            return True
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.results[row]["content_digest"] = digest
+        # One step, also where two threads ask at once.
+        first = self._first_with.setdefault((digest, self.units[row]["unit_index"]), row)
+        if first != row:
+            self.results[row]["same_as"] = first
+        return first == row
 
     def _recording(self, unit: dict[str, Any]) -> Recording:
         return Recording(**{name: unit[name] for name in Recording.__dataclass_fields__})

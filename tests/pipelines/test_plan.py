@@ -36,7 +36,8 @@ def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[lis
         choice.take(recordings(sizes), window=Window())
         choice.judge([], "s")
         final = write_plan(
-            ledger, header(), choice.batches(), ScoreSettings(plan=PlanSettings(**settings)),
+            ledger, header(), choice.batches(by_size=settings.get("score_duplicates_once", False)),
+            ScoreSettings(plan=PlanSettings(**settings)),
             num_recordings=choice.chosen, num_bytes=choice.num_bytes,
         )  # fmt: skip
     assert ledger.header("run") == final
@@ -93,6 +94,20 @@ def test_how_long_is_told_by_the_encoding_too_and_members_stay_in_the_order_of_t
                      "refused.wav"]  # fmt: skip
 
 
+def test_what_may_be_a_duplicate_stays_in_one_part_span_by_span(tmp_path):
+    sizes = [5_000_000 + number for number in range(40)] + [80 << 20, 7_777_777] + [3_333] * 90 + [80 << 20, 7_777_777]
+    final, parts = planned(tmp_path, sizes, score_duplicates_once=True, part_units=8)
+    assert sorted(unit["unit_id"] for part in parts for unit in part) == list(range(final.num_units))
+    assert final.num_units == len(sizes) + 4
+    homes = {}
+    for number, part in enumerate(parts):
+        for unit in part:
+            homes.setdefault((unit["num_bytes"], unit["unit_index"]), set()).add(number)
+    assert all(len(numbers) == 1 for numbers in homes.values())
+    assert len({number for (size, _), numbers in homes.items() if size == 80 << 20 for number in numbers}) > 1
+    assert max(len(part) for part in parts if 3_333 not in {unit["num_bytes"] for unit in part}) <= 9
+
+
 def test_a_plan_is_continued_behind_its_last_part(tmp_path):
     first, _ = planned(tmp_path, [100_000] * 30)
     ledger = Ledger(locate(str(tmp_path)))
@@ -140,3 +155,4 @@ def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
     assert settings_digest(ScoreSettings(), {0: "customer"}) != plain
     assert settings_digest(ScoreSettings(archive=ListLimits(max_members=5)), {}) != plain
     assert settings_digest(ScoreSettings(batch=BatchSettings(precision="bfloat16")), {}) != plain
+    assert settings_digest(ScoreSettings(plan=PlanSettings(score_duplicates_once=True)), {}) != plain

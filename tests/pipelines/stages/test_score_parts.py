@@ -1,5 +1,6 @@
 """One part through one actor, without a cluster: a decoder that dies or stalls costs its own recording."""
 
+import hashlib
 import shutil
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipelines.choose import Choice
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.plan import write_plan
 from pipelines.resources import Pool
-from pipelines.settings import ScoreSettings
+from pipelines.settings import PlanSettings, ScoreSettings
 from pipelines.stages.score_parts import ScoreParts
 
 POOL = Pool(size=1, num_cpus=1, num_gpus=0, decoders=2, threads=1)
@@ -41,8 +42,9 @@ def run(tmp_path):
             choice.take(list_archives([str(archive)], out=out), window=Window())
             choice.judge([], "s")
             final = write_plan(
-                ledger, header, choice.batches(), settings, num_recordings=choice.chosen, num_bytes=choice.num_bytes
-            )
+                ledger, header, choice.batches(by_size=settings.plan.score_duplicates_once), settings,
+                num_recordings=choice.chosen, num_bytes=choice.num_bytes,
+            )  # fmt: skip
         actor = ScoreParts(out, final, "default", settings, POOL)
         answer = actor({"part": np.arange(final.num_parts)})
         actor.close()
@@ -72,6 +74,39 @@ def test_a_decoder_that_misbehaves_costs_one_recording(run, archive, monkeypatch
         assert rows[name]["error_code"] == undisturbed[name]["error_code"]
         assert len(rows[name]["segments"]) == len(undisturbed[name]["segments"])
     assert len(rows["a.wav"]["segments"]) > 0
+
+
+@pytest.mark.parametrize("unit_bytes", [32 << 20, 100_000])
+def test_duplicates_are_scored_once_when_asked_and_have_the_rows_they_would_have(run, archive, monkeypatch, unit_bytes):
+    (archive / "later").mkdir()
+    for name in ("a.wav", "c.wav", "text.wav", "silent.wav"):
+        shutil.copy(archive / name, archive / "later" / f"again-{name}")
+    cut = (archive / "a.wav").read_bytes()[:-1_000]
+    (archive / "as-long-as-a.wav").write_bytes(cut + bytes(1_000))  # the same size is not the same content
+    asked = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=unit_bytes)))
+    shutil.rmtree(archive.parent / "out")
+    opened: list[tuple[str, float]] = []
+    real_open = IsolatedDecoder.open
+
+    def counting(self, path, start_s=0.0):
+        opened.append((path.rpartition("/")[2].removeprefix("again-"), start_s))
+        return real_open(self, path, start_s)
+
+    monkeypatch.setattr(IsolatedDecoder, "open", counting)
+    rows = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=unit_bytes, score_duplicates_once=True)))
+    for name in ("a.wav", "c.wav", "text.wav", "silent.wav"):
+        assert opened.count((name, 0.0)) == rows[name]["num_units"]  # each span opens at 0 first, to read the header
+        assert rows[name]["content_digest"] == rows[f"again-{name}"]["content_digest"]
+        digest = hashlib.sha256((archive / name).read_bytes()).hexdigest()
+        assert rows[name]["content_digest"] == digest
+    assert rows["as-long-as-a.wav"]["content_digest"] != rows["a.wav"]["content_digest"]
+    assert ("as-long-as-a.wav", 0.0) in opened
+    assert rows.keys() == asked.keys()
+    for name in rows:
+        for column in asked[name].keys() - {"unit_id", "scored_at", "content_digest", "segments"}:
+            assert rows[name][column] == asked[name][column]
+        for segment, other in zip(rows[name]["segments"], asked[name]["segments"], strict=True):
+            assert segment == pytest.approx(other, abs=1e-4)
 
 
 def test_a_surprise_is_that_recordings_own_and_is_tried_again(run, archive, monkeypatch):
