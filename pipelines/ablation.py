@@ -69,6 +69,11 @@ def ablate(
         known = ", ".join(row.label for row in table.rows)
         raise UsageError(f"{table_path}: has no row {', '.join(sorted(unknown))}; its rows are {known}.")
     configs = {row.label: load_config(TrainConfig, table_path.parent / row.config, over=over) for row in rows}
+    # Over another corpus the table's own split may not exist.
+    reported = set.intersection(*(set(config.clips.evaluate) for config in configs.values()))
+    if split is not None and split not in reported:
+        raise UsageError(f"--split {split}: the rows report on {', '.join(sorted(reported))} (clips.evaluate).")
+    wanted = split or (table.split if table.split in reported else None)
     found: dict[str, list[dict[str, Any]]] = {row.label: [] for row in rows}
     heard: dict[str, Any] = {}
     # Seed by seed: with distortions every seed hears other clips, and only one set is kept.
@@ -79,12 +84,10 @@ def ablate(
             config = dataclasses.replace(configs[row.label], seed=seed, out=str(folder), folds=0)
             train_config(config, num_workers=num_workers, heard=heard)
             evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
-            wanted = split or table.split
-            # Over another corpus the table's own split may not exist.
-            found[row.label].append(evaluation["splits"].get(wanted, evaluation["test"]))
+            found[row.label].append(evaluation["splits"][wanted] if wanted else evaluation["test"])
     result = {
         "title": table.title,
-        "split": split or table.split,
+        "split": wanted,
         "seeds": seeds,
         "over": None if over is None else str(over),
         "rows": [_row(row, found[row.label], found[rows[0].label]) for row in rows],

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.config import digest, load_config, to_mapping
+from emosphere.data.epoch import num_batches
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, save_checkpoint
@@ -307,8 +308,8 @@ def _read_clips(config: TrainConfig) -> list[Clip]:
 def _check_enough(config: TrainConfig, clips: list[Clip], num_workers: int) -> None:
     """Refuse what would train on nothing: concordance needs two clips of each worker."""
     learnt = [clip for clip in clips if clip.split in config.clips.train]
-    most = min(len(learnt), config.fit.batch_size)
-    if most < 2 * num_workers:
+    smallest_batch = len(learnt) // max(num_batches(len(learnt), config.fit.batch_size), 1)
+    if smallest_batch < 2 * num_workers:
         raise UsageError(
             f"{len(learnt)} clips to learn from in batches of {config.fit.batch_size} give {num_workers} workers less "
             "than two clips each: take fewer workers, a larger fit.batch_size or more clips."

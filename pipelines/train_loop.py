@@ -151,7 +151,7 @@ class Worker:
         config, fitting = self.config, self.config.fit
         plan = plan_epoch(
             self.clips, rows, config.spectrum, batch_size=fitting.batch_size, pool_batches=fitting.pool_batches,
-            seed=config.seed, epoch=epoch, num_ranks=self.num_ranks,
+            seed=config.seed, epoch=epoch,
         )  # fmt: skip
         shares = training_shares(
             self.clips, plan, config.spectrum, micro_batch_size=fitting.micro_batch_size, seed=config.seed,
@@ -187,7 +187,7 @@ class Worker:
             network,
             config.fit,
             self._class_weights(rows),
-            steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size, self.num_ranks) // config.fit.accumulate),
+            steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size) // config.fit.accumulate),
             wrapped=prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
             peers=Workers() if shared else None,
         )

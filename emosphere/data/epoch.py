@@ -1,6 +1,7 @@
 """One epoch of training: which clips meet in a batch, who hears which of them, and how each is changed."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +19,9 @@ class PlannedBatch(NamedTuple):
     """Frames that the batch hears of each clip at most; 0 without such a limit."""
 
 
-def num_batches(num_rows: int, batch_size: int, num_ranks: int = 1) -> int:
+def num_batches(num_rows: int, batch_size: int) -> int:
     """Batches that :func:`plan_epoch` makes of ``num_rows`` clips."""
-    whole, rest = divmod(num_rows, batch_size)
-    return whole + (rest >= 2 * num_ranks)
+    return -(-num_rows // batch_size)
 
 
 def plan_epoch(
@@ -33,29 +33,30 @@ def plan_epoch(
     pool_batches: int = 1,
     seed: int,
     epoch: int,
-    num_ranks: int = 1,
 ) -> list[PlannedBatch]:
-    """Every clip of ``rows`` once, in an order that (seed, epoch) alone decide.
+    """Every clip of ``rows`` once, in batches that (seed, epoch) alone decide, however many workers share them.
 
-    With ``pool_batches`` above 1 so many batches at a time are sorted by length before they are cut, then shuffled, so
-    that little is padded. A last batch with fewer than two clips per worker is left out: concordance needs two.
+    No batch holds more than ``batch_size`` clips, and all are as equal as can be: a concordance over a small rest would
+    mean little. With ``pool_batches`` above 1 so many batches at a time are sorted by length before they are cut, then
+    shuffled, so that little is padded.
     """
     rng = np.random.default_rng([seed, epoch])
-    order = [int(row) for row in rng.permutation(np.asarray(rows))]
-    pool = batch_size * pool_batches
-    batches: list[list[int]] = []
-    for start in range(0, len(order), pool):
-        drawn = order[start : start + pool]
-        if pool_batches > 1:
-            drawn.sort(key=clips.num_frames)
-        cut = [drawn[at : at + batch_size] for at in range(0, len(drawn), batch_size)]
-        batches += [cut[at] for at in rng.permutation(len(cut))] if pool_batches > 1 else cut
-    planned = []
-    for batch in batches:
-        longest = int(rng.integers(spectrum.crop_frames[0], spectrum.crop_frames[1] + 1)) if spectrum else 0
-        if len(batch) >= 2 * num_ranks:
-            planned.append(PlannedBatch(batch, longest))
-    return planned
+    parts = np.array_split(rng.permutation(np.asarray(rows)), num_batches(len(rows), batch_size))
+    batches = [[int(row) for row in part] for part in parts]
+    if pool_batches > 1:
+        pools = [batches[at : at + pool_batches] for at in range(0, len(batches), pool_batches)]
+        batches = [batch for pool in pools for batch in _alike(pool, clips, rng)]
+    return [
+        PlannedBatch(batch, int(rng.integers(spectrum.crop_frames[0], spectrum.crop_frames[1] + 1)) if spectrum else 0)
+        for batch in batches
+    ]
+
+
+def _alike(pool: list[list[int]], clips: Clips, rng: np.random.Generator) -> list[list[int]]:
+    """The same clips in batches of like length, in any order."""
+    by_length = iter(sorted((row for batch in pool for row in batch), key=clips.num_frames))
+    sorted_batches = [list(islice(by_length, len(batch))) for batch in pool]
+    return [sorted_batches[at] for at in rng.permutation(len(pool))]
 
 
 def training_shares(

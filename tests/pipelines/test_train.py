@@ -57,7 +57,7 @@ category = {{ outputs = 9, hidden = 8, dropout = 0.0 }}
 
 [fit]
 epochs = {epochs}
-batch_size = 7
+batch_size = 9
 learning_rate = 1e-3
 ema_decay = 0.9
 {fit}
@@ -97,8 +97,9 @@ def write(folder: Path, manifest: Path, **settings: Any) -> Path:
 @pytest.mark.ray
 def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(manifest: Path, tmp_path: Path) -> None:
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
-    # Two workers, in pieces of at most two clips, decoding anew in every epoch: still one loss over the same clips.
-    pieces = {"fit": "micro_batch_size = 2", "clips": 'hold = "stream"'}
+    # Two workers with five and four clips of each batch, in two pieces and one, decoding anew in every epoch: still one
+    # loss over the same clips.
+    pieces = {"fit": "micro_batch_size = 4", "clips": 'hold = "stream"'}
     two = train(write(tmp_path, manifest, out=tmp_path / "two", **pieces), num_workers=2)
     assert not one["already_finished"]
     assert set(one["cross_validation"]) == {"valence", "arousal", "dominance", "region_head", "region_of_vad"}
@@ -230,8 +231,8 @@ def test_missing_files_are_counted_and_the_first_is_named(manifest: Path, tmp_pa
 
 def test_too_few_clips_or_people_to_learn_from_are_refused(manifest: Path, tmp_path: Path) -> None:
     path = write(tmp_path, manifest)
-    with pytest.raises(UsageError, match="18 clips to learn from in batches of 7 give 4 workers less than two"):
-        train(path, num_workers=4)
+    with pytest.raises(UsageError, match="18 clips to learn from in batches of 9 give 5 workers less than two"):
+        train(path, num_workers=5)
     with pytest.raises(UsageError, match="folds=4, but only 3 people speak"):
         train(write(tmp_path, manifest, folds=4))
 
