@@ -20,7 +20,7 @@ from emosphere.data.epoch import num_batches
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, save_checkpoint
-from emosphere.store import locate
+from emosphere.store import locate, unsigned
 from emosphere.training import answers_for
 from pipelines.calibration import coverage_by_speaker
 from pipelines.card import card_text
@@ -34,6 +34,8 @@ RECORD_NAME = "training.json"
 """What was trained, by which settings; it lies beside the checkpoint."""
 UNTOLD = ("card", "out", "encoder_weights")
 """Settings left out of the evaluation: the card stands beside it, and folders are of the machine that trained."""
+SQLITE = "sqlite:///"
+"""What MLflow's address begins with where a file of this machine, from the working directory, is the database."""
 ALONE_S = 6 * 3600
 """How long a rank may work alone before the others give it up."""
 HELD_OUT_NAME = "held_out.parquet"
@@ -256,14 +258,31 @@ def _write_card(out: Path, prose: str) -> None:
 
 
 def _with_absolute_paths(config: TrainConfig) -> TrainConfig:
-    """Workers stand in another working directory than the user."""
-    weights = config.encoder_weights
+    """Workers stand in another working directory than the user. Raises UsageError for weights in a store."""
+    weights, tracking = config.encoder_weights, config.mlflow
+    if weights is not None and "://" in weights:
+        raise UsageError(
+            f"encoder_weights = {unsigned(weights)!r}: weights are read from a folder of this machine; copy them there."
+        )
     return dataclasses.replace(
         config,
         out=str(Path(config.out).absolute()),
         clips=dataclasses.replace(config.clips, manifest=_absolute(config.clips.manifest)),
         encoder_weights=None if weights is None else str(Path(weights).absolute()),
+        mlflow=None if tracking is None else _absolute_tracking(tracking),
     )
+
+
+def _absolute_tracking(address: str) -> str:
+    """MLflow's address, a database file or folder of it with its whole path.
+
+    >>> _absolute_tracking("http://tracker:5000"), _absolute_tracking("sqlite:////data/mlflow.db")
+    ('http://tracker:5000', 'sqlite:////data/mlflow.db')
+    """
+    if address.startswith(SQLITE):
+        return SQLITE + str(Path(address.removeprefix(SQLITE)).absolute())
+    # One word of its own: where Databricks' own settings say.
+    return address if address.startswith("databricks") else _absolute(address)
 
 
 def _manifest_bytes(config: TrainConfig) -> bytes:

@@ -39,7 +39,10 @@ class TrainLog:
         self._step += 1
 
     def close(self) -> None:
+        """The training is finished."""
         self._board.close()
+        if self._tracker is not None:
+            self._tracker.finish()
 
 
 class _Tracker:
@@ -65,6 +68,9 @@ class _Tracker:
     def write(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self._client.log_metric(self._run_id, name, value, step=step)
+
+    def finish(self) -> None:
+        self._client.set_terminated(self._run_id)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import torch
 from emosphere.config import load_config, load_tables, to_mapping
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
-from pipelines.train import train
+from pipelines.train import _with_absolute_paths, train
 from pipelines.train_config import TrainConfig
 from pipelines.train_loop import Worker
 
@@ -247,6 +248,32 @@ def test_a_loss_for_a_head_that_is_not_there_is_refused(manifest: Path, tmp_path
 def test_a_model_is_not_trained_into_a_store(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'s3://bucket/model'.*a folder of this machine"):
         train(write(tmp_path, manifest, out="s3://bucket/model"))
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///{here}/mlflow.db"),
+        ("mlruns", "{here}/mlruns"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("http://tracker:5000", "http://tracker:5000"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_workers_log_to_the_mlflow_that_the_user_named(
+    given: str, whole: str, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand in a folder of Ray's, where a relative address would begin a new database."""
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(load_config(TrainConfig, write(tmp_path, manifest)), mlflow=given)
+    assert _with_absolute_paths(config).mlflow == whole.format(here=tmp_path)
+
+
+def test_encoder_weights_in_a_store_are_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    path.write_text(path.read_text().replace("licence =", 'encoder_weights = "s3://bucket/wavlm"\nlicence =', 1))
+    with pytest.raises(UsageError, match=r"encoder_weights = 's3://bucket/wavlm'.*a folder of this machine"):
+        train(path)
 
 
 def test_a_run_that_was_killed_while_writing_writes_when_it_resumes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,16 +34,20 @@ class Tracking:
     def log_param(self, run_id: str, key: str, value: str) -> None:
         self.runs[run_id]["params"][key] = value
 
+    def set_terminated(self, run_id: str) -> None:
+        self.runs[run_id]["status"] = "FINISHED"
+
     def log_metric(self, run_id: str, key: str, value: float, step: int) -> None:
         self.runs[run_id]["metrics"].append((key, value, step))
 
 
-def run(out: Path, *, done: int, epochs: int, mlflow: str | None = None) -> None:
+def run(out: Path, *, done: int, epochs: int, mlflow: str | None = None, closes: bool = True) -> None:
     settings = {"fit": {"epochs": 3}, "card": "long text"}
     log = TrainLog(out, name="n", mlflow=mlflow, settings=settings, done=done)
     for epoch in range(done, epochs):
         log.write(0, epoch + 1, {"loss": {"vad": 2.0 - epoch}, "waiting": 0.0, "note": "no number"})
-    log.close()
+    if closes:
+        log.close()
 
 
 def test_epochs_that_are_run_again_replace_their_lines(tmp_path: Path) -> None:
@@ -61,9 +65,11 @@ def test_mlflow_goes_on_in_the_run_it_began(tmp_path: Path, monkeypatch: pytest.
     module.MlflowClient = Tracking  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mlflow", types.ModuleType("mlflow"))
     monkeypatch.setitem(sys.modules, "mlflow.tracking", module)
-    run(tmp_path, done=0, epochs=2, mlflow="http://tracker")
+    run(tmp_path, done=0, epochs=2, mlflow="http://tracker", closes=False)
+    assert "status" not in Tracking.runs["run0"]  # broken off
     run(tmp_path, done=2, epochs=3, mlflow="http://tracker")
     assert list(Tracking.runs) == ["run0"]
+    assert Tracking.runs["run0"]["status"] == "FINISHED"
     assert Tracking.runs["run0"]["params"] == {"fit.epochs": "3"}
     losses = [(value, step) for key, value, step in Tracking.runs["run0"]["metrics"] if key == "stage0/loss/vad"]
     assert losses == [(2.0, 0), (1.0, 1), (0.0, 2)]
