@@ -1,6 +1,7 @@
 """Where bytes live: one filesystem object per store serves all reads and writes, local and remote alike."""
 
 import contextlib
+import errno
 import os
 import re
 import uuid
@@ -16,6 +17,9 @@ from emosphere.errors import MachineError, UsageError
 
 ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 """What a filesystem raises when something is not there."""
+
+NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a disk without hard links answers to one."""
 
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
@@ -61,9 +65,9 @@ class Location:
         with explained(f"create {self.uri}"):
             try:
                 if self.is_local:
-                    _make_folder(os.path.dirname(self.path))
-                    with open(self.path, "xb") as file:
-                        file.write(data)
+                    # Whole or not at all: an empty file that a full disk or a kill left behind would stand for ever.
+                    with self._staged(data) as staged:
+                        _link_or_copy(staged, self.path)
                 else:
                     self.fs.pipe_file(self.path, data, mode="create")
             except FileExistsError:
@@ -210,6 +214,22 @@ def _condition_failed(error: OSError) -> bool:
     response = getattr(error.__cause__, "response", None) or {}
     status: int | None = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return isinstance(error, FileExistsError) or status in (409, 412)
+
+
+def _link_or_copy(staged: str, path: str) -> None:
+    """Give a file its name. Raises FileExistsError if there is one of that name."""
+    try:
+        os.link(staged, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with open(staged, "rb") as source, open(path, "xb") as target:
+            try:
+                target.write(source.read())
+                target.flush()
+            except OSError:
+                os.unlink(path)
+                raise
 
 
 def _make_folder(folder: str) -> None:

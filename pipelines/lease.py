@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import uuid
+import zlib
 from typing import Any, NamedTuple
 
 from emosphere.errors import EmosphereError, MachineError
@@ -59,7 +60,7 @@ class Lease:
     """The right to write below OUT, until released, or until others had reason to take us for dead.
 
     Each holder has a number, one above the last: a record ``NUMBER.json`` that only one process can create (a
-    conditional PUT, or O_EXCL on a disk) and that only its holder rewrites. The highest number is the holder's;
+    conditional PUT, or a hard link on a disk) and that only its holder rewrites. The highest number is the holder's;
     :meth:`check` right before a write is the fence. Numbers go up for ever, so the last record stays when it is
     released.
     """
@@ -189,7 +190,7 @@ def current(home: Location) -> tuple[int, Holder] | None:
     while records := _records(home):
         number, location = max(records, key=lambda record: record[0])
         with contextlib.suppress(*ABSENT):  # its successor may have tidied it away meanwhile
-            return number, Holder(**json.loads(location.read_bytes()))
+            return number, _holder(location.read_bytes())
     return None
 
 
@@ -231,6 +232,15 @@ def _born(pid: int) -> str:
     except OSError:
         return ""
     return "" if state == "Z" else others[18]
+
+
+def _holder(record: bytes) -> Holder:
+    """A record that cannot be read is somebody's who lives only if it changes: a broken one is taken over in time."""
+    try:
+        return Holder(**json.loads(record))
+    except (ValueError, TypeError):
+        work, unknown = "a holder whose record cannot be read", "unknown"
+        return Holder("", work, host=unknown, machine="", pid=0, born="", since=unknown, beat=zlib.crc32(record))
 
 
 def _json(holder: Holder) -> bytes:

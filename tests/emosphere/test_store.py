@@ -1,7 +1,10 @@
 """Bytes are replaced whole, created once, and found under one name."""
 
+import errno
 import os
+import resource
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -48,6 +51,34 @@ def test_only_one_creator_wins(tmp_path):
         thread.join()
     assert [location.read_bytes()] == won
     assert os.listdir(tmp_path / "deep") == ["lock"]
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Not a byte can be written to any file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_a_full_disk_keeps_from_being_created_is_not_there_half(tmp_path, full_disk):
+    with pytest.raises(MachineError, match="Could not create"):
+        locate(str(tmp_path / "one")).create_bytes(b"1")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_without_hard_links_only_one_creator_wins_too(tmp_path, monkeypatch, number):
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    location = locate(str(tmp_path / "one"))
+    assert location.create_bytes(b"1")
+    assert not location.create_bytes(b"2")
+    assert location.read_bytes() == b"1"
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
 def test_a_reader_sees_old_or_new_never_a_mixture(tmp_path):

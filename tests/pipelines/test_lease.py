@@ -147,6 +147,33 @@ def test_of_many_that_come_at_once_one_holds_it(home, quick):
     holders[0].release()
 
 
+@pytest.mark.parametrize("record", [b"", b'{"token": "x", "wo', b'{"of": "another version"}', b"[]"], ids=str)
+def test_a_record_that_cannot_be_read_is_taken_over_like_a_dead_holder(home, quick, record):
+    home.child("00000003.json").create_bytes(record)
+    assert "cannot be read" in describe(home)
+    with Lease(home, "run mine") as mine:
+        assert mine.number == 4
+        mine.check()
+
+
+def test_a_record_that_cannot_be_read_but_changes_is_of_somebody_alive(home, quick):
+    location, ended = home.child("00000003.json"), threading.Event()
+
+    def live() -> None:
+        beat = 0
+        while not ended.wait(0.02):
+            beat += 1
+            location.write_bytes(json.dumps({"of": "a later version", "beat": beat}).encode())
+
+    heart = threading.Thread(target=live)
+    location.create_bytes(b"{}")
+    heart.start()
+    with pytest.raises(Held, match="cannot be read"):
+        Lease(home, "run mine").acquire()
+    ended.set()
+    heart.join()
+
+
 def test_looking_at_an_out_that_nobody_touched_leaves_it_untouched(home, tmp_path):
     assert describe(home) == "free"
     with Lease(home, "run") as lease:
