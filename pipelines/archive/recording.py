@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from emosphere.errors import ErrorCode
+from emosphere.errors import BadRecording, ErrorCode
 from emosphere.store import Location, locate
 
 Kind = Literal["object", "zip", "tar", "cell"]
@@ -34,6 +34,13 @@ class Recording:
     error_code: ErrorCode | None = None
     """Set where listing already shows that it cannot be scored."""
     error_message: str | None = None
+
+
+class Changed(BadRecording):
+    """Another version lies there than was listed. Asking again would not help; the next run lists it anew."""
+
+    def __init__(self, code: ErrorCode = "FETCH_FAILED", message: str = "") -> None:
+        super().__init__(code, message or "It changed after it was listed; the next run takes it as it is then.")
 
 
 def url_bytes(location: Location) -> bytes:
@@ -69,3 +76,9 @@ def modified(info: dict[str, Any]) -> int | None:
     if isinstance(when, datetime.datetime):
         return int(when.timestamp() * 1_000_000)
     return int(when * 1_000_000) if isinstance(when, int | float) else None
+
+
+def check_version(recording: Recording, version: str) -> None:
+    """Raise Changed unless ``version`` is what was listed."""
+    if recording.content_version and recording.content_version != version:
+        raise Changed
