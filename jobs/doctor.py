@@ -1,6 +1,7 @@
 """emosphere doctor: what would fail, before it does."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ Examples:
 
   emosphere doctor
 
-  emosphere doctor s3://calls/2026/ s3://emotion/tables
+  emosphere doctor s3://calls/2026/ s3://emotion/tables --config night.toml
 """
 
 
@@ -18,15 +19,18 @@ def doctor(
     archive: Annotated[str | None, typer.Argument(metavar="[ARCHIVE]", help="Also check that it can be read.")] = None,
     out: Annotated[str | None, typer.Argument(metavar="[OUT]", help="Also check that it can be written.")] = None,
     model: Annotated[str, typer.Option(help="'default', a checkpoint folder or URL, or hf:ORG/NAME.")] = "default",
+    config: Annotated[Path | None, typer.Option(help="The run's TOML file: its [store] and limits hold.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Check versions, codecs, model, machine, archive, OUT and encryption. Exit code 1 if a run would fail."""
     from jobs.door import run
 
     def work() -> dict[str, Any]:
+        from emosphere.config import load_config
         from pipelines.checkup import Unhealthy, check_up
+        from pipelines.settings import ScoreSettings
 
-        findings = check_up(archive, out, model)
+        findings = check_up(archive, out, model, None if config is None else load_config(ScoreSettings, config))
         broken = [finding.check for finding in findings if finding.state == "fail"]
         result = {"findings": [finding._asdict() for finding in findings], "healthy": not broken}
         if broken:

@@ -3,24 +3,43 @@
 import contextlib
 import datetime
 import email.utils
-import io
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from emosphere.data.identity import id_key, public_uri
-from emosphere.errors import EmosphereError, MachineError
+from emosphere.errors import BadRecording, EmosphereError, MachineError
 from emosphere.redaction import redact
-from emosphere.store import Location, locate
+from emosphere.store import Location, locate, unsigned
+from pipelines.archive.fetch import Fetcher
+from pipelines.archive.listing import list_archives
+from pipelines.archive.recording import options_for
 from pipelines.lease import describe
 from pipelines.ledger import HOME
+from pipelines.settings import ScoreSettings
 
 State = Literal["ok", "warn", "fail"]
 LARGEST_SKEW_S = 900
 """By how much a machine's clock may differ from S3's."""
+
+TRIED = 20
+"""Recordings looked at before an archive counts as unreadable: the first may be an empty file."""
+
+ANSWER_S = 30
+"""Within which a cluster answers."""
+_ASK_RAY = """
+import ray
+ray.init(log_to_driver=False, logging_level="ERROR")
+held = ray.cluster_resources()
+print(f"the cluster answers with Ray {ray.__version__}, {held.get('CPU', 0):g} CPUs, {held.get('GPU', 0):g} GPUs")
+"""
+"""Asked in a process of its own: where nobody answers, Ray ends the process that asked."""
 
 
 class Finding(NamedTuple):
@@ -39,8 +58,11 @@ class Unhealthy(MachineError):
         self.result = result
 
 
-def check_up(archive: str | None, out: str | None, model: str = "default") -> list[Finding]:
-    """All findings; ``fail`` means that a run would not work."""
+def check_up(
+    archive: str | None, out: str | None, model: str = "default", settings: ScoreSettings | None = None
+) -> list[Finding]:
+    """All findings, without secrets; ``fail`` means that a run would not work."""
+    settings = settings or ScoreSettings()
     findings = [
         *_guarded("versions", _versions),
         *_guarded("codecs", _codecs),
@@ -49,19 +71,18 @@ def check_up(archive: str | None, out: str | None, model: str = "default") -> li
         *_guarded("ray", _ray),
     ]
     if archive is not None:
-        findings += _guarded("archive", lambda: _archive(archive))
+        findings += _guarded("archive", lambda: _archive(archive, settings))
     if out is not None:
-        findings += _guarded("out", lambda: _out(out))
-    return findings
+        findings += _guarded("out", lambda: _out(out, settings))
+    return [finding._replace(found=redact(finding.found)) for finding in findings]
 
 
 def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(check())
-    except EmosphereError as error:
-        return [Finding(name, "fail", redact(str(error)))]
     except Exception as error:
-        return [Finding(name, "fail", redact(f"{type(error).__name__}: {error}"))]
+        told = str(error) if isinstance(error, EmosphereError) else f"{type(error).__name__}: {error}"
+        return [Finding(name, "fail", told)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -125,32 +146,48 @@ def _machine() -> Iterator[Finding]:
 
 
 def _ray() -> Iterator[Finding]:
-    address = os.environ.get("RAY_ADDRESS")
-    mode = os.environ.get("RAY_AUTH_MODE", "disabled")
-    where = f"cluster at {address}" if address else "a local Ray is started for each run"
-    yield Finding("ray", "ok", f"{where}, authentication mode {mode}")
-
-
-def _archive(archive: str) -> Iterator[Finding]:
-    from pipelines.archive.listing import list_archives
-
-    nowhere = locate(os.path.join(tempfile.gettempdir(), uuid.uuid4().hex))
-    first = next(iter(list_archives([archive], out=nowhere)), None)
-    if first is None:
-        yield Finding("archive", "fail", f"{archive}: no recordings there")
+    """Whether a cluster that was named answers, speaks this Ray's version and takes this user's token."""
+    mode = f"authentication mode {os.environ.get('RAY_AUTH_MODE', 'token')}"
+    if not os.environ.get("RAY_ADDRESS"):
+        yield Finding("ray", "ok", f"a local Ray is started for each run, {mode}")
         return
-    from pipelines.archive.fetch import Fetcher, FetchLimits
-
-    fetcher = Fetcher(FetchLimits(), {})
     try:
-        fetcher.local_path(first)
-        yield Finding("archive", "ok", f"readable, first recording {public_uri(first.source_uri, id_key())}")
+        asked = subprocess.run(
+            [sys.executable, "-c", _ASK_RAY], capture_output=True, text=True, timeout=ANSWER_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("ray", "fail", f"no answer from RAY_ADDRESS within {ANSWER_S} s, {mode}")
+        return
+    last = (asked.stdout if asked.returncode == 0 else asked.stderr).strip().rpartition("\n")[2]
+    yield Finding("ray", "fail" if asked.returncode else "ok", f"{last}, {mode}")
+
+
+def _archive(archive: str, settings: ScoreSettings) -> Iterator[Finding]:
+    nowhere = locate(os.path.join(tempfile.gettempdir(), uuid.uuid4().hex))
+    listed = list_archives([archive], out=nowhere, store_options=settings.store, limits=settings.archive)
+    fetcher, unreadable = Fetcher(settings.fetch, settings.store), None
+    try:
+        for recording in islice(listed, TRIED):
+            name = public_uri(recording.source_uri, id_key())
+            try:
+                if recording.error_code is not None:
+                    raise BadRecording(recording.error_code, recording.error_message or "")
+                fetcher.local_path(recording)
+            except BadRecording as reason:  # a row, not the end of a night
+                unreadable = unreadable or f"{name}: {reason.code}, {reason}"
+                continue
+            yield Finding("archive", "ok", f"readable, for one {name}")
+            return
     finally:
         fetcher.close()
+    if unreadable is None:
+        yield Finding("archive", "fail", f"{public_uri(unsigned(archive), id_key())}: no recordings there")
+    else:
+        yield Finding("archive", "warn", f"none of its first recordings can be read, first {unreadable}")
 
 
-def _out(out: str) -> Iterator[Finding]:
-    location = locate(out)
+def _out(out: str, settings: ScoreSettings) -> Iterator[Finding]:
+    location = locate(out, **options_for(out, settings.store))
     probe = location.child("_emosphere", f"doctor-{uuid.uuid4().hex}")
     existed = location.exists()
     probe.write_bytes(b"written by emosphere doctor\n")
@@ -180,8 +217,8 @@ def _encryption(location: Location) -> Finding:
         answer: dict[str, Any] = location.fs.call_s3("get_bucket_encryption", Bucket=bucket)
         rule = answer["ServerSideEncryptionConfiguration"]["Rules"][0]["ApplyServerSideEncryptionByDefault"]
         return Finding("encryption", "ok", f"bucket default: {rule['SSEAlgorithm']}")
-    except Exception as error:
-        text = io.StringIO(str(error)).readline().strip()
+    except (OSError, LookupError) as error:
+        text = str(error).partition("\n")[0]
         return Finding("encryption", "warn", f"bucket '{bucket}' shows no default encryption ({text})")
 
 

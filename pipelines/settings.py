@@ -1,6 +1,6 @@
 """What a scoring run can be told by its TOML file: one table per stage, each beside its owner."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emosphere.audio.decode import DecodeLimits
@@ -23,6 +23,7 @@ _SECRETS = frozenset(
         "aws_session_token",
     ]
 )
+_USUAL = FetchLimits()
 ROWS_VERSION = 1
 """Raised when the same settings give other rows than before, so that finished recordings are scored again."""
 
@@ -87,7 +88,8 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: s
             # Named only where it is not the usual one, so that older digests stay what they are.
             listen=to_mapping(settings.listen) | ({} if precision == "float32" else {"precision": precision}),
             decode=to_mapping(settings.decode),
-            fetch=to_mapping(settings.fetch)
+            # How often and when a store is asked again changes no row; the usual stands for any.
+            fetch=to_mapping(replace(settings.fetch, attempts=_USUAL.attempts, first_pause_s=_USUAL.first_pause_s))
             | ({} if settings.archive == ListLimits() else {"archive": to_mapping(settings.archive)})
             | ({"content_digest": True} if settings.plan.score_duplicates_once else {}),
             roles={str(channel): role for channel, role in sorted(roles.items())},

@@ -25,6 +25,31 @@ def test_what_would_fail_is_exit_code_1_and_named(emosphere, tmp_path):
     assert "no such file or folder" in answer.err
 
 
+def test_an_unreadable_first_recording_is_a_row_and_no_reason_to_stay_at_home(emosphere, root, tmp_path):
+    (tmp_path / "0.wav").touch()
+    found = {line["check"]: line for line in emosphere("doctor", tmp_path, "--json").json["findings"]}
+    assert found["archive"]["state"] == "warn"
+    assert "EMPTY" in found["archive"]["found"]
+    (tmp_path / "1.mp3").write_bytes((root / "demo/archive/podcast_episode_01.mp3").read_bytes())
+    found = {line["check"]: line for line in emosphere("doctor", tmp_path, "--json").json["findings"]}
+    assert found["archive"]["state"] == "ok"
+
+
+def test_a_cluster_that_does_not_answer_is_told(emosphere, monkeypatch):
+    monkeypatch.setattr("pipelines.checkup.ANSWER_S", 8)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    answer = emosphere("doctor", "--json")
+    assert answer.code == 1
+    assert {line["check"]: line["state"] for line in answer.json["findings"]}["ray"] == "fail"
+
+
+def test_the_runs_own_settings_hold_here_too(emosphere, tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"x" * 100)
+    (tmp_path / "run.toml").write_text("[fetch]\nmax_bytes = 10\n")
+    answer = emosphere("doctor", tmp_path / "a.wav", "--config", tmp_path / "run.toml", "--json")
+    assert "REFUSED" in {line["check"]: line["found"] for line in answer.json["findings"]}["archive"]
+
+
 def test_a_model_that_is_not_there_is_named(emosphere):
     answer = emosphere("doctor", "--model", "no/such/folder")
     assert answer.code == 1

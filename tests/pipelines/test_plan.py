@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from emosphere.store import locate
 from pipelines.archive.dates import Window
+from pipelines.archive.fetch import FetchLimits
 from pipelines.archive.members import ListLimits
 from pipelines.archive.recording import Recording
 from pipelines.choose import Choice
@@ -150,6 +151,8 @@ def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
         batch=BatchSettings(batch_s=1.0), plan=PlanSettings(part_units=1), resources=Resources(actors=3)
     )
     assert settings_digest(same, {}) == plain
+    assert settings_digest(ScoreSettings(fetch=FetchLimits(attempts=9, first_pause_s=0.1)), {}) == plain
+    assert settings_digest(ScoreSettings(fetch=FetchLimits(max_bytes=9)), {}) != plain
     other = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=5.0)))
     assert settings_digest(other, {}) != plain
     assert settings_digest(ScoreSettings(), {0: "customer"}) != plain
