@@ -13,7 +13,7 @@ import pyarrow as pa
 from emosphere.data.identity import recording_id
 from emosphere.errors import RETRIED_CODES
 from pipelines.archive.dates import Window
-from pipelines.archive.recording import Recording
+from pipelines.archive.recording import RECORDING_SCHEMA, Recording
 
 BATCH = 10_000
 """Recordings in memory at once."""
@@ -33,22 +33,6 @@ BYTES_PER_S = {
 """Usual bytes per second of encodings that take less than 16 kHz PCM: what is long is told by size and ending."""
 PCM_BYTES_PER_S = 32_000
 
-RECORDING_SCHEMA = pa.schema(
-    [
-        ("source_uri", pa.string()),
-        ("kind", pa.string()),
-        ("url", pa.binary()),
-        ("member", pa.string()),
-        ("offset", pa.int64()),
-        ("num_bytes", pa.int64()),
-        ("modified_us", pa.int64()),
-        ("content_version", pa.string()),
-        ("attributes", pa.string()),
-        ("error_code", pa.string()),
-        ("error_message", pa.string()),
-    ]
-)
-"""The fields of a Recording."""
 FINISHED_COLUMNS = ["recording_id", "content_version", "settings_digest", "status", "error_code", "attempts"]
 """What the published table must say of a recording to tell whether it is finished."""
 

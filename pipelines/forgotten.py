@@ -29,8 +29,8 @@ class Forgotten:
         """Whether a listed recording (under its own URI) must not be scored."""
         if identity in self.recordings:
             return True
-        old = self.modified_before_us is not None and recording.modified_us is not None and recording.kind == "object"
-        if old and recording.modified_us < self.modified_before_us:  # type: ignore[operator]
+        end, modified_us = self.modified_before_us, recording.modified_us
+        if end is not None and modified_us is not None and recording.kind == "object" and modified_us < end:
             return True
         return bool(self.folders) and any(
             recording_id(uri, key) in self.folders for uri in lineage(recording.source_uri)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from pipelines.archive.recording import RECORDING_SCHEMA
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.settings import PlanSettings, ScoreSettings
 
@@ -26,17 +27,7 @@ PLAN_SCHEMA = pa.schema(
         ("unit_index", pa.int32()),
         ("num_units", pa.int32()),
         ("attempts", pa.int32()),
-        ("source_uri", pa.string()),
-        ("kind", pa.string()),
-        ("url", pa.binary()),
-        ("member", pa.string()),
-        ("offset", pa.int64()),
-        ("num_bytes", pa.int64()),
-        ("modified_us", pa.int64()),
-        ("content_version", pa.string()),
-        ("attributes", pa.string()),
-        ("error_code", pa.string()),
-        ("error_message", pa.string()),
+        *RECORDING_SCHEMA,
     ]
 )
 """One row per unit: span ``unit_index`` of ``num_units`` of a recording, all its channels. Which seconds that is shows

@@ -11,7 +11,7 @@ from emosphere.errors import BadRecording, UsageError
 from emosphere.store import unsigned
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
-from pipelines.policy import NO_ROLES, withheld_channels
+from pipelines.policy import NO_ROLES, is_phone_call, withheld_channels
 from pipelines.request import ScoreRequest
 from pipelines.score import Job
 
@@ -67,7 +67,7 @@ def _probe(sample: list[Recording], job: Job, withheld: frozenset[int]) -> tuple
                 channels = set(range(stream.header.num_channels))
                 audio_s += (stream.header.duration_ms or 0) / 1000 * len(channels - withheld)
                 num_withheld += withheld >= channels
-                phone_calls |= stream.header.sample_rate_hz == 8000 and len(channels) > 1
+                phone_calls |= is_phone_call(stream.header.sample_rate_hz, len(channels))
                 stream.close()
             except BadRecording:
                 continue

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from emosphere.errors import BadRecording, ErrorCode
 from emosphere.store import Location, locate
 
@@ -34,6 +36,24 @@ class Recording:
     error_code: ErrorCode | None = None
     """Set where listing already shows that it cannot be scored."""
     error_message: str | None = None
+
+
+RECORDING_SCHEMA = pa.schema(
+    [
+        ("source_uri", pa.string()),
+        ("kind", pa.string()),
+        ("url", pa.binary()),
+        ("member", pa.string()),
+        ("offset", pa.int64()),
+        ("num_bytes", pa.int64()),
+        ("modified_us", pa.int64()),
+        ("content_version", pa.string()),
+        ("attributes", pa.string()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+    ]
+)
+"""The fields of a :class:`Recording`, as plans hold them."""
 
 
 class Changed(BadRecording):

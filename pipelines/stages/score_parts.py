@@ -18,6 +18,7 @@ import torch
 
 from emosphere.audio.cells import Cell, cut_cells
 from emosphere.audio.isolation import IsolatedDecoder
+from emosphere.audio.recording import MODEL_RATE_HZ
 from emosphere.data.schema import SEGMENTS
 from emosphere.errors import BadRecording, EmosphereError, ErrorCode, MachineError
 from emosphere.inference import Scorer, default_device
@@ -25,10 +26,10 @@ from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.store import Location
 from pipelines.archive.fetch import Fetcher
-from pipelines.archive.recording import Recording
+from pipelines.archive.recording import RECORDING_SCHEMA, Recording
 from pipelines.archive.seal import UNSEALED, Seal
 from pipelines.ledger import Ledger, RunHeader
-from pipelines.policy import judge_cells, withheld_channels
+from pipelines.policy import is_phone_call, judge_cells, withheld_channels
 from pipelines.resources import Pool
 from pipelines.settings import ScoreSettings
 
@@ -36,6 +37,8 @@ ADDED_LATER = {"recording_id", "source_uri", "role", "speaker", "segment_index",
 SPEECH_COLUMNS = [column.name for column in SEGMENTS if column.name not in ADDED_LATER]
 """Columns of ``segments`` that are known while scoring; the others are added at publishing."""
 
+HOW_TO_FETCH = {"kind", "url", "member", "offset"}
+"""Fields of a Recording that end with the fetching."""
 STAGED_SCHEMA = pa.schema(
     [
         ("unit_id", pa.int64()),
@@ -43,14 +46,8 @@ STAGED_SCHEMA = pa.schema(
         ("unit_index", pa.int32()),
         ("num_units", pa.int32()),
         ("attempts", pa.int32()),
-        ("source_uri", pa.string()),
-        ("num_bytes", pa.int64()),
-        ("modified_us", pa.int64()),
-        ("content_version", pa.string()),
+        *(field for field in RECORDING_SCHEMA if field.name not in HOW_TO_FETCH),
         ("content_digest", pa.string()),
-        ("attributes", pa.string()),
-        ("error_code", pa.string()),
-        ("error_message", pa.string()),
         ("flaw_code", pa.string()),
         ("flaw_message", pa.string()),
         ("codec", pa.string()),
@@ -73,6 +70,7 @@ STAGED_SCHEMA = pa.schema(
 AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 """Reasons which, met by a later unit of a recording, say only that it ends earlier than its header promised."""
 
+SAMPLES_PER_MS = MODEL_RATE_HZ // 1000
 CELLS_PER_TRIM = 16
 """Cells after which freed memory is handed back to the system: it costs milliseconds."""
 QUEUED_CELLS = 8
@@ -147,7 +145,7 @@ class ScoreParts:
             "failed": sum(row["error_code"] is not None for row in staged),
             "segments": sum(len(row["segments"]) for row in staged),
             "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
-            "phone_calls": sum(row["sample_rate_hz"] == 8000 and (row["num_channels"] or 0) > 1 for row in staged),
+            "phone_calls": sum(is_phone_call(row["sample_rate_hz"], row["num_channels"]) for row in staged),
             "wait_s": work.waited_s,
             **{f"{name}_s": spent - spent_before[name] for name, spent in self._scorer.spent_s.items()},
             "wall_s": time.monotonic() - began,
@@ -298,11 +296,11 @@ class _Work:
             stream = decoder.open(path, start_s=grid.span_s(first))
         cells = cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid)
         for cell, may_be_heard in judge_cells(cells, self._withheld):
-            result["end_ms"] = max(result.get("end_ms", 0), cell.stop_sample // 16)
+            result["end_ms"] = max(result.get("end_ms", 0), cell.stop_sample // SAMPLES_PER_MS)
             if not may_be_heard:
                 result["withheld"] = True
                 continue
-            result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // 16
+            result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // SAMPLES_PER_MS
             self._put((row, cell))
             if self._stopped.is_set():
                 break
@@ -312,7 +310,7 @@ class _Work:
         outcome = stream.outcome
         # A unit that begins behind the end of a cut recording heard nothing and knows no end.
         if "end_ms" in result or unit["unit_index"] == 0:
-            result["end_ms"] = outcome.end_sample // 16
+            result["end_ms"] = outcome.end_sample // SAMPLES_PER_MS
         if outcome.flaw is not None:
             result |= {"flaw_code": outcome.flaw, "flaw_message": outcome.message}
 
