@@ -119,11 +119,11 @@ def _chosen(manifest: str, split: str, num_regions: int) -> list[Clip]:
 
 def _answers(models: list[Model], clips: list[list[Clip]], heard: Heard) -> list[Answered]:
     """Per model, with the regions of its own table."""
-    readable = {_key(clip) for clip in heard.clips}
+    readable = {clip.place for clip in heard.clips}
     earlier = iter(heard.predictions[len(models) :])
     return [
         Answered(
-            clips=tuple(clip for clip in own if _key(clip) in readable),
+            clips=tuple(clip for clip in own if clip.place in readable),
             duration_s=heard.duration_s,
             level_db=heard.level_db,
             vad=prediction.vad.astype("float64"),
@@ -218,7 +218,3 @@ def _dry(models: list[Model], clips: list[Clip], manifest: str, split: str) -> d
 def _radius(checkpoint: Checkpoint) -> float | None:
     radius: float | None = getattr(checkpoint.config, "vad_radius_90", None)
     return radius
-
-
-def _key(clip: Clip) -> tuple[str, int, int | None, int | None]:
-    return (clip.uri, clip.start_ms, clip.end_ms, clip.channel)

@@ -47,7 +47,7 @@ def hear_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
 
 def what_is_heard(clips: Sequence[Clip], config: TrainConfig) -> str:
     """Digest of all that decides what :func:`hear_all` gives."""
-    places = [(clip.uri, clip.start_ms, clip.end_ms, clip.channel) for clip in clips]
+    places = [clip.place for clip in clips]
     distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
     drawn = isinstance(config.network.encoder, PretrainedConfig) and config.encoder_weights is None
     parts = [places, to_mapping(config.network.encoder), config.encoder_weights, distortion]

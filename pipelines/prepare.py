@@ -28,7 +28,7 @@ from emosphere.data.corpora.checks import (
     count_reasons,
     dropped_csv,
 )
-from emosphere.data.corpora.corpus import Corpus, Dropped, Row, parse_scale, uri_for
+from emosphere.data.corpora.corpus import PLACE, Corpus, Dropped, Row, parse_scale, uri_for
 from emosphere.data.corpora.iemocap import read_iemocap
 from emosphere.data.corpora.in_house import split_in_house
 from emosphere.data.corpora.msp_podcast import RELEASES, read_msp_podcast
@@ -211,10 +211,9 @@ def _decoded(rows: Sequence[Row], shards: str) -> Iterator[Answer]:
 
     folder = locate(shards)
     connect()
-    needed = ("uri", "start_ms", "end_ms", "channel")
     # As JSON: a column of nulls, such as the ends of whole files, would have no type.
     items = [
-        {"number": number, "clip": json.dumps({name: row.get(name) for name in needed})}
+        {"number": number, "clip": json.dumps({name: row.get(name) for name in PLACE})}
         for number, row in enumerate(rows)
     ]
     target = str(folder.path) if folder.is_local else folder.uri
@@ -260,7 +259,7 @@ def _write_flac(row: Row, folder: Location) -> dict[str, Any]:
     whole = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, whole, MODEL_RATE_HZ, format="FLAC", subtype="PCM_16")
-    place = (row["uri"], row["start_ms"], row["end_ms"], row["channel"])
+    place = tuple(row[name] for name in PLACE)
     digest = hashlib.sha256(repr(place).encode("utf-8", errors="surrogateescape")).hexdigest()
     stem = posixpath.splitext(posixpath.basename(row["uri"]))[0]
     target = folder.child(digest[:2], f"{stem}-{digest[:12]}.flac")

@@ -1,6 +1,5 @@
 """Labelled clips: the canonical table that every corpus is prepared into, and the reading of it."""
 
-import csv
 import io
 import json
 import math
@@ -15,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from emosphere.data.corpora.corpus import label_of, parse_csv
 from emosphere.data.labels import MEAN_VAD, weak_vad
 from emosphere.data.schema import Column
 from emosphere.errors import UsageError
@@ -43,6 +43,9 @@ MANIFEST: Final = (
     Column("ratings", _string, "Every rater's own answers, as they were given", "JSON list", nullable=True),
 )
 """One row per labelled clip."""
+
+ACTED: Final = ("path", "speaker", "emotion", "intensity", "corpus", "split")
+"""Columns that a CSV table of acted emotion words must have."""
 
 MANIFEST_SCHEMA: Final = pa.schema(
     [
@@ -83,6 +86,11 @@ class Clip:
     duration_ms: int | None = None
 
     @property
+    def place(self) -> tuple[str, int, int | None, int | None]:
+        """What makes it this clip and no other: audio, start, end, channel."""
+        return self.uri, self.start_ms, self.end_ms, self.channel
+
+    @property
     def name(self) -> str:
         """The audio's file name with the clip's place in it: what keys the clip's random changes."""
         name = posixpath.basename(self.uri)
@@ -113,16 +121,10 @@ def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
     The target is the mean of the emotion word, except where the table gives ``valence`` and ``arousal`` ratings on the
     centred scale: then it is these, and dominance is unrated.
     """
-    try:
-        table = list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: cannot be read as a manifest ({error}).") from error
+    table = list(parse_csv(content, path, needs=ACTED))
     if not table:
         raise UsageError(f"{path}: holds no clip; wanted a CSV table with a header and one row per clip.")
-    missing = {"path", "speaker", "emotion", "intensity", "corpus", "split"} - table[0].keys()
-    if missing:
-        raise UsageError(f"{path}: lacks the columns {', '.join(sorted(missing))}.")
-    return [_acted_row(row, path) for row in table]
+    return [_acted_row(row, f"{path}: row {number} ({row['path']})") for number, row in enumerate(table)]
 
 
 def write_manifest(rows: Sequence[Mapping[str, Any]], target: Location) -> None:
@@ -172,14 +174,15 @@ def _parquet_rows(content: bytes, path: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _acted_row(row: dict[str, str], path: str) -> dict[str, Any]:
+def _acted_row(row: dict[str, str], where: str) -> dict[str, Any]:
     emotion = row["emotion"]
     if emotion not in MEAN_VAD:
-        raise UsageError(f"{path}: {row['path']}: emotion {emotion!r} is not one of {', '.join(MEAN_VAD)}.")
+        raise UsageError(f"{where}: emotion {emotion!r} is not one of {', '.join(MEAN_VAD)}.")
     rated = bool(row.get("valence") and row.get("arousal"))
     vad: tuple[float | None, ...] = weak_vad(emotion, row["intensity"])
     if rated:
-        vad = tuple(float(row[dim]) if row.get(dim) else None for dim in VAD_DIMS)
+        vad = tuple(_number(row, dim, where) for dim in VAD_DIMS)
+    duration_s = _number(row, "duration_s", where)
     return {
         "uri": row["path"],
         "start_ms": 0,
@@ -191,8 +194,16 @@ def _acted_row(row: dict[str, str], path: str) -> dict[str, Any]:
         "gender": row.get("gender") or None,
         "split": row["split"],
         "corpus": row["corpus"],
-        "duration_ms": round(1000 * float(row["duration_s"])) if row.get("duration_s") else None,
+        "duration_ms": None if duration_s is None else round(1000 * duration_s),
     }
+
+
+def _number(row: dict[str, str], column: str, where: str) -> float | None:
+    """A cell as a number, None where it is empty or there is no such column."""
+    try:
+        return label_of(row.get(column))
+    except ValueError as error:
+        raise UsageError(f"{where}: {column} is {error}.") from None
 
 
 def _checked_vad(row: dict[str, Any], number: int, manifest: Location) -> list[float]:

@@ -21,7 +21,7 @@ def compare(first: Answered, second: Answered, *, num_draws: int, seed: int) -> 
     that one of the two lacks are left out; so are those of regions if the models tell other numbers of regions apart.
     Raises ValueError for other clips.
     """
-    if [_key(clip) for clip in first.clips] != [_key(clip) for clip in second.clips]:
+    if [clip.place for clip in first.clips] != [clip.place for clip in second.clips]:
         raise ValueError("the two models answered other clips; a paired test needs the same ones in the same order.")
     num_speakers = len(first.speakers[0])
     draws = draw_speakers(num_speakers, num_draws, seed=seed)
@@ -55,10 +55,6 @@ def _better(figure: str, low: float, high: float) -> str | None:
     elif figure not in HIGHER_IS_BETTER:
         return None
     return "first" if low > 0 else "second" if high < 0 else None
-
-
-def _key(clip: Any) -> tuple[Any, ...]:
-    return (clip.uri, clip.start_ms, clip.channel)
 
 
 def _rounded(value: float) -> float | None:

@@ -5,7 +5,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from emosphere.data.corpora.corpus import Corpus, Dropped, Row, label_of
+from emosphere.data.corpora.corpus import PLACE, Corpus, Dropped, Row, label_of
 from emosphere.errors import UsageError
 from emosphere.vad import VAD_DIMS
 
@@ -118,7 +118,7 @@ def _without_repeated(rows: Sequence[Row]) -> tuple[list[Row], list[Dropped]]:
     kept: list[Row] = []
     repeated: list[Dropped] = []
     for row in rows:
-        key = (row["uri"], row["start_ms"], row.get("end_ms"), row.get("channel"))
+        key = tuple(row.get(name) for name in PLACE)
         before = first.setdefault(key, row)
         if before is row:
             kept.append(row)

@@ -17,6 +17,10 @@ Row = dict[str, Any]
 """
 
 
+PLACE: Final = ("uri", "start_ms", "end_ms", "channel")
+"""What makes a row's clip this one and no other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """The two ends of a rating scale."""
@@ -84,20 +88,32 @@ def read_csv(location: Location, *, needs: tuple[str, ...] = ()) -> list[dict[st
 def csv_rows(location: Location, *, needs: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
     """Rows of a CSV file with a header, one by one. Raises UsageError when it is absent, ragged or lacks a column."""
     try:
-        text = location.read_bytes().decode("utf-8-sig")
+        content = location.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"{location.uri}: there is no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UsageError(f"{location.uri}: cannot be read as a CSV table ({error}).") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [name for name in needs if name not in (reader.fieldnames or ())]
-    if missing:
-        found = ", ".join(reader.fieldnames or ()) or "no header"
-        raise UsageError(f"{location.uri}: lacks the columns {', '.join(missing)}; found {found}.")
-    for number, row in enumerate(reader):
-        if None in row or None in row.values():
-            raise UsageError(f"{location.uri}: row {number} has another number of cells than the header.")
-        yield row
+    yield from parse_csv(content, location.uri, needs=needs)
+
+
+def parse_csv(content: bytes, source: str, *, needs: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
+    """Rows of a CSV table with a header, in UTF-8; ``source`` is what a message calls it. See :func:`csv_rows`."""
+    number = -1
+    try:
+        # Spreadsheets write a byte order mark, which would become part of the first column's name.
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        missing = [name for name in needs if name not in (reader.fieldnames or ())]
+        if missing:
+            found = ", ".join(reader.fieldnames or ()) or "no header"
+            raise UsageError(f"{source}: lacks the columns {', '.join(missing)}; found {found}.")
+        for number, row in enumerate(reader):
+            if None in row or None in row.values():
+                raise UsageError(f"{source}: row {number} has another number of cells than the header.")
+            yield row
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source}: cannot be read as a CSV table ({error}).") from error
+    except csv.Error as error:
+        raise UsageError(f"{source}: row {number + 1} cannot be read as CSV ({error}).") from error
 
 
 def uri_for(location: Location) -> str:

@@ -36,6 +36,7 @@ def test_a_canonical_row_is_read_as_written(tmp_path: Path) -> None:
     assert (clip.start_ms, clip.end_ms, clip.channel, clip.duration_ms) == (500, 2500, 1, 2000)
     assert (clip.vad, clip.weak, clip.category, clip.gender) == ((0.0, -0.5, 0.0), False, "neutral", "female")
     assert clip.name == "a.wav#500"
+    assert clip.place == (clip.uri, 500, 2500, 1)
 
 
 def test_the_rated_middle_has_a_region_and_the_weak_one_has_none(tmp_path: Path) -> None:
@@ -112,13 +113,39 @@ def test_no_known_speaker_stands_in_two_splits(shared_data: Path) -> None:
     [
         (["a.wav,s,joy,,,,c,train"], HEADER, "emotion 'joy' is not one of anger"),
         ([], HEADER, "holds no clip"),
-        (["a.wav,s"], "path,speaker\n", "lacks the columns corpus, emotion, intensity, split"),
+        (["a.wav,s"], "path,speaker\n", "lacks the columns emotion, intensity, corpus, split"),
+        (["a.wav,s,anger,,high,0,c,train"], HEADER, r"row 0 \(a\.wav\): valence is 'high', which is not a number"),
+        (["a.wav,s,anger,,nan,0,c,train"], HEADER, r"row 0 \(a\.wav\): valence is nan, which is not finite"),
+        (
+            ["a.wav,s,anger,,0,0,c,train,1", "b.wav,s,anger,,0,0,c,train,x"],
+            HEADER.replace("split", "split,duration_s"),
+            r"row 1 \(b\.wav\): duration_s is 'x', which is not a number",
+        ),
+        (["a.wav,s,anger,,0,0,c,train", "b.wav,s"], HEADER, "row 1 has another number of cells than the header"),
+        (["a.wav,s,anger,,0,0,c,train,more"], HEADER, "row 0 has another number of cells than the header"),
+        (["a.wav,s,anger,,0,0,c," + "x" * 200_000], HEADER, "row 0 cannot be read as CSV .field larger"),
     ],
-    ids=["unknown emotion", "empty", "missing columns"],
+    ids=[
+        "unknown emotion",
+        "empty",
+        "missing columns",
+        "rating is a word",
+        "rating is NaN",
+        "duration is a word",
+        "short row",
+        "long row",
+        "endless cell",
+    ],
 )
 def test_a_table_of_another_kind_is_refused(tmp_path: Path, rows: list[str], header: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read_manifest(table(tmp_path, *rows, header=header))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text(f"{HEADER}a.wav,s,anger,,,,c,train\n", encoding="utf-8-sig")
+    assert [clip.category for clip in read_manifest(str(path))] == ["anger"]
 
 
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Two models on the same clips: pairing, law of the p value, direction of what is better."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -72,3 +73,7 @@ def test_other_region_tables_compare_by_vad_alone(make: Callable[..., Answered],
 def test_other_clips_are_refused(answered: Answered) -> None:
     with pytest.raises(ValueError, match="other clips"):
         compare(answered, answered.take(range(119, -1, -1)), num_draws=100, seed=0)
+    # Two cuts of one recording that begin together are two clips.
+    cut = dataclasses.replace(answered, clips=(dataclasses.replace(answered.clips[0], end_ms=900), *answered.clips[1:]))
+    with pytest.raises(ValueError, match="other clips"):
+        compare(answered, cut, num_draws=100, seed=0)

@@ -1,9 +1,12 @@
 """Scales as people write them, labels as cells hold them."""
 
+from pathlib import Path
+
 import pytest
 
-from emosphere.data.corpora.corpus import CENTRED, Scale, label_of, parse_scale
+from emosphere.data.corpora.corpus import CENTRED, Scale, csv_rows, label_of, parse_scale
 from emosphere.errors import UsageError
+from emosphere.store import locate
 
 
 def test_known_points_of_known_scales() -> None:
@@ -29,3 +32,11 @@ def test_an_empty_cell_is_unrated_and_no_number_is_an_error() -> None:
             label_of(value)
     with pytest.raises(ValueError, match="'high', which is not a number"):
         label_of("high")
+
+
+def test_a_cell_that_never_ends_is_refused_by_row(tmp_path: Path) -> None:
+    """One forgotten quotation mark takes the rest of a large file for a cell."""
+    path = tmp_path / "labels.csv"
+    path.write_text("file,valence\na.wav,1\n" + 'b.wav,"2\n' + "c.wav,3\n" * 20_000)
+    with pytest.raises(UsageError, match=r"row 1 cannot be read as CSV \(field larger than"):
+        list(csv_rows(locate(str(path))))
