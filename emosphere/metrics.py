@@ -66,10 +66,12 @@ def region_scores(
 def calibrate_temperature(logits: Float[Tensor, "item region"], target: Int[Tensor, "item"]) -> float:
     """Divisor of the logits that minimises the negative log likelihood (Guo et al. 2017), within 0.05..20.
 
-    Items with a negative target are left out. Golden-section search on the log of the divisor: the likelihood has one
-    optimum in its inverse.
+    Items with a negative target are left out; where no other is left nothing can be calibrated, and it is 1.
+    Golden-section search on the log of the divisor: the likelihood has one optimum in its inverse.
     """
     has_region = target >= 0
+    if not has_region.any():
+        return 1.0
     logits, target = logits[has_region].double(), target[has_region]
 
     def loss(log_temperature: float) -> float:

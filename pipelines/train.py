@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import time
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from emosphere.config import digest, load_config, to_mapping
 from emosphere.data.epoch import num_batches
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
+from emosphere.geometry import REGION_NAMES
 from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, save_checkpoint
 from emosphere.store import locate, unsigned
 from emosphere.training import answers_for
@@ -116,6 +118,7 @@ def _run(
     from pipelines.hearing import hear_all, unreadable, unreadable_beforehand, what_is_heard
     from pipelines.resources import connect
 
+    check_cores(num_workers)
     connect()
     out = Path(config.out)
     cluster = ray.cluster_resources()
@@ -167,6 +170,13 @@ def _run(
     evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
     short = {name: evaluation[name] for name in ("parameters", "region_temperature")}
     return short | {name: short_figures(evaluation[name]) for name in ("cross_validation", "test")}
+
+
+def check_cores(num_workers: int) -> None:
+    """Refuse more workers than this machine has cores, where it is all there is: a local Ray counts some it has not."""
+    cores = len(os.sched_getaffinity(0))
+    if not os.environ.get("RAY_ADDRESS") and num_workers > cores:
+        raise UsageError(f"workers={num_workers}, but this machine has {cores} cores for them; take {cores} or fewer.")
 
 
 def _raise_own(error: Any) -> None:
@@ -225,7 +235,7 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         save_checkpoint(trained.at_rest, out / AT_WEIGHT_ZERO, trained.checkpoint, card="")
     if trained.held_out:
         _write_held_out(out, trained)
-    (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1) + "\n", encoding="utf-8")
+    (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     _write_card(out, config.card)
 
 
@@ -246,7 +256,7 @@ def _radius(config: TrainConfig, trained: Trained) -> dict[str, Any] | None:
     clips = trained.clips
     rows = [row for row, clip in enumerate(clips.clips) if clip.split in config.clips.evaluate]
     report = trained.ball | {"published": trained.checkpoint.vad_radius_90 is not None}
-    if rows:
+    if rows and trained.ball["radius"] is not None:
         answers = answers_for(trained.network, clips, rows)
         report["test_coverage"] = coverage_by_speaker(clips, rows, answers, trained.ball["radius"])
     return report
@@ -333,9 +343,33 @@ def _check_enough(config: TrainConfig, clips: list[Clip], num_workers: int) -> N
             f"{len(learnt)} clips to learn from in batches of {config.fit.batch_size} give {num_workers} workers less "
             "than two clips each: take fewer workers, a larger fit.batch_size or more clips."
         )
+    _check_classes(config, clips, learnt)
     speakers = {clip.speaker for clip in learnt}
     if config.folds > len(speakers):
         raise UsageError(f"folds={config.folds}, but only {len(speakers)} people speak in the clips to learn from.")
+
+
+def _check_classes(config: TrainConfig, clips: list[Clip], learnt: list[Clip]) -> None:
+    """Refuse a category head that nothing teaches; warn of the classes that no clip does, and what follows."""
+    heads, where = config.network.heads, config.clips.manifest
+    found = {clip.category for clip in learnt}
+    absent = [word for word in config.clips.categories if word not in found]
+    if "category" in heads and len(absent) == len(config.clips.categories):
+        words = ", ".join(sorted(word for word in found if word)) or "none"
+        raise UsageError(
+            f"{where}: no clip to learn from has one of clips.categories, {', '.join(absent)} (found: {words}), so "
+            "nothing teaches the category head; name the corpus's words, or leave the head out."
+        )
+    if "category" in heads and absent:
+        log.warning("%s: no clip to learn from teaches the categories %s", where, ", ".join(absent))
+    if "region" not in heads:
+        return
+    names = REGION_NAMES[config.num_regions]
+    cells = {clip.region for clip in learnt}
+    if empty := [name for index, name in enumerate(names) if index not in cells]:
+        log.warning("%s: no clip to learn from teaches the regions %s", where, ", ".join(empty))
+    if config.clips.calibrate and all(clip.region < 0 for clip in clips if clip.split in config.clips.calibrate):
+        log.warning("%s: no clip of clips.calibrate has a region; region_prob will not be calibrated", where)
 
 
 def _is_wanted(clip: Clip, config: TrainConfig) -> bool:
@@ -355,5 +389,5 @@ def _read_record(out: Path) -> dict[str, Any] | None:
 
 def _write_record(out: Path, record: dict[str, Any]) -> None:
     partial = out / f"{RECORD_NAME}.partial"
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(out / RECORD_NAME)

@@ -70,6 +70,11 @@ def test_the_temperature_is_found_again() -> None:
     assert calibrate_temperature(with_neutral[1], with_neutral[0]) == pytest.approx(3.0, rel=0.08)
 
 
+def test_without_any_region_nothing_is_calibrated() -> None:
+    """A search over nothing would end at its upper border and flatten every probability."""
+    assert calibrate_temperature(torch.randn(5, 8), torch.full((5,), -1)) == 1.0
+
+
 def test_a_conformal_ball_holds_as_many_as_it_says() -> None:
     """Over many draws of 50 calibrating distances, a new one lies inside with 90 % or a little more."""
     torch.manual_seed(0)

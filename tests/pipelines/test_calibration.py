@@ -1,5 +1,7 @@
 """A ball of error is told only where it says more than a constant answer would."""
 
+import json
+
 import pytest
 import torch
 
@@ -41,3 +43,12 @@ def test_a_constant_answer_tells_nothing() -> None:
     ball = error_ball(labelled, rows, {"vad": flat}, rows)
     assert ball["radius"] == ball["constant_radius"]
     assert not is_telling(ball)
+
+
+def test_too_few_clips_have_no_ball_and_say_so_in_json() -> None:
+    labelled, rows = clips(), list(range(8))
+    ball = error_ball(labelled, rows, {"vad": labelled.targets(rows)["vad"]}, rows)
+    assert ball["radius"] is ball["constant_radius"] is None
+    assert ball["reason"] == "8 clips are too few to say what holds 90 %"
+    assert not is_telling(ball)
+    assert "Infinity" not in json.dumps(ball, allow_nan=False)

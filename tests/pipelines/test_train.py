@@ -20,7 +20,7 @@ import torch
 from emosphere.config import load_config, load_tables, to_mapping
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
-from pipelines.train import _with_absolute_paths, train
+from pipelines.train import _with_absolute_paths, check_cores, train
 from pipelines.train_config import TrainConfig
 from pipelines.train_loop import Worker
 
@@ -236,6 +236,40 @@ def test_too_few_clips_or_people_to_learn_from_are_refused(manifest: Path, tmp_p
         train(path, num_workers=5)
     with pytest.raises(UsageError, match="folds=4, but only 3 people speak"):
         train(write(tmp_path, manifest, folds=4))
+
+
+def test_more_workers_than_cores_are_refused_before_ray_starts(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A local Ray counts four CPUs at least, so it would take three workers on two cores."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr("pipelines.resources.connect", lambda: pytest.fail("Ray was started"))
+    with pytest.raises(UsageError, match="workers=3, but this machine has 2 cores"):
+        train(write(tmp_path, manifest), num_workers=3)
+    check_cores(2)
+    monkeypatch.setenv("RAY_ADDRESS", "cluster:6379")
+    check_cores(3)
+
+
+def test_a_category_head_that_nothing_teaches_is_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest, clips='categories = ["joy", "grief"]')
+    path.write_text(path.read_text().replace("outputs = 9", "outputs = 2"))
+    with pytest.raises(UsageError, match=r"no clip to learn from has one of .*joy, grief \(found: anger, neutral, sad"):
+        train(path)
+
+
+def test_classes_that_nothing_teaches_are_named(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipelines.train._run", lambda *given: {})
+    text = manifest.read_text()
+    manifest.write_text(text.replace("0-1-neutral.flac,s0,neutral,,c,train", "0-1-neutral.flac,s0,neutral,,c,apart"))
+    (tmp_path / "out").mkdir()
+    train(write(tmp_path, manifest, clips='calibrate = ["apart"]'))
+    assert "teaches the categories happiness, fear, disgust, surprise, boredom, calm" in caplog.text
+    assert "teaches the regions A+V+D+, A-V+D+, A-V-D+, A+V+D-, A-V+D-, A+V-D-" in caplog.text
+    assert "no clip of clips.calibrate has a region; region_prob will not be calibrated" in caplog.text
 
 
 def test_a_loss_for_a_head_that_is_not_there_is_refused(manifest: Path, tmp_path: Path) -> None:
