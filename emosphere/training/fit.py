@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from emosphere.data.collate import Batch, to_device
-from emosphere.errors import MachineError
+from emosphere.errors import UsageError
 from emosphere.losses.total import LearntWeights, detached_heads, loss_terms, total
 from emosphere.model.network import Network
 from emosphere.training.answers import Answers
@@ -93,7 +93,7 @@ class Fit:
     def step(self, shares: Sequence[Share], epoch: int) -> dict[str, float]:
         """One update from the shares of one or more batches; returns the loss terms before it.
 
-        Raises MachineError when the loss is not finite.
+        Raises UsageError when the loss is not finite: the same settings would end there again.
         """
         alone = self.config.concordance == "micro-batch"
         pieces = [piece for share in shares for piece in share]
@@ -107,7 +107,7 @@ class Fit:
             for name, term in terms.items():
                 sums[name] += term / len(groups)
         if not all(math.isfinite(term) for term in sums.values()):
-            raise MachineError(
+            raise UsageError(
                 f"the loss became {dict(sums)} in epoch {epoch + 1}: lower learning_rate or set clip_norm."
             )
         if self._learnt_weights is not None and self._peers is not None:

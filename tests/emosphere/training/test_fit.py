@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emosphere.config import from_mapping
 from emosphere.data.collate import Batch
-from emosphere.errors import MachineError
+from emosphere.errors import UsageError
 from emosphere.losses.ccc import EPSILON, ccc, ccc_loss
 from emosphere.losses.total import LossConfig
 from emosphere.model.frames import Frames, validity
@@ -252,7 +252,7 @@ def test_concordance_keeps_its_digits_far_from_zero() -> None:
 def test_a_loss_that_is_no_number_stops_the_fit() -> None:
     (batch,) = batches(1)
     broken = Batch(batch.heard, batch.targets | {"vad": torch.full((12, 3), torch.nan)})
-    with pytest.raises(MachineError, match="the loss became"):
+    with pytest.raises(UsageError, match="the loss became"):
         Fit(network(), config(), WEIGHTS, steps_per_epoch=1).step([[broken]], epoch=0)
 
 
