@@ -206,6 +206,13 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
+def parquet_files(folder: Location) -> Iterator[Location]:
+    """Every Parquet file below a folder."""
+    for path in folder.files():
+        if path.endswith(".parquet"):
+            yield Location(folder.fs, path)
+
+
 def read_parquet(location: Location, columns: list[str] | None = None) -> pa.Table:
     """One Parquet file, whole; partition folders in its path are not read as columns."""
     with explained(f"read {location.uri}", absence=False), location.fs.open(location.path, "rb") as file:

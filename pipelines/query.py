@@ -8,7 +8,7 @@ import duckdb
 from emosphere.data.schema import TABLES
 from emosphere.errors import UsageError
 from emosphere.store import Location, locate
-from pipelines.publish import read_snapshot
+from pipelines.snapshot import read_snapshot
 
 FORMATS: Final = ("table", "csv", "json")
 

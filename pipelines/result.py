@@ -6,8 +6,8 @@ from typing import Any
 from emosphere.geometry import REGION_NAMES
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.store import Location
+from pipelines.fold import Folded
 from pipelines.ledger import RunHeader
-from pipelines.publish import Folded
 
 
 def result_of(header: RunHeader, folded: Folded, out: Location, wall_s: float) -> dict[str, Any]:

@@ -22,15 +22,17 @@ from pipelines.archive.listing import list_archives
 from pipelines.archive.seal import seal_for
 from pipelines.choose import FINISHED_COLUMNS, Choice
 from pipelines.erasure import finish_erasure, is_erasing
+from pipelines.fold import Folded, fold_run, has_passing_failure
 from pipelines.forgotten import read_forgotten
 from pipelines.host import host_facts
 from pipelines.lease import Lease, Overtaken
 from pipelines.ledger import Ledger, RunHeader, command_key, new_run_id
 from pipelines.plan import write_plan
-from pipelines.publish import Folded, fold_run, has_passing_failure, publish, read_snapshot, write_run_row
+from pipelines.publish import publish, write_run_row
 from pipelines.request import ScoreRequest
 from pipelines.result import counts, file_metadata, result_of
 from pipelines.settings import settings_digest
+from pipelines.snapshot import read_snapshot
 from pipelines.workers import Progress, score_parts
 
 log = logging.getLogger("emosphere")

@@ -16,7 +16,9 @@ from emosphere.audio.decode import DecodeLimits, open_recording
 from emosphere.errors import MachineError
 from emosphere.store import locate
 from pipelines.ledger import read_parquet
+from pipelines.request import ScoreRequest
 from pipelines.resources import Pool
+from pipelines.score import TooManyFailures, score
 from pipelines.workers import Progress
 
 DEMO = Path(__file__).parents[2] / "demo" / "archive"
@@ -73,20 +75,55 @@ def copy_demo(tmp_path: Path) -> Path:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scoring without a cluster: the same actor, in this process, one part after another."""
+    monkeypatch.setattr("pipelines.score.score_parts", score_here)
+
+
+def score_here(out, header, todo, model, settings, seal, on_progress) -> None:
     from pipelines.stages.score_parts import ScoreParts
 
-    def score_here(out, header, todo, model, settings, seal, on_progress) -> None:
-        actor = ScoreParts(
-            out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, decoders=1, threads=1), seal
-        )
-        for number, part in enumerate(todo, 1):
-            answer = actor({"part": np.array([part])})
-            if "error" in answer:
-                raise MachineError(str(answer["error"][0]))
-            on_progress(Progress(number, header.num_parts, 0, 0, 0, 0, 0.0, 0.0))
-        actor.close()
+    actor = ScoreParts(out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, decoders=1, threads=1), seal)
+    for number, part in enumerate(todo, 1):
+        answer = actor({"part": np.array([part])})
+        if "error" in answer:
+            raise MachineError(str(answer["error"][0]))
+        on_progress(Progress(number, header.num_parts, 0, 0, 0, 0, 0.0, 0.0))
+    actor.close()
 
-    monkeypatch.setattr("pipelines.score.score_parts", score_here)
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
+    """For erasing: an archive, tables of it, and a run that was refused for its failures and keeps its plan and
+    staging.
+    """
+    home = tmp_path_factory.mktemp("made")
+    archive = home / "archive"
+    for number, name in enumerate(["customer-17/a", "customer-17/b", "customer-170/c", "d"]):
+        (archive / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(archive / f"{name}.flac", voice[16_000 * number : 16_000 * (number + 5)], 16_000)
+    # The same recording by name, so that its URI stands in `runs`; and one with a speaker.
+    manifest = home / "list.csv"
+    manifest.write_text("uri,speaker\narchive/d.flac,Ann\n")
+    archives = (str(archive / "customer-17/b.flac"), str(manifest), str(archive))
+    out = home / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.score.score_parts", score_here)
+        result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
+        assert result["scored"] == 4
+        late = archive / "customer-17/late"
+        late.mkdir()
+        soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
+        (late / "broken.wav").write_bytes(b"RIFF")
+        with pytest.raises(TooManyFailures):
+            score(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
+    assert list(out.rglob("staging/*.parquet"))
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    """A folder with a copy of the tables of ``made``."""
+    shutil.copytree(made / "out", tmp_path / "out")
+    return tmp_path
 
 
 @pytest.fixture(scope="module")

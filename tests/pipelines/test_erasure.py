@@ -4,101 +4,27 @@ import datetime
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import soundfile
 
 from emosphere.data.identity import IdKey, recording_id
 from emosphere.errors import UsageError
-from emosphere.store import Location, locate
+from emosphere.store import locate
 from pipelines import erasure
 from pipelines.archive.recording import Recording
-from pipelines.erasure import Remains, Target, erase
+from pipelines.erasure import Remains, erase
+from pipelines.erasure_target import Found, Target
 from pipelines.forgotten import Forgotten, lineage, read_forgotten, write_forgotten
-from pipelines.lease import Held, Lease
 from pipelines.ledger import Ledger, parquet_bytes
-from pipelines.query import connect_tables
 from pipelines.request import ScoreRequest
-from pipelines.score import TooManyFailures, score
+from pipelines.score import score
+from tests.pipelines.erased import assert_whole, names, told, uri
 
-pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory, voice: np.ndarray) -> Path:
-    """An archive, tables of it, and a run that was refused for its failures and keeps its plan and staging."""
-    home = tmp_path_factory.mktemp("made")
-    archive = home / "archive"
-    for number, name in enumerate(["customer-17/a", "customer-17/b", "customer-170/c", "d"]):
-        (archive / name).parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(archive / f"{name}.flac", voice[16_000 * number : 16_000 * (number + 5)], 16_000)
-    # The same recording by name, so that its URI stands in `runs`; and one with a speaker.
-    manifest = home / "list.csv"
-    manifest.write_text("uri,speaker\narchive/d.flac,Ann\n")
-    archives = (str(archive / "customer-17/b.flac"), str(manifest), str(archive))
-    out = home / "out"
-    result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
-    assert result["scored"] == 4
-    late = archive / "customer-17/late"
-    late.mkdir()
-    soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
-    (late / "broken.wav").write_bytes(b"RIFF")
-    with pytest.raises(TooManyFailures):
-        score(refused(home))
-    assert list(out.rglob("staging/*.parquet"))
-    return home
-
-
-def refused(home: Path, limit: float = 0.0) -> ScoreRequest:
-    archive = home / "archive" if (home / "archive").exists() else home
-    return ScoreRequest(archives=(str(archive),), out=str(home / "out"), dt="2026-11-21", max_error_rate=limit)
-
-
-@pytest.fixture
-def home(made, tmp_path) -> Path:
-    """The archive where it was, and a copy of the tables beside a link to it."""
-    shutil.copytree(made / "out", tmp_path / "out")
-    return tmp_path
-
-
-def uri(made: Path, name: str) -> str:
-    return f"file://{made}/archive/{name}"
-
-
-def names(out: Path, table: str = "recordings") -> set[str]:
-    found = duckdb.read_parquet(f"{out}/{table}/*/*/*.parquet").project("source_uri").fetchall()
-    return {uri.partition("/archive/")[2] for (uri,) in found}
-
-
-def told(out: Path) -> str:
-    """Every byte below OUT and every value of its tables, without the list of what was erased."""
-    text = []
-    for path in sorted(out.rglob("*")):
-        if path.is_file() and path.name != "erased.json":
-            text += [str(path.relative_to(out)), path.read_bytes().decode("latin-1")]
-            if path.suffix == ".parquet":
-                text.append(str(pq.ParquetFile(path).read().to_pylist()))
-    return "\n".join(text)
-
-
-def assert_whole(out: Path) -> None:
-    """Every scored recording has all its segments, by glob and by the snapshot; both readers can read."""
-    for reader in (
-        lambda table: duckdb.read_parquet(f"{out}/{table}/*/*/*.parquet").df(),
-        lambda table: connect_tables(str(out)).sql(f"FROM {table}").df(),
-    ):
-        recordings, segments = reader("recordings"), reader("segments")
-        there = segments.groupby("recording_id").size()
-        scored = recordings[recordings["status"] == "scored"].set_index("recording_id")["num_segments"]
-        assert (there.reindex(scored.index).fillna(0) == scored).all()
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def test_one_recording_goes_from_every_table_and_file_and_stays_gone(made, home):
@@ -218,103 +144,6 @@ def test_a_longer_name_that_begins_the_same_is_no_remainder(made, home):
     assert erase(str(out), Target(uri=uri(made, "customer-17/b.flac")), verify=True)["verified"]
 
 
-class Died(BaseException):
-    pass
-
-
-def dying(patch: pytest.MonkeyPatch, after: int) -> None:
-    """Die at one write, whichever kind it is; signs of life of the lease do not count."""
-    left = [after]
-
-    def counted(name: str):
-        real = getattr(Location, name)
-
-        def act(self, *args):
-            if "/lease/" not in self.path:
-                left[0] -= 1
-                if left[0] < 0:
-                    raise Died
-            return real(self, *args)
-
-        patch.setattr(Location, name, act)
-
-    for name in ("write_bytes", "publish_to", "remove"):
-        counted(name)
-
-
-def test_died_at_any_write_readers_see_whole_recordings_and_the_same_command_finishes(made, home, monkeypatch):
-    folder = uri(made, "customer-17")
-    for moment in range(100):
-        out = home / f"out{moment}"
-        shutil.copytree(home / "out", out)
-        with monkeypatch.context() as patch:
-            dying(patch, moment)
-            try:
-                erase(str(out), Target(uri=folder))
-                break
-            except Died:
-                pass
-        assert_whole(out)
-        assert erase(str(out), Target(uri=folder), verify=True)["verified"]
-        assert names(out) == {"customer-170/c.flac", "d.flac"}
-        assert folder + "/" not in told(out)
-        assert_whole(out)
-    assert moment > 8, "it writes more often than that"
-
-
-@pytest.mark.parametrize("moment", [4, 8])
-def test_a_run_that_comes_after_a_dead_erasure_finishes_it_first(made, home, monkeypatch, moment):
-    out = home / "out"
-    with monkeypatch.context() as patch, pytest.raises(Died):
-        dying(patch, moment)
-        erase(str(out), Target(speaker="Ann"))
-    assert (out / "_emosphere/erasing.json").exists()
-    result = score(ScoreRequest(archives=(str(made / "archive/d.flac"),), out=str(out)))
-    assert (result["recordings"], result["skipped_policy"]) == (1, 1)
-    assert not (out / "_emosphere/erasing.json").exists()
-    assert recording_id(uri(made, "d.flac")) not in told(out)
-    assert_whole(out)
-
-
-def test_kill_9_in_the_middle_and_the_same_command_again(made, home, root):
-    out = home / "out"
-    program = (
-        "import os, signal, sys\n"
-        "from emosphere.store import Location\n"
-        "from pipelines.erasure import Target, erase\n"
-        "real = Location.publish_to\n"
-        "def publish_to(self, target):\n"
-        "    real(self, target)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Location.publish_to = publish_to\n"
-        "erase(sys.argv[1], Target(uri=sys.argv[2]))\n"
-    )
-    folder = uri(made, "customer-17")
-    killed = subprocess.run([sys.executable, "-c", program, str(out), folder], cwd=root, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
-    assert_whole(out)
-    assert names(out) != names(out, "segments"), "recordings go first"
-    assert erase(str(out), Target(uri=folder), verify=True)["verified"]
-    assert_whole(out)
-
-
-def test_while_a_run_is_at_work_nothing_is_erased(made, home, monkeypatch):
-    from pipelines import lease as leases
-
-    monkeypatch.setattr(leases, "BEAT_S", 0.1)
-    monkeypatch.setattr(leases, "POLL_S", 0.1)
-    out = home / "out"
-    running = Lease(locate(str(out)).child("_emosphere", "lease"), "run 1")
-    running.acquire()
-    before = told(out)
-    with pytest.raises(Held, match="run 1"):
-        erase(str(out), Target(uri=uri(made, "customer-17")))
-    running.release()
-    assert [line for line in told(out).splitlines() if "beat" not in line and "released" not in line] == [
-        line for line in before.splitlines() if "beat" not in line and "released" not in line
-    ]
-
-
 def aged(out: Path, name: str, days: int) -> None:
     """Make a recording's rows older, in the tables and their snapshot."""
     then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
@@ -423,7 +252,7 @@ def _s3_rows(s3) -> list[dict]:
 
 
 def test_many_names_are_searched_word_by_word():
-    found = erasure._Found(uris={f"s3://b/{number}.wav" for number in range(60)})
+    found = Found(uris={f"s3://b/{number}.wav" for number in range(60)})
     assert found.names("s3://b/7.wav")
     assert found.names("Could not read 's3://b/7.wav': gone")
     assert not found.names("Could not read 's3://b/7.wav.bak': gone")

@@ -16,11 +16,11 @@ from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.listing import list_archives
 from pipelines.choose import Choice
+from pipelines.fold import fold_run
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.plan import write_plan
 from pipelines.policy import is_prohibited, judge_cells, withheld_channels
 from pipelines.preview import preview
-from pipelines.publish import fold_run
 from pipelines.request import ScoreRequest
 from pipelines.resources import Pool
 from pipelines.score import score

@@ -90,7 +90,7 @@ def test_dying_inside_publish_and_the_same_command_again(many, undisturbed, tmp_
         elif dies_at == "between segments and recordings":
             patch.setattr(publishing, "_replace", lambda *args: replace(*args) if args[2] == "segments" else die())
         elif dies_at == "before the snapshot":
-            patch.setattr(publishing, "_commit_snapshot", die)
+            patch.setattr(publishing, "commit_snapshot", die)
         else:
             patch.setattr(Ledger, "write_result", die)
         score(request)
