@@ -14,12 +14,12 @@ from emosphere.audio.twins import SILENCE
 from emosphere.errors import UsageError
 
 AT_WORK: Final = (
-    *("agent", "employee", "staff", "worker", "colleague", "operator", "advisor", "adviser", "representative", "rep"),
-    *("csr", "clerk", "dispatcher", "manager", "supervisor", "contractor", "trainee", "apprentice", "intern"),
-    *("interviewer", "teacher"),
+    *("agent", "employee", "staff", "worker", "coworker", "colleague", "operator", "advisor", "adviser"),
+    *("representative", "rep", "consultant", "associate", "personnel", "workforce", "crew", "csr", "clerk"),
+    *("dispatcher", "manager", "supervisor", "contractor", "trainee", "apprentice", "intern", "interviewer", "teacher"),
 )
 IN_EDUCATION: Final = ("student", "pupil", "learner")
-SEEKING_WORK: Final = ("candidate", "applicant", "interviewee", "recruit")
+SEEKING_WORK: Final = ("candidate", "applicant", "interviewee", "recruit", "jobseeker", "seeker")
 PROHIBITED_ROLES: Final = frozenset((*AT_WORK, *IN_EDUCATION, *SEEKING_WORK))
 """Words of a role's name, singular, in lower case, that Article 5(1)(f) of Regulation (EU) 2024/1689 speaks of."""
 
@@ -46,12 +46,15 @@ def is_phone_call(sample_rate_hz: int | None, num_channels: int | None) -> bool:
 
 
 def is_prohibited(role: str) -> bool:
-    """Whether any word of a role's name, in any case and number, is one of PROHIBITED_ROLES.
+    """Whether any word of a role's name, in any case and number, is one of PROHIBITED_ROLES. English words only.
 
     >>> is_prohibited("Agent"), is_prohibited("call-centre agents"), is_prohibited("agent_2"), is_prohibited("customer")
     (True, True, True, False)
+    >>> is_prohibited("callAgent"), is_prohibited("job seeker"), is_prohibited("co-worker"), is_prohibited("AGENT")
+    (True, True, True, True)
     """
-    words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFKC", role).casefold())
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", role))
+    words = re.findall(r"[^\W\d_]+", parted.casefold())
     return any(word in PROHIBITED_ROLES or word.removesuffix("s") in PROHIBITED_ROLES for word in words)
 
 
