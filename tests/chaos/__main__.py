@@ -22,6 +22,8 @@ from tests.chaos.proxy import Fault, FaultProxy
 from tests.chaos.trial import NUM_RECORDINGS, RECORDING_S, Outcome, Trial, table_text
 
 MOMENTS = (0.1, 0.5, 0.9)
+MOST_REPEATED = 0.02
+"""Share of the audio that may be scored twice."""
 Strike = Callable[["subprocess.Popen[str]"], str | None]
 
 
@@ -84,6 +86,9 @@ def faults(trial: Trial) -> Iterator[tuple[str, str, Strike]]:
     yield "driver killed", "publish", publishing(trial, lambda process: kill_tree(process.pid))
     yield "head killed", "publish", publishing(trial, lambda process: lose_head(trial, process))
     yield "403 for all", "publish", publishing(trial, lambda process: spoil(trial, "forbidden", 1.0))
+    yield "slow down x 50%", "publish", publishing(trial, lambda process: spoil(trial, "slow_down", 0.5))
+    yield "reset x 50%", "publish", publishing(trial, lambda process: spoil(trial, "reset", 0.5))
+    yield "head killed, driver not", "50%", at(trial, 0.5, lambda process: outlive_head(trial, process))
     spoilt: list[tuple[Fault, float]] = [("slow_down", 0.2), ("reset", 0.1), ("slow", 0.5), ("truncated", 0.1)]
     for fault, share in spoilt:
         yield f"{fault.replace('_', ' ')} x {share:.0%}", "throughout", at(
@@ -130,6 +135,14 @@ def lose_head(trial: Trial, process: "subprocess.Popen[str]") -> str | None:
     return None
 
 
+def outlive_head(trial: Trial, process: "subprocess.Popen[str]") -> str | None:
+    """A driver elsewhere finds the cluster gone: it has to end by itself."""
+    trial.nodes.kill_head()
+    process.wait(timeout=300)
+    trial.nodes.start()
+    return None
+
+
 def starve(pid: int) -> str | None:
     """No more memory for an actor: the next larger allocation fails."""
     used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
@@ -170,7 +183,7 @@ def main() -> int:
     print(text)
     if arguments.out:
         arguments.out.write_text(text)
-    return int(any(one.lost or one.twice for one in outcomes))
+    return int(any(one.lost or one.twice or one.repeated >= MOST_REPEATED for one in outcomes))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ The whole table takes half an hour: `make chaos`.
 
 import pytest
 
-from tests.chaos.__main__ import a_trial, faults
+from tests.chaos.__main__ import MOST_REPEATED, a_trial, faults
 
 SHORT = [("actor killed", "50%"), ("truncated x 10%", "throughout")]
 """A killed driver is test_resume's."""
@@ -22,4 +22,4 @@ def test_nothing_is_lost_and_nothing_stands_twice(monkeypatch: pytest.MonkeyPatc
     assert len(outcomes) == len(SHORT)
     for outcome in outcomes:
         assert (outcome.lost, outcome.twice) == (0, 0), outcome
-        assert outcome.repeated < 0.02, outcome
+        assert outcome.repeated < MOST_REPEATED, outcome

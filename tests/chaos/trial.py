@@ -79,7 +79,9 @@ class Trial:
         self.proxy.calm()
         process = self._start()
         note = strike(process) or ""
+        spoils = self.proxy.fault is not None
         code = self._end(process)
+        assert not spoils or self.proxy.struck, f"{fault} at {moment}: no request was spoilt"
         self.proxy.fault, runs, began, recovered_s = None, 1, time.monotonic(), 0.0
         while self.mends:
             self.mends.pop()()
