@@ -37,10 +37,11 @@ def demo(
 
     def work() -> dict[str, Any]:
         from emosphere.errors import UsageError
+        from pipelines.ledger import HOME
         from pipelines.query import answer
         from pipelines.score import score
 
-        if out.exists() and not (out / "_emosphere").is_dir():
+        if out.exists() and not (out / HOME).is_dir():
             raise UsageError(f"{out}: exists and holds no tables; give another --out, this one would be made anew.")
         shutil.rmtree(out, ignore_errors=True)
         request = score_request([str(archive)], str(out), purpose="demonstration")

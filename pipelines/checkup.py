@@ -21,7 +21,7 @@ from pipelines.archive.fetch import Fetcher
 from pipelines.archive.listing import list_archives
 from pipelines.archive.recording import options_for
 from pipelines.lease import describe
-from pipelines.ledger import HOME
+from pipelines.ledger import HOME, Ledger
 from pipelines.settings import ScoreSettings
 
 State = Literal["ok", "warn", "fail"]
@@ -188,7 +188,7 @@ def _archive(archive: str, settings: ScoreSettings) -> Iterator[Finding]:
 
 def _out(out: str, settings: ScoreSettings) -> Iterator[Finding]:
     location = locate(out, **options_for(out, settings.store))
-    probe = location.child("_emosphere", f"doctor-{uuid.uuid4().hex}")
+    probe = location.child(HOME, f"doctor-{uuid.uuid4().hex}")
     existed = location.exists()
     probe.write_bytes(b"written by emosphere doctor\n")
     try:
@@ -196,11 +196,11 @@ def _out(out: str, settings: ScoreSettings) -> Iterator[Finding]:
     finally:
         probe.remove()
         if location.is_local and not existed:
-            for folder in (location.child("_emosphere").path, location.path):
+            for folder in (location.child(HOME).path, location.path):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
     yield Finding("out", "ok" if same else "fail", f"{location.uri}: writable, readable, deletable")
-    held = describe(location.child(HOME, "lease"))
+    held = describe(Ledger(location).lease)
     yield Finding("lease", "warn" if held.endswith("alive") else "ok", held)
     if location.is_local:
         free = shutil.disk_usage(location.path if location.exists() else os.path.dirname(location.path)).free
@@ -235,7 +235,7 @@ def _clock(location: Location) -> Finding:
 
 def _conditional(location: Location) -> Finding:
     """Without conditional writes, nothing keeps two runs of one night apart."""
-    probe = location.child("_emosphere", f"doctor-{uuid.uuid4().hex}")
+    probe = location.child(HOME, f"doctor-{uuid.uuid4().hex}")
     try:
         holds = probe.create_bytes(b"1") and not probe.create_bytes(b"2")
     finally:

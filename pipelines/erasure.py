@@ -17,8 +17,8 @@ from pipelines.erasure_proof import remains
 from pipelines.erasure_target import Found, Target, find
 from pipelines.forgotten import FILE, read_forgotten, write_forgotten
 from pipelines.lease import Lease
-from pipelines.ledger import HOME, Ledger, parquet_bytes, parquet_files, read_parquet
-from pipelines.snapshot import read_snapshot
+from pipelines.ledger import HOME, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
+from pipelines.snapshot import VERSIONS, read_snapshot, version_path, write_snapshot
 
 MARKER = "erasing.json"
 """Ids that are being erased: whoever comes next, with whatever command, first brings that to its end."""
@@ -44,7 +44,7 @@ def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = Fal
     ledger = Ledger(location)
     if not any(location.child(folder).files() for folder in ("recordings", HOME)):
         raise UsageError(f"{location.uri}: no tables there, so nothing to erase.")
-    lease = Lease(ledger.home.child("lease"), "emosphere erase")
+    lease = Lease(ledger.lease, "emosphere erase")
     with contextlib.nullcontext() if dry_run else lease:
         if not dry_run:
             lease.acquire()
@@ -57,7 +57,7 @@ def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = Fal
         # Remembered first: from here on no run would bring them back.
         write_forgotten(ledger.home, read_forgotten(ledger.home).joined(found.forgotten))
         # Then what is named in words, as long as the rows still tell the names.
-        _scrub(location, found)
+        _scrub(ledger, found)
         if found.ids:
             ledger.home.child(MARKER).write_bytes(json.dumps(sorted(found.ids)).encode())
             finish_erasure(ledger, lease.check)
@@ -91,7 +91,7 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
                 continue
             still_ours()
             path = location.path.removeprefix(ledger.out.path.rstrip("/") + "/")
-            version = f"{HOME}/tables/{path.removesuffix('.parquet')}.erased-{uuid.uuid4().hex[:12]}.parquet"
+            version = version_path(path, f"erased-{uuid.uuid4().hex[:12]}")
             ledger.out.child(version).write_bytes(_as_published(table, kept))
             ledger.out.child(version).publish_to(location)
             replaced[path] = version
@@ -104,23 +104,25 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
         if path not in replaced and _without(ledger.out.child(kept), ids) is not None
     }
     for path in stale:
-        version = f"{HOME}/tables/{path.removesuffix('.parquet')}.erased-{uuid.uuid4().hex[:12]}.parquet"
+        version = version_path(path, f"erased-{uuid.uuid4().hex[:12]}")
         ledger.out.child(version).write_bytes(ledger.out.child(path).read_bytes())
         replaced[path] = version
     if snapshot is not None:
         # Nobody may go back to what was before.
         snapshot |= {"files": snapshot["files"] | replaced, "previous": {}}
-        ledger.home.child("snapshot.json").write_bytes(json.dumps(snapshot, sort_keys=True, indent=1).encode())
+        write_snapshot(ledger, snapshot)
     pointed = set() if snapshot is None else {ledger.out.child(kept).path for kept in snapshot["files"].values()}
     for path in ledger.out.files():
+        if _is_below(ledger.lease, path):  # names nobody, and is being written by our own heart
+            continue
         location = Location(ledger.out.fs, path)
-        inside = path[len(ledger.home.path) + 1 :] if path.startswith(ledger.home.path + "/") else ""
         name = path.rpartition("/")[2]
+        is_version = _is_below(ledger.out.child(VERSIONS), path)
         # A version that nobody points to; what a writer left that was killed.
-        if (inside.startswith("tables/") and path not in pointed) or (name.startswith(".") and name.endswith(".tmp")):
+        if (is_version and path not in pointed) or (name.startswith(".") and name.endswith(".tmp")):
             still_ours()
             location.remove()
-        elif inside and not inside.startswith("tables/") and name.endswith(".parquet"):
+        elif _is_below(ledger.home, path) and not is_version and name.endswith(".parquet"):
             _blank(location, ids, still_ours)
     still_ours()
     marker.remove()
@@ -167,15 +169,20 @@ def _blank(location: Location, ids: pa.Array, still_ours: Callable[[], None]) ->
     location.write_bytes(parquet_bytes(kept))
 
 
-def _scrub(out: Location, found: Found) -> None:
+def _is_below(folder: Location, path: str) -> bool:
+    return path.startswith(folder.path + "/")
+
+
+def _scrub(ledger: Ledger, found: Found) -> None:
     """Take the names out of what is kept of runs: what was scored (``archives``), and errors."""
-    for path in out.child(HOME).files():
-        if path.endswith(".json") and not path.endswith((f"/{FILE}", "/snapshot.json")) and "/lease/" not in path:
-            location = Location(out.fs, path)
+    others = {ledger.snapshot.path, ledger.home.child(FILE).path}
+    for path in ledger.home.files():
+        if path.endswith(".json") and path not in others and not _is_below(ledger.lease, path):
+            location = Location(ledger.home.fs, path)
             before = json.loads(location.read_bytes())
             if (after := _nameless(before, found)) != before:
-                location.write_bytes((json.dumps(after, indent=1, sort_keys=True) + "\n").encode())
-    for location in parquet_files(out.child("runs")):
+                location.write_bytes(json_bytes(after))
+    for location in parquet_files(ledger.out.child("runs")):
         before = read_parquet(location).to_pylist()
         after = [{name: _nameless_text(value, found) for name, value in row.items()} for row in before]
         if after != before:

@@ -66,7 +66,7 @@ class Lease:
     """
 
     def __init__(self, home: Location, work: str) -> None:
-        """``home``: folder of the records. ``work``: what the holder does, for whoever meets it."""
+        """``home``: folder of the records, two below what is written. ``work``: for whoever meets it."""
         self._home = home
         self.work = work
         self._me = Holder(
@@ -170,7 +170,7 @@ class Lease:
                 return False
             if found[1].beat != holder.beat:
                 raise Held(
-                    f"{self._home.uri.rpartition('/_emosphere')[0]} is being written by {holder}, which is alive. "
+                    f"{self._home.uri.rsplit('/', 2)[0]} is being written by {holder}, which is alive. "
                     "Two at once would undo each other's files, so this one did nothing. Wait until that one ends, or "
                     "end it; then run the same command again."
                 )

@@ -54,10 +54,20 @@ class Ledger:
     """Reads and writes below OUT/_emosphere; knows nothing of audio."""
 
     out: Location
-    home: Location = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "home", self.out.child(HOME))
+    @property
+    def home(self) -> Location:
+        return self.out.child(HOME)
+
+    @property
+    def lease(self) -> Location:
+        """Folder of the records of who may write; see pipelines/lease.py."""
+        return self.home.child("lease")
+
+    @property
+    def snapshot(self) -> Location:
+        """What points at the versions that readers see; see pipelines/snapshot.py."""
+        return self.home.child("snapshot.json")
 
     # Unfinished runs
 
@@ -71,16 +81,16 @@ class Ledger:
 
     def begin(self, header: RunHeader) -> None:
         pointer = {"run_id": header.run_id, "dt": header.dt, "started_at": header.started_at}
-        self.home.child("identity.json").create_bytes(_json({"id_key": header.id_key}))
+        self.home.child("identity.json").create_bytes(json_bytes({"id_key": header.id_key}))
         self.check_id_key(header.id_key)
-        self._pointer(header.key).write_bytes(_json(pointer))
+        self._pointer(header.key).write_bytes(json_bytes(pointer))
 
     def check_id_key(self, fingerprint: str | None) -> None:
         """Raise UsageError if the ids of this OUT were made with another key, or one with and one without."""
         try:
             before = json.loads(self.home.child("identity.json").read_bytes())["id_key"]
         except ABSENT:
-            if fingerprint is None or not self.home.child("snapshot.json").exists():
+            if fingerprint is None or not self.snapshot.exists():
                 return
             before = None
         if before != fingerprint:
@@ -105,12 +115,12 @@ class Ledger:
             return None
 
     def write_header(self, header: RunHeader) -> None:
-        self._run(header.run_id).child("run.json").write_bytes(_json(asdict(header)))
+        self._run(header.run_id).child("run.json").write_bytes(json_bytes(asdict(header)))
 
     # A run that is being published: whoever comes next, with whatever command, first brings it to its end
 
     def mark_publishing(self, run_id: str) -> None:
-        self.home.child("publishing.json").write_bytes(_json({"run_id": run_id}))
+        self.home.child("publishing.json").write_bytes(json_bytes({"run_id": run_id}))
 
     def publishing(self) -> RunHeader | None:
         """Header of the run that died while its rows were put into the tables."""
@@ -164,7 +174,7 @@ class Ledger:
                 yield dt.removeprefix("dt="), Location(root.fs, path)
 
     def write_result(self, run_id: str, result: dict[str, Any]) -> None:
-        self.home.child("runs", f"{run_id}.json").write_bytes(_json(result))
+        self.home.child("runs", f"{run_id}.json").write_bytes(json_bytes(result))
 
     def exit_code(self, run_id: str) -> int | None:
         """Exit code that a command stored for this run."""
@@ -219,5 +229,6 @@ def read_parquet(location: Location, columns: list[str] | None = None) -> pa.Tab
         return pq.ParquetFile(file).read(columns=columns)
 
 
-def _json(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """A record as it is stored."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -1,20 +1,18 @@
 """From folded rows to the published tables: each file replaced whole, segments before recordings, twice the same."""
 
 import datetime
-import io
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from emosphere.data.schema import arrow_schema
 from emosphere.store import ABSENT
 from pipelines.fold import Folded
-from pipelines.ledger import Ledger, RunHeader, read_parquet
-from pipelines.snapshot import commit_snapshot
+from pipelines.ledger import Ledger, RunHeader, parquet_bytes, read_parquet
+from pipelines.snapshot import commit_snapshot, version_path
 
 FILE_BYTES = 128 << 20
 """Size a published file is meant to reach; the number of files of a partition follows from it once, and stays."""
@@ -79,9 +77,7 @@ def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], hos
     }
     row |= {name: result[name] for name in COUNTED}
     table = pa.Table.from_pylist([row], schema=arrow_schema("runs"))
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(buffer.getvalue())
+    ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(parquet_bytes(table))
 
 
 def _replace(
@@ -96,7 +92,7 @@ def _replace(
     """Write one published file anew and return the key of the version kept for snapshots, below OUT."""
     schema = arrow_schema(table, header.file_metadata)
     public = ledger.out.child(path)
-    version = f"_emosphere/tables/{path.removesuffix('.parquet')}.{header.run_id}.parquet"
+    version = version_path(path, header.run_id)
     while True:
         etag = public.etag()
         kept = new
@@ -109,16 +105,15 @@ def _replace(
         except ABSENT:
             pass
         kept = kept.sort_by([(key, "ascending") for key in SORT_KEYS[table]])
-        buffer = io.BytesIO()
-        pq.write_table(kept.replace_schema_metadata(schema.metadata).cast(schema), buffer, compression="zstd")
+        data = parquet_bytes(kept.replace_schema_metadata(schema.metadata).cast(schema))
         still_ours()
-        ledger.out.child(version).write_bytes(buffer.getvalue())
+        ledger.out.child(version).write_bytes(data)
         still_ours()
         if public.is_local:
             ledger.out.child(version).publish_to(public)
             return version
         # Who slept since the last question is refused here by the store itself, if the file has changed meanwhile.
-        if public.replace_bytes(buffer.getvalue(), etag):
+        if public.replace_bytes(data, etag):
             return version
         still_ours()
 

@@ -10,14 +10,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emosphere.config import to_mapping
 from emosphere.data.identity import id_key, public_uri, recording_id
-from emosphere.errors import EmosphereError, UsageError
+from emosphere.errors import RETRIED_CODES, EmosphereError, UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.redaction import redact
 from emosphere.store import unsigned
+from pipelines.archive.dates import Window
 from pipelines.archive.listing import list_archives
 from pipelines.archive.seal import seal_for
 from pipelines.choose import FINISHED_COLUMNS, Choice
@@ -36,6 +38,8 @@ from pipelines.snapshot import read_snapshot
 from pipelines.workers import Progress, score_parts
 
 log = logging.getLogger("emosphere")
+
+RETRIED = pa.array(sorted(RETRIED_CODES))
 
 
 class TooManyFailures(EmosphereError):
@@ -85,7 +89,7 @@ class Job:
         self.request = request
         self.out = request.open_out()
         self.ledger = Ledger(self.out)
-        self.lease = Lease(self.ledger.home.child("lease"), "a command that is starting")
+        self.lease = Lease(self.ledger.lease, "a command that is starting")
         self.id_key = id_key()
         self.ledger.check_id_key(self.id_key and self.id_key.fingerprint)
         self.model = request.absolute_model()
@@ -259,11 +263,25 @@ class Job:
                 identify=lambda uri: recording_id(uri, self.id_key),
                 cover=self.seal.cover,
                 forgets=lambda recording, identity: self.forgets.holds(recording, identity, self.id_key),
+                retried=self._retried(),
             )
             yield choice
 
     def _finished(self) -> Iterator[tuple[str, pa.RecordBatchReader]]:
         return self.ledger.published_columns(self.model_partition, FINISHED_COLUMNS)
+
+    def _retried(self) -> set[str]:
+        """Recordings whose failure may have passed: tried again by every night, whichever its window."""
+        if self.request.window == Window():
+            return set()  # all are inside
+        columns = ["recording_id", "error_code", "status"]
+        return {
+            row["recording_id"]
+            for _, reader in self.ledger.published_columns(self.model_partition, columns)
+            for batch in reader
+            for row in batch.filter(pc.is_in(batch.column("error_code"), RETRIED)).to_pylist()
+            if row["status"] == "failed"
+        }
 
     def _snapshot(self) -> str | None:
         """The run that was published last."""
