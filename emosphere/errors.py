@@ -1,6 +1,6 @@
 """The ways to fail, by what the caller would do about them: skip the recording, mend the command, mend the machine."""
 
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 ErrorCode = Literal[
     "EMPTY",
@@ -62,3 +62,14 @@ class BadClip(UsageError):
 
 class MachineError(EmosphereError):
     """A broken machine (disk full, credentials refused, bucket missing): the same command resumes."""
+
+
+class Verdict(EmosphereError):
+    """The work was done and what it found is not good; ``result`` is what ``--json`` prints beside the message."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[type, tuple[str, dict[str, Any]]]:
+        return type(self), (str(self), self.result)

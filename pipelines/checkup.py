@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from emosphere.data.identity import id_key, public_uri
-from emosphere.errors import BadRecording, EmosphereError, MachineError
+from emosphere.errors import BadRecording, EmosphereError, Verdict
 from emosphere.redaction import redact
 from emosphere.store import Location, locate, unsigned
 from pipelines.archive.fetch import Fetcher
@@ -50,12 +50,8 @@ class Finding(NamedTuple):
     found: str
 
 
-class Unhealthy(MachineError):
+class Unhealthy(Verdict):
     """Something would fail; ``result`` has all findings."""
-
-    def __init__(self, message: str, result: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 def check_up(

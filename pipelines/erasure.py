@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from emosphere.data.schema import SCHEMA_VERSION, arrow_schema
-from emosphere.errors import MachineError, UsageError
+from emosphere.errors import UsageError, Verdict
 from emosphere.store import Location, explained, locate
 from pipelines.erasure_proof import remains
 from pipelines.erasure_target import Found, Target, find
@@ -26,12 +26,8 @@ ERASED = "erased"
 """What stands in place of a name in what is kept of a run."""
 
 
-class Remains(MachineError):
+class Remains(Verdict):
     """Something of what was erased is still there; ``result`` says where."""
-
-    def __init__(self, message: str, result: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = False) -> dict[str, Any]:

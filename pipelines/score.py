@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from emosphere.config import to_mapping
 from emosphere.data.identity import id_key, public_uri, recording_id
-from emosphere.errors import RETRIED_CODES, EmosphereError, UsageError
+from emosphere.errors import RETRIED_CODES, EmosphereError, UsageError, Verdict
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.redaction import redact
@@ -42,14 +42,10 @@ log = logging.getLogger("emosphere")
 RETRIED = pa.array(sorted(RETRIED_CODES))
 
 
-class TooManyFailures(EmosphereError):
+class TooManyFailures(Verdict):
     """The share of failed recordings is above the limit; nothing was published. ``result`` says what was found."""
 
     exit_code = 3
-
-    def __init__(self, message: str, result: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 def score(request: ScoreRequest, on_progress: Callable[[Progress], None] = lambda progress: None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from emosphere.errors import (
     ErrorCode,
     MachineError,
     UsageError,
+    Verdict,
 )
 
 
@@ -30,7 +31,12 @@ def test_a_bad_recording_crosses_a_process_with_code_and_sentence(code: ErrorCod
     assert (again.code, str(again)) == (code, "a.wav: nothing in it.")
 
 
-@pytest.mark.parametrize("kind", [BadCheckpoint, BadRecording, MachineError, UsageError])
+def test_a_verdict_brings_what_was_found_across_a_process_too() -> None:
+    again = pickle.loads(pickle.dumps(Verdict("2 files are broken.", {"broken": 2})))
+    assert (str(again), again.result, again.exit_code) == ("2 files are broken.", {"broken": 2}, 1)
+
+
+@pytest.mark.parametrize("kind", [BadCheckpoint, BadRecording, MachineError, UsageError, Verdict])
 def test_one_clause_catches_all_that_we_report_on_purpose(kind: type[Exception]) -> None:
     assert issubclass(kind, EmosphereError)
 
