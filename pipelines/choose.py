@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from itertools import islice
 from typing import Any
 
@@ -65,9 +65,10 @@ FROM listed JOIN judged USING (ordinal)
 WHERE NOT judged.is_finished AND NOT judged.is_planned AND NOT listed.is_forgotten
 """
 _LONGEST_FIRST = "ORDER BY listed.rank, listed.seconds DESC, listed.ordinal"
-_LARGEST_FIRST = """
-ORDER BY listed.rank = 2, listed.kind IN ('object', 'zip') OR listed."offset" IS NOT NULL AND listed.kind = 'tar',
-         listed.num_bytes DESC NULLS FIRST, listed.ordinal
+_BY_ITSELF = """(listed.kind IN ('object', 'zip') OR listed.kind = 'tar' AND listed."offset" IS NOT NULL)"""
+_LARGEST_FIRST = f"""
+ORDER BY listed.rank = 2, {_BY_ITSELF}, CASE WHEN {_BY_ITSELF} THEN listed.num_bytes END DESC NULLS FIRST,
+         listed.ordinal
 """
 """Recordings of the same size side by side, but for what can only be read in the order of its container."""
 _SQL_TYPES = {pa.binary(): "BLOB", pa.int64(): "BIGINT", pa.string(): "VARCHAR"}
@@ -119,13 +120,14 @@ class Choice:
         identify: Callable[[str], str] = recording_id,
         cover: Callable[[Recording], Recording] = lambda recording: recording,
         forgets: Callable[[Recording, str], bool] = lambda recording, identity: False,
+        retried: Set[str] = frozenset(),
     ) -> None:
         """Take in what an archive holds; stops looking once ``limit`` different recordings are in the window.
 
-        ``cover`` gives the recording as it may be stored, ``identify`` the id for its URI, and
-        ``forgets`` tells of both whether it was erased.
+        ``cover`` gives the recording as it may be stored, ``identify`` the id for its URI, and ``forgets`` tells of
+        both whether it was erased. The ids ``retried`` are in every window.
         """
-        wanted = self._wanted(recordings, window, limit, identify)
+        wanted = self._wanted(recordings, window, limit, identify, retried)
         ordinal = 0
         while batch := list(islice(wanted, BATCH)):
             columns: dict[str, Any] = {
@@ -185,14 +187,22 @@ class Choice:
                 yield Recording(**row)
 
     def _wanted(
-        self, recordings: Iterable[Recording], window: Window, limit: int | None, identify: Callable[[str], str]
+        self,
+        recordings: Iterable[Recording],
+        window: Window,
+        limit: int | None,
+        identify: Callable[[str], str],
+        retried: Set[str],
     ) -> Iterator[tuple[str, Recording]]:
         seen: set[str] = set()
         for recording in recordings:
             self.listed += 1
-            if not window.holds(recording):
+            is_inside = window.holds(recording)
+            if not is_inside and not retried:
                 continue
             identity = identify(recording.source_uri)
+            if not is_inside and identity not in retried:
+                continue
             if limit is not None:
                 seen.add(identity)
                 if len(seen) > limit:

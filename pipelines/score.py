@@ -194,9 +194,11 @@ class Job:
             header = self._header(pointer)
             if not choice.chosen:
                 if pointer is not None:
+                    self.lease.check()
                     self.ledger.forget(header)
                 return None
             self.lease.work = f"run {header.run_id}"
+            self.lease.check()
             self.ledger.begin(header)
             return self._write(header, choice)
 
@@ -234,6 +236,7 @@ class Job:
             self.request.settings,
             num_recordings=choice.chosen,
             num_bytes=choice.num_bytes,
+            still_ours=self.lease.check,
         )
 
     @contextlib.contextmanager
@@ -294,6 +297,7 @@ class Job:
                 ended = {"run_id": header.run_id, "error": self.seal.hide(str(error)), "exit_code": error.exit_code}
                 # If OUT itself is what broke, the first error is the one to hear.
                 with contextlib.suppress(EmosphereError):
+                    self.lease.check()
                     self.ledger.write_result(header.run_id, ended)
             raise
 
@@ -335,8 +339,11 @@ class Job:
         self.lease.check()
         self.ledger.unmark_publishing()
         result["wall_s"] = round(time.monotonic() - self.began, 3)
-        write_run_row(self.ledger, header, result, host_facts())
+        host = host_facts()
+        self.lease.check()
+        write_run_row(self.ledger, header, result, host)
         self.ledger.write_result(header.run_id, result | {"exit_code": 0})
+        self.lease.check()
         self.ledger.forget(header)
         return result
 

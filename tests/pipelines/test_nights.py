@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from emosphere.errors import UsageError
+from emosphere.errors import BadRecording, UsageError
 from emosphere.store import locate
 from pipelines import lease as leases
 from pipelines import publish as publishing
+from pipelines.archive.dates import Window
+from pipelines.archive.fetch import Fetcher
 from pipelines.lease import Held, Lease, Overtaken, describe
 from pipelines.ledger import Ledger, parquet_bytes, read_parquet
 from pipelines.request import ScoreRequest
@@ -47,6 +49,35 @@ def elsewhere(out: Path) -> Lease:
 def quick(monkeypatch):
     for name, value in (("BEAT_S", 0.05), ("SILENCE_S", 0.5), ("POLL_S", 0.02)):
         monkeypatch.setattr(leases, name, value)
+
+
+# Failures that may pass
+
+
+def test_a_night_tries_again_what_failed_in_another_nights_window(in_process, archive, tmp_path, rows, monkeypatch):
+    out, day = tmp_path / "out", 86_400
+    for path in archive.iterdir():
+        os.utime(path, (day, day))
+    for name in ("c.wav", "text.wav"):
+        os.utime(archive / name, (2 * day, 2 * day))
+    windows = [Window(since_us=number * day * 1_000_000, until_us=(number + 1) * day * 1_000_000) for number in (1, 2)]
+    real_path = Fetcher.local_path
+
+    def missing_tonight(self, recording):
+        if recording.source_uri.endswith("a.wav"):
+            raise BadRecording("FETCH_FAILED", "The store did not answer.")
+        return real_path(self, recording)
+
+    monkeypatch.setattr(Fetcher, "local_path", missing_tonight)
+    first = score(request_for(archive, out, window=windows[0]))
+    assert (first["recordings"], first["failed"]) == (4, 2)  # a.wav, and one that is empty for good
+    monkeypatch.setattr(Fetcher, "local_path", real_path)
+    second = score(request_for(archive, out, window=windows[1], dt="2026-11-21"))
+    assert (second["recordings"], second["scored"], second["failed"]) == (3, 2, 1)  # its own two, and a.wav
+    found = rows(out, "recordings").set_index("source_uri")
+    again = found[found.index.str.endswith("/a.wav")].iloc[0]
+    assert (again["status"], again["attempts"], again["dt"]) == ("scored", 2, "dt=2026-11-20")
+    assert len(found) == 6
 
 
 # A run that was refused for its failures
