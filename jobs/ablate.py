@@ -31,7 +31,8 @@ def ablate(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Train the rows of a table with several seeds and print them beside the published figures."""
-    from jobs.door import run
+    from jobs.door import progress_printer, run
+    from jobs.train import progress_line
 
     def work() -> dict[str, Any]:
         from pipelines.ablation import ablate as run_table
@@ -39,9 +40,11 @@ def ablate(
         def tell(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
-        return run_table(
-            table, out, over=over, seeds=seeds, labels=row or (), split=split, num_workers=workers, tell=tell
-        )
+        with progress_printer("training", progress_line) as on_progress:
+            return run_table(
+                table, out, over=over, seeds=seeds, labels=row or (), split=split, num_workers=workers, tell=tell,
+                on_progress=on_progress,
+            )  # fmt: skip
 
     run(work, as_json=json, show=_summary)
 

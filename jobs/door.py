@@ -77,36 +77,51 @@ def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[di
 
 
 @contextmanager
-def progress_printer() -> Iterator[Callable[[Any], None]]:
-    """A bar on a terminal, one line a minute in a log; both on standard error."""
+def progress_printer(
+    what: str = "scoring", say: Callable[[Any], str] | None = None, *, keeps: bool = False
+) -> Iterator[Callable[[Any], None]]:
+    """A bar on a terminal, one line a minute in a log; both on standard error.
+
+    Called with an object that knows ``parts`` and ``num_parts``; ``say`` makes a line of it. ``keeps``: on a terminal
+    the line of each part stays above the bar.
+    """
+    say = say or _scored
     if sys.stderr.isatty():
-        with _bar() as advance:
+        with _bar(what, say, keeps=keeps) as advance:
             yield advance
         return
-    last = [time.monotonic()]
+    last, ended = time.monotonic(), False
 
     def line(progress: Any) -> None:
-        if time.monotonic() - last[0] >= 60 or progress.parts == progress.num_parts:
-            last[0] = time.monotonic()
-            print(_line(progress), file=sys.stderr, flush=True)
+        nonlocal last, ended
+        ends = progress.parts == progress.num_parts
+        if time.monotonic() - last >= 60 or (ends and not ended):
+            last, ended = time.monotonic(), ends
+            print(say(progress), file=sys.stderr, flush=True)
 
     yield line
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Any], None]]:
+def _bar(what: str, say: Callable[[Any], str], *, keeps: bool) -> Iterator[Callable[[Any], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("scoring"), BarColumn(), TextColumn("{task.fields[line]}"), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[line]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("score", total=None, line="starting Ray")
-        yield lambda progress: bar.update(
-            task, total=progress.num_parts, completed=progress.parts, line=_line(progress), refresh=True
-        )
+        task, parts = bar.add_task(what, total=None, line="starting Ray"), 0
+
+        def advance(progress: Any) -> None:
+            nonlocal parts
+            if keeps and progress.parts != parts:
+                bar.console.print(say(progress), markup=False, highlight=False)
+            parts = progress.parts
+            bar.update(task, total=progress.num_parts, completed=parts, line=say(progress), refresh=True)
+
+        yield advance
 
 
-def _line(progress: Any) -> str:
+def _scored(progress: Any) -> str:
     hours = progress.audio_s / 3600
     return (
         f"recordings={progress.recordings}/{progress.num_recordings} failed={progress.failed} "

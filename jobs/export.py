@@ -46,40 +46,11 @@ def export(
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from emosphere.errors import UsageError
+        from pipelines.export import export as export_model
 
-        if out is None and push is None:
-            raise UsageError("Say where to: --out DIR for the graph, --push ORG/NAME for the hub, or both.")
-        if public and push is None:
-            raise UsageError("--public is about --push ORG/NAME, which was not given.")
-        return _export(model, out, push, evaluation=evaluation, public=public)
+        return export_model(model, out, push, evaluation=evaluation, public=public)
 
     run(work, as_json=json, show=_summary)
-
-
-def _export(
-    model: str, out: Path | None, push_to: str | None, *, evaluation: str | None, public: bool
-) -> dict[str, Any]:
-    from emosphere.model.checkpoint import load_checkpoint
-    from emosphere.model.export import export_onnx
-    from emosphere.model.find import find_model
-    from emosphere.model.share import card_to_share, push
-    from pipelines.card import model_card
-
-    folder = find_model(model)
-    checkpoint = load_checkpoint(folder)
-    result: dict[str, Any] = {"model": f"{checkpoint.name}-{checkpoint.digest}", "licence": checkpoint.licence}
-    card, graph = model_card(checkpoint, folder, evaluation), None
-    if push_to is not None:
-        card_to_share(checkpoint, card)  # refused before any work is done
-    if out is not None:
-        exported = export_onnx(checkpoint, out, card=card)
-        graph = exported.path
-        result |= {"onnx": str(graph), "bytes": exported.num_bytes, "largest_difference": exported.largest_difference}
-    if push_to is not None:
-        address = push(checkpoint, folder, push_to, card=card, graph=graph, public=public)
-        result |= {"pushed": address, "public": public}
-    return result
 
 
 def _summary(result: dict[str, Any]) -> str:

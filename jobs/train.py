@@ -26,14 +26,27 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Train a model from labelled clips and say how well it does on speakers it never heard."""
-    from jobs.door import run
+    from jobs.door import progress_printer, run
 
     def work() -> dict[str, Any]:
         from pipelines.train import train as train_model
 
-        return train_model(config, num_workers=workers, resume=resume)
+        with progress_printer("training", progress_line, keeps=True) as on_progress:
+            return train_model(config, num_workers=workers, resume=resume, on_progress=on_progress)
 
     run(work, as_json=json, show=_summary)
+
+
+def progress_line(progress: Any) -> str:
+    """One line of a ``TrainProgress``; the ablation shows the same."""
+    if progress.loss is None:
+        return f"train  epoch=0/{progress.num_epochs} wall={progress.wall_s:.0f} s (clips are decoded, workers start)"
+    stage = f"fold={progress.stage}/{progress.num_stages - 1} " if progress.stage else ""
+    ccc = "" if progress.ccc is None else f" ccc={progress.ccc:.3f}"
+    return (
+        f"train  {stage}epoch={progress.epoch}/{progress.num_epochs} loss={progress.loss:.3f}{ccc} "
+        f"rate={progress.clips_per_s:.0f} clips/s wall={progress.wall_s:.0f} s left={progress.left_s:.0f} s"
+    )
 
 
 def _summary(result: dict[str, Any]) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 
 from emosphere.config import from_mapping, load_config, load_tables
 from emosphere.errors import UsageError
+from emosphere.model.checkpoint import EVALUATION_NAME
 from emosphere.vad import VAD_DIMS
-from pipelines.train import EVALUATION_NAME, train_config
+from pipelines.train import train_with
 from pipelines.train_config import TrainConfig
+from pipelines.train_progress import OnProgress
 
 REGION_FIGURES = ("macro_f1", "accuracy")
 
@@ -55,6 +57,7 @@ def ablate(
     split: str | None = None,
     num_workers: int = 1,
     tell: Callable[[str], None] = lambda line: None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Train every row with every seed (finished ones are not trained again) and compare them.
 
@@ -82,7 +85,7 @@ def ablate(
             folder = out / Path(row.config).stem / f"seed-{seed}"
             tell(f"{row.label}: seed {seed} of {seeds}")
             config = dataclasses.replace(configs[row.label], seed=seed, out=str(folder), folds=0)
-            train_config(config, num_workers=num_workers, heard=heard)
+            train_with(config, num_workers=num_workers, heard=heard, on_progress=on_progress)
             evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
             found[row.label].append(evaluation["splits"][wanted] if wanted else evaluation["test"])
     result = {

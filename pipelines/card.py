@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from emosphere.errors import UsageError
-from emosphere.model.checkpoint import CARD_NAME, Checkpoint
+from emosphere.model.checkpoint import CARD_NAME, EVALUATION_NAME, Checkpoint
 from emosphere.store import ABSENT, locate
 from pipelines.card_figures import figure_tables, is_measured
 
 PLACE = "{figures}"
-FEW_SPEAKERS: Final = 50
+FEW_TEST_SPEAKERS: Final = 50
 """Below so many test speakers, a card says that they are few."""
 
 
@@ -89,7 +89,7 @@ def _read_measured(path: str, checkpoint: Checkpoint) -> dict[str, Any]:
     except (*ABSENT, IsADirectoryError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as an evaluation ({error}).") from error
     if not isinstance(evaluation, dict) or not is_measured(evaluation):
-        raise UsageError(f"{path}: not an evaluation.json that 'emosphere evaluate' wrote.")
+        raise UsageError(f"{path}: not an {EVALUATION_NAME} that 'emosphere evaluate' wrote.")
     found = evaluation["model"]["digest"]
     if found != checkpoint.digest:
         raise UsageError(f"{path}: is about the model {found}, not {checkpoint.digest}; evaluate this one.")
@@ -118,7 +118,7 @@ def _limits(evaluation: dict[str, Any]) -> Iterator[str]:
     else:
         speakers = sum(count["speakers"] for count in evaluation["evaluated_on"].values())
         corpora = sorted(evaluation["evaluated_on"])
-    if speakers < FEW_SPEAKERS:
+    if speakers < FEW_TEST_SPEAKERS:
         yield f"The test has {speakers} speakers, which is few: the figures would change with others."
     if len(corpora) == 1:
         yield f"All test clips are from one corpus, {corpora[0]}: expect lower figures elsewhere."

@@ -17,12 +17,13 @@ from emosphere.evaluation.page import page
 from emosphere.evaluation.predictions import predictions_parquet
 from emosphere.evaluation.slices import slices
 from emosphere.inference import default_device
-from emosphere.model.checkpoint import AT_WEIGHT_ZERO, WEIGHTS_NAME, Checkpoint, load_checkpoint
+from emosphere.model.checkpoint import AT_WEIGHT_ZERO, EVALUATION_NAME, WEIGHTS_NAME, Checkpoint, load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
-from emosphere.store import Location, locate
+from emosphere.redaction import redact
+from emosphere.store import Location, locate, unsigned
+from pipelines.card_figures import MEASURED
 
-FORMAT: Final = "emosphere-evaluation-1"
 BATCH_S: Final = {"cpu": 40.0, "cuda": 320.0}
 """Seconds of audio that go through a network at once; changes no figure."""
 
@@ -44,13 +45,13 @@ class Model(NamedTuple):
     def told(self) -> dict[str, Any]:
         """What evaluation.json says of it."""
         return {
-            "given": self.name,
+            "given": unsigned(self.name),
             "name": self.checkpoint.name,
             "digest": self.checkpoint.digest,
             "licence": self.checkpoint.licence,
             "num_regions": self.num_regions,
             "max_clip_s": self.checkpoint.config.max_clip_s,
-            "vad_radius_90": _radius(self.checkpoint),
+            "vad_radius_90": self.checkpoint.config.vad_radius_90,
         }
 
 
@@ -86,15 +87,15 @@ def evaluate_model(
     for found, answers in zip(models, answered, strict=True):
         refuse_useless(answers, model=found.name, split=split)
     evaluation = _evaluation(models, answered, heard, num_draws=num_bootstrap, seed=seed) | {
-        "manifest": manifest,
+        "manifest": unsigned(manifest),
         "split": split,
     }
     _write(folder, evaluation, answered)
-    return _summary(evaluation) | {"out": out, "wall_s": round(time.monotonic() - started, 1)}
+    return _summary(evaluation) | {"out": unsigned(out), "wall_s": round(time.monotonic() - started, 1)}
 
 
 def _load(name: str) -> Model:
-    folder, device = find_model(name), default_device()
+    folder, device = find_model(name, whole=True), default_device()
     batch_s = BATCH_S[device]
     checkpoint = load_checkpoint(folder)
     earlier = Path(folder) / AT_WEIGHT_ZERO
@@ -130,7 +131,7 @@ def _answers(models: list[Model], clips: list[list[Clip]], heard: Heard) -> list
             num_regions=model.num_regions,
             region_probs=prediction.region_probs,
             probs_at_weight_zero=next(earlier).region_probs if model.at_weight_zero else None,
-            vad_radius_90=_radius(model.checkpoint),
+            vad_radius_90=model.checkpoint.config.vad_radius_90,
         )
         for model, own, prediction in zip(models, clips, heard.predictions, strict=False)
     ]
@@ -142,7 +143,7 @@ def _evaluation(
     first = answered[0]
     compared = compare(first, answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None
     return {
-        "format": FORMAT,
+        "format": MEASURED,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "model": models[0].told,
         "against": models[1].told if len(models) > 1 else None,
@@ -152,7 +153,7 @@ def _evaluation(
             "weak": sum(clip.weak for clip in heard.clips),
             "cut": heard.num_cut,
             "audio_s": round(float(heard.duration_s.sum()), 1),
-            "unreadable": [{"uri": clip.uri, "error": message} for clip, message in heard.unreadable],
+            "unreadable": [{"uri": unsigned(clip.uri), "error": redact(message)} for clip, message in heard.unreadable],
         },
         "bootstrap": {"draws": num_draws, "seed": seed, "over": "speakers", "interval": "percentile, 95 %"},
         "meanings": MEANINGS,
@@ -175,7 +176,7 @@ def _write(folder: Location, evaluation: dict[str, Any], answered: list[Answered
         folder.child("predictions_against.parquet").write_bytes(predictions_parquet(answered[1]))
     folder.child("index.html").write_bytes(page(evaluation, answered[0]).encode())
     text = json.dumps(evaluation, indent=1, allow_nan=False, ensure_ascii=False)
-    folder.child("evaluation.json").write_bytes(f"{text}\n".encode())
+    folder.child(EVALUATION_NAME).write_bytes(f"{text}\n".encode())
 
 
 def _summary(evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def _dry(models: list[Model], clips: list[Clip], manifest: str, split: str) -> d
     return {
         "dry_run": True,
         "models": [f"{model.checkpoint.name}-{model.checkpoint.digest}" for model in models],
-        "manifest": manifest,
+        "manifest": unsigned(manifest),
         "split": split,
         "clips": len(clips),
         "speakers": len({clip.speaker for clip in clips}),
@@ -213,8 +214,3 @@ def _dry(models: list[Model], clips: list[Clip], manifest: str, split: str) -> d
         "clips_of_unknown_length": sum(length is None for length in lengths),
         "missing": absent,
     }
-
-
-def _radius(checkpoint: Checkpoint) -> float | None:
-    radius: float | None = getattr(checkpoint.config, "vad_radius_90", None)
-    return radius

@@ -16,45 +16,55 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.config import digest, load_config, to_mapping
+from emosphere.config import digest, load_config
 from emosphere.data.epoch import num_batches
 from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.geometry import REGION_NAMES
-from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, save_checkpoint
+from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, save_checkpoint
 from emosphere.store import locate, unsigned
 from emosphere.training import answers_for
 from pipelines.calibration import coverage_by_speaker
 from pipelines.card import card_text
 from pipelines.evaluation import evaluate, figures_for, short_figures
-from pipelines.train_config import TrainConfig
+from pipelines.train_config import TrainConfig, told_settings
+from pipelines.train_log import LOG_NAME
 from pipelines.train_loop import HEARD, Trained, train_on_worker
+from pipelines.train_progress import OnProgress, followed
 
 log = logging.getLogger("emosphere")
 
 RECORD_NAME = "training.json"
 """What was trained, by which settings; it lies beside the checkpoint."""
-UNTOLD = ("card", "out", "encoder_weights")
-"""Settings left out of the evaluation: the card stands beside it, and folders are of the machine that trained."""
+UNTOLD = ("card", "out", "encoder_weights", "mlflow")
+"""Settings left out of the evaluation: the card stands beside it, and places are of the machine that trained."""
 SQLITE = "sqlite:///"
 """What MLflow's address begins with where a file of this machine, from the working directory, is the database."""
 ALONE_S = 6 * 3600
 """How long a rank may work alone before the others give it up."""
 HELD_OUT_NAME = "held_out.parquet"
 """Answers of the cross-validation, clip by clip."""
-EVALUATION_NAME = "evaluation.json"
-"""What the model achieved; its card quotes from here."""
 
 
-def train(config_path: Path, *, num_workers: int = 1, resume: bool = True) -> dict[str, Any]:
-    """Train what ``config_path`` describes; returns a JSON-ready summary. See :func:`train_config`."""
-    return train_config(load_config(TrainConfig, config_path), num_workers=num_workers, resume=resume)
+def train(
+    config_path: Path, *, num_workers: int = 1, resume: bool = True, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
+    """Train what ``config_path`` describes; returns a JSON-ready summary. See :func:`train_with`."""
+    config = load_config(TrainConfig, config_path)
+    return train_with(config, num_workers=num_workers, resume=resume, on_progress=on_progress)
 
 
-def train_config(
-    config: TrainConfig, *, num_workers: int = 1, resume: bool = True, heard: dict[str, Any] | None = None
+def train_with(
+    config: TrainConfig,
+    *,
+    num_workers: int = 1,
+    resume: bool = True,
+    heard: dict[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Train what ``config`` describes. ``heard`` keeps the decoded clips for the next training that hears the same.
+
+    ``on_progress`` is called, from a thread of its own, with every epoch that ends.
 
     The same settings again resume an unfinished run; of a finished one they only renew the card. Raises UsageError
     when the folder holds a model trained by other settings or from another manifest; without ``resume``, any at all.
@@ -88,11 +98,12 @@ def train_config(
     record = {
         "config_digest": wanted,
         "finished": False,
-        "config": to_mapping(config),
+        "config": told_settings(config),
         "code_version": version("emosphere"),
         "manifest_sha256": manifest_sha256,
     }
-    result = _run(config, clips, record, num_workers, {} if heard is None else heard)
+    with followed(out / LOG_NAME, num_epochs=config.fit.epochs, folds=config.folds, on_progress=on_progress):
+        result = _run(config, clips, record, num_workers, {} if heard is None else heard)
     summary = {
         "name": config.name,
         "out": str(out),
@@ -207,9 +218,9 @@ def _make_folder(out: Path) -> None:
 def write_model(config: TrainConfig, trained: Trained) -> None:
     """Write the checkpoint folder: weights, what they achieve, and the card that quotes it."""
     out, num_regions = Path(config.out), config.num_regions
-    settings = to_mapping(config)
+    settings = told_settings(config)
     # What was learnt does not depend on the folders of the machine that trained.
-    settings["clips"]["manifest"] = Path(config.clips.manifest).name
+    settings["clips"]["manifest"] = Path(settings["clips"]["manifest"]).name
     evaluation: dict[str, Any] = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "name": config.name,

@@ -1,12 +1,15 @@
 """Settings of a training run: one TOML file."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from emosphere.config import to_mapping
 from emosphere.data.augment import DistortionConfig
 from emosphere.data.labels import EMOTIONS
 from emosphere.data.spectrum import SpectrumConfig
 from emosphere.model.network import NetworkConfig
+from emosphere.redaction import redact
+from emosphere.store import unsigned
 from emosphere.training import FitConfig
 
 
@@ -101,3 +104,11 @@ class TrainConfig:
     def num_regions(self) -> int:
         """Regions that targets are sorted into."""
         return self.network.num_regions or 8
+
+
+def told_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings as they may be stored: addresses without signatures, names and passwords."""
+    settings = to_mapping(config)
+    settings["clips"]["manifest"] = unsigned(config.clips.manifest)
+    settings["mlflow"] = None if config.mlflow is None else redact(config.mlflow)
+    return settings

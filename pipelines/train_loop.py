@@ -16,7 +16,6 @@ import torch.distributed
 from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
-from emosphere.config import to_mapping
 from emosphere.data.ahead import ahead
 from emosphere.data.collate import Clips
 from emosphere.data.epoch import num_batches, plan_epoch, training_shares
@@ -30,10 +29,11 @@ from emosphere.model.checkpoint import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, answers_for
+from emosphere.vad import VAD_DIMS
 from pipelines.calibration import error_ball, is_telling
 from pipelines.hearing import StreamedClips, gather_heard
 from pipelines.peers import Workers
-from pipelines.train_config import TrainConfig
+from pipelines.train_config import TrainConfig, told_settings
 from pipelines.train_log import TrainLog
 
 STATE_NAME = "state.pt"
@@ -97,7 +97,7 @@ class Worker:
                 Path(config.out),
                 name=config.name,
                 mlflow=config.mlflow,
-                settings=to_mapping(config),
+                settings=told_settings(config),
                 done=self.state["epochs_done"],
             )
 
@@ -211,7 +211,7 @@ class Worker:
         targets = self.clips.targets(rows)
         agreement = ccc(whole["vad"], targets["vad"])
         judged = {"ccc": round(float(agreement.mean()), 6)}
-        judged |= {f"ccc_{dim}": round(float(value), 4) for dim, value in zip("vad", agreement, strict=True)}
+        judged |= {f"ccc_{dim}": round(float(value), 4) for dim, value in zip(VAD_DIMS, agreement, strict=True)}
         if "region" in whole and (targets["region"] >= 0).any():
             report = region_report(whole["region"].argmax(dim=1), targets["region"], self.config.num_regions)
             judged |= {"uar": report.uar, "macro_f1": report.macro_f1, "accuracy": report.accuracy}

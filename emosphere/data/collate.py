@@ -109,19 +109,6 @@ def read_clip(clip: Clip, *, max_s: float = 12.0) -> Waveform:
     return np.ascontiguousarray(waveform, np.float32)
 
 
-def hear(
-    clips: Sequence[Clip], listen: Listen, min_samples: int, distortion: DistortionConfig | None, *, seed: int = 0
-) -> HeardClips:
-    """Decode every clip once, distort it ``copies`` times and keep what the front end makes of each version."""
-    copies = distortion.copies if distortion else 0
-    versions: list[list[Tensor]] = [[] for _ in range(1 + copies)]
-    for clip in clips:
-        clean = read_clip(clip)
-        for version, kept in enumerate(versions):
-            kept.append(heard(version_of(clean, clip, version, distortion, seed), listen, min_samples).half())
-    return HeardClips(tuple(clips), tuple(tuple(version) for version in versions))
-
-
 def version_of(clean: Waveform, clip: Clip, version: int, distortion: DistortionConfig | None, seed: int) -> Waveform:
     """The clip itself (0), or a distorted copy that depends on (seed, version, clip) alone, not on other clips."""
     if not version or distortion is None:

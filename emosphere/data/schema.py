@@ -1,6 +1,6 @@
 """Every column of every table: name, type, unit, meaning. The single source; the page and the files follow it."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -135,11 +135,6 @@ def arrow_schema(table: str, file_metadata: dict[str, str] | None = None) -> pa.
     ]
     metadata = {"schema_version": str(SCHEMA_VERSION), "table": table, **(file_metadata or {})}
     return pa.schema(fields, metadata=metadata)
-
-
-def empty_row(table: str) -> dict[str, Any]:
-    """A row of nulls with every column of ``table``, to be filled by name."""
-    return {column.name: None for column in TABLES[table]}
 
 
 def as_markdown() -> str:

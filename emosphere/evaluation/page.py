@@ -10,7 +10,7 @@ from emosphere.evaluation.figures import WAYS
 from emosphere.evaluation.pictures import Bar, heat_map, intervals, reliability_diagram, scatter
 from emosphere.vad import VAD_DIMS
 
-FEW_SPEAKERS: Final = 40
+SPEAKERS_FOR_INTERVALS: Final = 40
 """Below so many speakers the page warns that intervals over speakers are too narrow."""
 
 STYLE: Final = (
@@ -95,7 +95,7 @@ def _warnings(evaluation: Mapping[str, Any]) -> str:
         )
     if speakers < 2:
         notes.append("<b>One speaker.</b> There are no intervals: one voice cannot show how voices differ.")
-    elif speakers < FEW_SPEAKERS:
+    elif speakers < SPEAKERS_FOR_INTERVALS:
         notes.append(
             f"<b>Few speakers.</b> Intervals come from drawing whole speakers, and there are {speakers}. With so few "
             "they are narrower than the truth allows, and p values smaller: take them as the least uncertainty."

@@ -12,6 +12,7 @@ from emosphere.data.schema import Column
 from emosphere.evaluation.answered import Answered
 from emosphere.evaluation.figures import named_regions
 from emosphere.geometry import REGION_NAMES
+from emosphere.store import unsigned
 from emosphere.vad import VAD_DIMS
 
 _string, _i64, _i32, _f32, _f64 = pa.string(), pa.int64(), pa.int32(), pa.float32(), pa.float64()
@@ -55,7 +56,7 @@ def predictions_parquet(answered: Answered) -> bytes:
     columns = located(answered.vad.astype(np.float32), answered.region_probs, answered.num_regions)
     target, true_region = answered.target, answered.true_region
     columns_of: dict[str, Any] = {
-        "uri": [clip.uri for clip in answered.clips],
+        "uri": [unsigned(clip.uri) for clip in answered.clips],
         "start_ms": [clip.start_ms for clip in answered.clips],
         "speaker": [clip.speaker for clip in answered.clips],
         "corpus": [clip.corpus for clip in answered.clips],

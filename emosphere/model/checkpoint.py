@@ -20,6 +20,8 @@ from emosphere.vad import VAD_DIMS
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+EVALUATION_NAME = "evaluation.json"
+"""What the model achieved, as its training measured it; in a folder of its own, what `emosphere evaluate` did."""
 FORMAT: Final = "emosphere-1"
 AT_WEIGHT_ZERO: Final = "at_weight_zero"
 """Folder inside a model's folder: the checkpoint as it was when the weight of its region loss reached 0.

@@ -95,7 +95,7 @@ def export_onnx(checkpoint: Checkpoint, folder: str | Path, *, card: str) -> Exp
 def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
     """What must be known to use the graph, as its metadata: texts and JSON."""
     config = checkpoint.config
-    radius = getattr(config, "vad_radius_90", None)
+    radius = config.vad_radius_90
     return ({} if radius is None else {"vad_radius_90": str(radius)}) | {
         "format": FORMAT,
         "name": checkpoint.name,

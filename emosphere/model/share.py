@@ -7,8 +7,9 @@ from typing import Any, Final
 from emosphere.errors import MachineError, UsageError
 from emosphere.model.checkpoint import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, Checkpoint
 from emosphere.model.export import ONNX_NAME
+from emosphere.model.find import BESIDES
 
-FILES: Final = (CONFIG_NAME, WEIGHTS_NAME, "evaluation.json")
+FILES: Final = (CONFIG_NAME, WEIGHTS_NAME, *BESIDES)
 """What is sent of a model folder, where it is there; the card is sent with a head of its own."""
 SPDX: Final = re.compile(r"[A-Za-z][\w.+-]*")
 """A licence that has a name of one word; ``none published ...`` and ``unknown: ...`` are no licences to share under."""
@@ -39,15 +40,15 @@ def push(
     card = card_to_share(checkpoint, card)
     api = api or huggingface_hub.HfApi()
     add = huggingface_hub.CommitOperationAdd
-    files = [folder / name for name in FILES if (folder / name).is_file()]
-    files += sorted(graph.parent.glob(f"{ONNX_NAME}*")) if graph else []
+    files = {name: folder / name for name in FILES if (folder / name).is_file()}
+    files |= {path.name: path for path in sorted(graph.parent.glob(f"{ONNX_NAME}*"))} if graph else {}
     try:
         address = str(api.create_repo(repository, private=not public, exist_ok=True))
         if not public and not api.repo_info(repository).private:
             raise UsageError(f"{repository} is public already; say --public if the model may be.")
         api.create_commit(
             repository,
-            operations=[add(CARD_NAME, card.encode()), *(add(file.name, str(file)) for file in files)],
+            operations=[add(CARD_NAME, card.encode()), *(add(name, str(file)) for name, file in files.items())],
             commit_message=f"{checkpoint.name} {checkpoint.digest}",
         )
     except HFValidationError as error:

@@ -31,15 +31,13 @@ def test_a_graph_with_its_card_lies_in_the_folder(emosphere, tmp_path, monkeypat
 
 
 def test_what_is_pushed_is_told(emosphere, monkeypatch):
-    from emosphere.model import share
-
     asked = {}
 
     def push(checkpoint, folder, repository, *, card, graph, public):
         asked.update(repository=repository, card=card[:19], graph=graph, public=public)
         return "https://hub.test/org/name"
 
-    monkeypatch.setattr(share, "push", push)
+    monkeypatch.setattr("pipelines.export.push", push)
     answer = emosphere("export", "default", "--push", "org/name")
     assert answer.code == 0
     assert asked == {"repository": "org/name", "card": "# emosphere-default", "graph": None, "public": False}

@@ -14,6 +14,7 @@ import torch
 
 from emosphere.data.manifest import read_manifest
 from emosphere.errors import BadClip, UsageError
+from emosphere.evaluation import hear
 from emosphere.evaluation.figures import MEANINGS
 from emosphere.model.checkpoint import load_checkpoint, save_checkpoint
 from emosphere.model.find import BUNDLED
@@ -105,6 +106,32 @@ def test_answers_are_a_row_per_clip(evaluated: Path) -> None:
     table = pq.read_table(evaluated / "predictions.parquet")
     assert len(table) == len(pq.read_table(evaluated / "predictions_against.parquet")) == NUM_CLIPS
     assert table["valence_target"].null_count == 0
+
+
+def test_nothing_that_is_written_holds_a_signature(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = read_manifest(str(manifest))
+    odd = next(clip for clip in clips if clip.uri.endswith("broken.wav"))
+    signed = "https://ann:secret@127.0.0.1:9/x?X-Amz-Signature=secret"
+    clips[clips.index(odd)] = dataclasses.replace(odd, uri=signed)
+
+    def read_clip(clip: Any, *, max_s: float) -> Any:
+        if clip.uri == signed:
+            raise BadClip(f"{clip.uri}: cannot be read.")
+        return real(clip, max_s=max_s)
+
+    real = hear.read_clip
+    monkeypatch.setattr(hear, "read_clip", read_clip)
+    monkeypatch.setattr("pipelines.evaluate.read_manifest", lambda path, num_regions: clips)
+    result = evaluate_model(
+        "default", signed, split="odd", out=str(tmp_path), against="default", num_bootstrap=100, max_unreadable=1
+    )
+    assert read(tmp_path)["manifest"] == "https://127.0.0.1:9/x"
+    assert read(tmp_path)["clips"]["unreadable"][0]["uri"] == "https://127.0.0.1:9/x"
+    assert "secret" not in json.dumps(result)
+    for path in tmp_path.iterdir():
+        assert b"secret" not in path.read_bytes(), path.name
 
 
 def test_the_page_is_whole_well_formed_and_says_what_scores_do_not_mean(evaluated: Path) -> None:

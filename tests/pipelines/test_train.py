@@ -21,7 +21,7 @@ from emosphere.config import load_config, load_tables, to_mapping
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from pipelines.train import _with_absolute_paths, check_cores, train
-from pipelines.train_config import TrainConfig
+from pipelines.train_config import TrainConfig, told_settings
 from pipelines.train_loop import Worker
 
 CONFIG = """
@@ -301,6 +301,14 @@ def test_workers_log_to_the_mlflow_that_the_user_named(
     monkeypatch.chdir(tmp_path)
     config = dataclasses.replace(load_config(TrainConfig, write(tmp_path, manifest)), mlflow=given)
     assert _with_absolute_paths(config).mlflow == whole.format(here=tmp_path)
+
+
+def test_settings_are_stored_without_passwords_and_signatures(manifest: Path, tmp_path: Path) -> None:
+    config = load_config(TrainConfig, write(tmp_path, manifest, clips='hold = "stream"'))
+    clips = dataclasses.replace(config.clips, manifest="https://ann:secret@host/m.csv?X-Amz-Signature=secret")
+    told = told_settings(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
+    assert (told["clips"]["manifest"], told["mlflow"]) == ("https://host/m.csv", "https://host/")
+    assert told["name"] == "tiny"
 
 
 def test_encoder_weights_in_a_store_are_refused(manifest: Path, tmp_path: Path) -> None:

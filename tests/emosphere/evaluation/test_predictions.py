@@ -1,5 +1,6 @@
 """The table of answers has a row per clip, typed and explained."""
 
+import dataclasses
 import io
 from collections.abc import Callable
 
@@ -22,6 +23,12 @@ def test_rows_are_clips_and_columns_say_what_they_mean(answered: Answered) -> No
     row = 3
     assert table["region_prob"][row].as_py() == answered.region_probs[row, table["region"][row].as_py()]
     assert table["region_head"][row].as_py() == answered.region_probs[row].argmax()
+
+
+def test_a_signature_in_a_url_stays_out(answered: Answered) -> None:
+    signed = dataclasses.replace(answered.clips[0], uri="https://ann:pw@host/a.wav?X-Amz-Signature=f00")
+    content = predictions_parquet(dataclasses.replace(answered, clips=(signed, *answered.clips[1:])))
+    assert pq.read_table(io.BytesIO(content))["uri"][0].as_py() == "https://host/a.wav"
 
 
 def test_what_is_not_there_is_null(

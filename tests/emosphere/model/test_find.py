@@ -31,6 +31,8 @@ def test_a_pickle_is_fetched_only_where_there_is_no_safetensors(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     find_model("hf:ORG/NAME")
     assert ["pytorch_model.bin" in patterns for patterns in asked] == [False, True]
+    find_model("hf:ORG/NAME", whole=True)
+    assert ["at_weight_zero/model.safetensors" in patterns for patterns in asked] == [False, False, True, False]
 
 
 def test_without_a_hub_the_message_says_what_to_fetch_and_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +67,14 @@ def test_a_url_is_copied_and_refused_by_its_own_name() -> None:
         copy = find_model("memory://models/whole")
         assert load_checkpoint(copy).digest == load_checkpoint(BUNDLED).digest
         shutil.rmtree(copy)
+        for name in ("config.json", "model.safetensors"):
+            store.pipe(f"/models/whole/at_weight_zero/{name}", (BUNDLED / name).read_bytes())
+        # An evaluation measures the earlier network too; scoring need not fetch it.
+        copies = [find_model("memory://models/whole", whole=whole) for whole in (True, False)]
+        assert [(copy / "at_weight_zero").is_dir() for copy in copies] == [True, False]
+        assert load_checkpoint(copies[0] / "at_weight_zero").digest == load_checkpoint(BUNDLED).digest
+        for copy in copies:
+            shutil.rmtree(copy)
         with pytest.raises(BadCheckpoint, match=r"models/empty: no config.json there"):
             find_model("memory://models/empty")
     finally:

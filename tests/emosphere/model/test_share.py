@@ -49,13 +49,19 @@ def model(tmp_path: Path) -> tuple[Checkpoint, Path]:
 def test_the_folder_goes_in_one_commit_and_stays_private(model: tuple[Checkpoint, Path], tmp_path: Path) -> None:
     checkpoint, folder = model
     (tmp_path / "model.onnx").touch()
+    (folder / "at_weight_zero").mkdir()
+    for name in ("config.json", "model.safetensors", "README.md"):
+        shutil.copy(folder / name, folder / "at_weight_zero")
     hub = Hub()
     assert (
         push(*model, "org/name", card=CARD, graph=tmp_path / "model.onnx", public=False, api=hub)
         == "https://hub.test/org/name"
     )
     assert hub.asked == {"private": True, "exist_ok": True}
-    assert set(hub.sent) == {"README.md", "config.json", "model.safetensors", "evaluation.json", "model.onnx"}
+    assert set(hub.sent) == {
+        "README.md", "config.json", "model.safetensors", "evaluation.json", "model.onnx",
+        "at_weight_zero/config.json", "at_weight_zero/model.safetensors",
+    }  # fmt: skip
     assert hub.sent["config.json"] == str(folder / "config.json")
     assert checkpoint.digest in hub.message
 
