@@ -1,5 +1,6 @@
 """Databases in audEERING's audformat: db.yaml with its tables; scales come from the database's own schemes."""
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def read_audformat(
             f"{source.uri}: no table has a column {', '.join(VAD_DIMS)}; name them by --columns valence=NAME,..."
         )
     facts = _facts(database, chosen, name_of, source)
-    labelled = sorted({key for (role, key) in facts if role in VAD_DIMS}, key=lambda key: key[:2])
+    labelled = sorted({key for (role, key) in facts if role in VAD_DIMS}, key=_order)
     rows = [_row(key, facts, database.name, split, source) for key in labelled]
     return Corpus(rows=rows, scales=scales)
 
@@ -69,16 +70,21 @@ def _load(source: Location) -> Any:
         # A copy of header and tables only: the audio stays where it is, and no pickled table is ever opened.
         if not _copy(source, "db.yaml", folder):
             raise UsageError(f"{source.uri}: holds no db.yaml; SOURCE is the folder of an audformat database.")
-        try:
-            header = audformat.Database.load(folder, load_data=False)
-            for table in list(header):
-                if not (_copy(source, f"db.{table}.parquet", folder) or _copy(source, f"db.{table}.csv", folder)):
-                    raise UsageError(f"{source.uri}: db.yaml names the table {table}, but there is no db.{table}.csv.")
-            return audformat.Database.load(folder, load_data=True)
-        except UsageError:
-            raise
-        except Exception as error:  # whatever yaml, pandas or audformat make of a broken file
-            raise UsageError(f"{source.uri}: cannot be read as an audformat database ({error}).") from error
+        for table in list(_parsed(audformat, folder, source, load_data=False)):
+            if not (_copy(source, f"db.{table}.parquet", folder) or _copy(source, f"db.{table}.csv", folder)):
+                raise UsageError(f"{source.uri}: db.yaml names the table {table}, but there is no db.{table}.csv.")
+        return _parsed(audformat, folder, source, load_data=True)
+
+
+def _parsed(audformat: Any, folder: str, source: Location, *, load_data: bool) -> Any:
+    """The database in ``folder``, a copy of what ``source`` holds."""
+    import yaml
+
+    try:
+        return audformat.Database.load(folder, load_data=load_data)
+    # What yaml, pandas, pyarrow and audformat make of a broken file.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
+        raise UsageError(f"{source.uri}: cannot be read as an audformat database ({error}).") from error
 
 
 def _copy(source: Location, name: str, folder: str) -> bool:
@@ -182,6 +188,12 @@ def _key(entry: Any) -> Key:
     file, start, end = entry
     end_ms = None if end != end else round(end.total_seconds() * 1000)
     return file, round(start.total_seconds() * 1000), end_ms
+
+
+def _order(key: Key) -> tuple[str, int, float]:
+    """By file, start and end; what lasts to the end of the file comes last."""
+    file, start_ms, end_ms = key
+    return file, start_ms, math.inf if end_ms is None else end_ms
 
 
 def _row(key: Key, facts: Mapping[tuple[str, Key], Any], name: str, split: str | None, source: Location) -> Row:

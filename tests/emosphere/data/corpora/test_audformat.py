@@ -9,11 +9,11 @@ import audformat
 import pandas as pd
 import pytest
 
-from emosphere.data.corpora.audformat import read_audformat
+from emosphere.data.corpora.audformat import _order, read_audformat
 from emosphere.data.corpora.checks import centred_rows
 from emosphere.data.corpora.corpus import Scale
-from emosphere.errors import UsageError
-from emosphere.store import locate
+from emosphere.errors import MachineError, UsageError
+from emosphere.store import Location, locate
 from tests.corpora.audformat_database import make_database
 
 
@@ -97,6 +97,25 @@ def test_a_folder_without_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "db.yaml").write_text("name: [")
     with pytest.raises(UsageError, match="cannot be read as an audformat database"):
         read_audformat(locate(str(tmp_path)))
+
+
+def test_a_store_that_fails_is_no_broken_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_database(tmp_path)
+    read = Location.read_bytes
+
+    def failing(self: Location) -> bytes:
+        if self.path.endswith("files.csv"):
+            raise MachineError("the disk is gone")
+        return read(self)
+
+    monkeypatch.setattr(Location, "read_bytes", failing)
+    with pytest.raises(MachineError, match="the disk is gone"):
+        read_audformat(locate(str(tmp_path)))
+
+
+def test_stretches_that_begin_together_come_in_one_order() -> None:
+    keys = [("b", 0, 9), ("a", 5, None), ("a", 5, 900), ("a", 5, 80), ("a", 0, None)]
+    assert sorted(keys, key=_order) == [("a", 0, None), ("a", 5, 80), ("a", 5, 900), ("a", 5, None), ("b", 0, 9)]
 
 
 def test_a_pickled_table_is_never_opened(tmp_path: Path) -> None:
