@@ -9,16 +9,7 @@ import pytest
 import transformers
 
 from benchmarks.bench_encoder import flops_of
-
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
+from tests.encoders import TINY
 
 
 def test_it_prints_a_line_per_lane_and_batch(root: Path) -> None:

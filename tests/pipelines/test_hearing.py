@@ -16,17 +16,11 @@ from emosphere.model.network import Network
 from pipelines import hearing
 from pipelines.hearing import StreamedClips, what_is_heard
 from pipelines.train_config import TrainConfig
+from tests.encoders import TINY
 
 CLIP = Clip(uri="a.wav", vad=(0.0, 0.0, 0.0), region=0, speaker="s", corpus="c", split="train")
 LOGMEL = {"kind": "logmel", "num_mels": 12, "dim": 8, "num_blocks": 1}
-WAVLM = {
-    "kind": "wavlm",
-    "size": "base",
-    "settings": {
-        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
-        "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
-    },
-}  # fmt: skip
+WAVLM = {"kind": "wavlm", "size": "base", "settings": TINY | {"num_hidden_layers": 1}}
 
 
 def config(encoder: dict[str, Any], *, seed: int = 0) -> TrainConfig:

@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -19,18 +18,10 @@ from emosphere.model.export import export_onnx
 from emosphere.model.find import BUNDLED
 from emosphere.model.network import Network, NetworkConfig
 from emosphere.model.predict import Predictor
+from tests.encoders import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 
-TINY: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
 BATCHES = [(16_000,), (192_000,), (640,), (100,), (24_000, 24_000), (40_000, 9_000, 400, 1_234, 31_111)]
 
 

@@ -10,16 +10,10 @@ from emosphere.geometry import REGION_NAMES
 from emosphere.model.checkpoint import Checkpoint, CheckpointConfig
 from emosphere.model.network import Network, NetworkConfig
 from emosphere.model.predict import Predictor
+from tests.encoders import TINY
 
 LOGMEL = {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1}
-TINY_GROUP_NORM = {
-    "kind": "wavlm",
-    "size": "base",
-    "settings": {
-        "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-        "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
-    },
-}  # fmt: skip
+TINY_GROUP_NORM = {"kind": "wavlm", "size": "base", "settings": TINY}
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 
 

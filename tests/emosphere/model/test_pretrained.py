@@ -8,16 +8,8 @@ import torch
 
 from emosphere.errors import BadCheckpoint
 from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from tests.encoders import TINY
 
-TINY: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 
 

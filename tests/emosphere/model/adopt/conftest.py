@@ -11,21 +11,13 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+from tests.encoders import TINY as TINY_ENCODER
+
 Tensors = dict[str, torch.Tensor]
 Answer = Callable[[np.ndarray], np.ndarray]
 """From a waveform to arousal, dominance, valence in about [0, 1], as the publisher's code goes."""
 
-TINY: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "do_stable_layer_norm": True,
-    "feat_extract_norm": "layer",
-}
+TINY = TINY_ENCODER | {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
 MEAN, STD = -0.00034, 0.0541
 
 

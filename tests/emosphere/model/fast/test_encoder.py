@@ -11,16 +11,9 @@ from emosphere.model.fast.encoder import FastEncoder, has_fast_bfloat16, quicken
 from emosphere.model.frames import Frames
 from emosphere.model.logmel import LogMelConfig
 from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from tests.encoders import TINY as TINY_ENCODER
 
-TINY: dict[str, Any] = {
-    "hidden_size": 16,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": [8] * 7,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-}
+TINY = TINY_ENCODER | {"num_hidden_layers": 3}
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
     "large": {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True},
