@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -106,6 +106,18 @@ class Location:
                     raise
                 return False
         return True
+
+    def rewrite(self, make: Callable[[], bytes], still_ours: Callable[[], None]) -> None:
+        """Replace the object by what ``make`` makes of it, having read it: again, if it is another by then.
+
+        ``still_ours`` raises where this process may not write any more; it is asked right before every try.
+        """
+        while True:
+            etag = self.etag()
+            data = make()
+            still_ours()
+            if self.replace_bytes(data, etag):
+                return
 
     def publish_to(self, target: "Location") -> None:
         """Make ``target`` hold these bytes, replaced whole; on a local disk both names share one copy."""

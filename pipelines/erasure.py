@@ -15,10 +15,10 @@ from emosphere.errors import UsageError, Verdict
 from emosphere.store import Location, explained, locate
 from pipelines.erasure_proof import remains
 from pipelines.erasure_target import Found, Target, find
-from pipelines.forgotten import FILE, read_forgotten, write_forgotten
+from pipelines.forgotten import FILE, remember
 from pipelines.lease import Lease
 from pipelines.ledger import HOME, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
-from pipelines.snapshot import VERSIONS, read_snapshot, version_path, write_snapshot
+from pipelines.snapshot import VERSIONS, read_snapshot, replace_published, version_path
 
 MARKER = "erasing.json"
 """Ids that are being erased: whoever comes next, with whatever command, first brings that to its end."""
@@ -51,10 +51,11 @@ def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = Fal
         if dry_run:
             return result
         # Remembered first: from here on no run would bring them back.
-        write_forgotten(ledger.home, read_forgotten(ledger.home).joined(found.forgotten))
+        remember(ledger.home, found.forgotten, lease.check)
         # Then what is named in words, as long as the rows still tell the names.
-        _scrub(ledger, found)
+        _scrub(ledger, found, lease.check)
         if found.ids:
+            lease.check()
             ledger.home.child(MARKER).write_bytes(json.dumps(sorted(found.ids)).encode())
             finish_erasure(ledger, lease.check)
         result["verified"] = None
@@ -80,34 +81,21 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
         return
     ids = pa.array(json.loads(marker.read_bytes()), pa.string())
     replaced: dict[str, str] = {}
+
+    def make(table: str, file: Location) -> bytes | None:
+        kept = _without(file, ids)
+        return None if kept is None else _as_published(table, kept)
+
     for table in ("recordings", "segments"):
         for location in parquet_files(ledger.out.child(table)):
-            kept = _without(location, ids)
-            if kept is None:
-                continue
-            still_ours()
             path = location.path.removeprefix(ledger.out.path.rstrip("/") + "/")
-            version = version_path(path, f"erased-{uuid.uuid4().hex[:12]}")
-            ledger.out.child(version).write_bytes(_as_published(table, kept))
-            ledger.out.child(version).publish_to(location)
-            replaced[path] = version
-    still_ours()
-    snapshot = read_snapshot(ledger.out)
-    # Died after the last file and before this: the versions that are pointed to may hold what the files do not.
-    stale = {
-        path: kept
-        for path, kept in (snapshot or {"files": {}})["files"].items()
-        if path not in replaced and _without(ledger.out.child(kept), ids) is not None
-    }
-    for path in stale:
-        version = version_path(path, f"erased-{uuid.uuid4().hex[:12]}")
-        ledger.out.child(version).write_bytes(ledger.out.child(path).read_bytes())
-        replaced[path] = version
-    if snapshot is not None:
-        # Nobody may go back to what was before.
-        snapshot |= {"files": snapshot["files"] | replaced, "previous": {}}
-        write_snapshot(ledger, snapshot)
-    pointed = set() if snapshot is None else {ledger.out.child(kept).path for kept in snapshot["files"].values()}
+            version = replace_published(ledger, path, _label(), lambda file, table=table: make(table, file), still_ours)
+            if version is not None:
+                replaced[path] = version
+    if read_snapshot(ledger.out) is not None:
+        ledger.snapshot.rewrite(lambda: _pointing(ledger, ids, replaced, still_ours), still_ours)
+    snapshot = read_snapshot(ledger.out) or {"files": {}}
+    pointed = {ledger.out.child(kept).path for kept in snapshot["files"].values()}
     for path in ledger.out.files():
         if _is_below(ledger.lease, path):  # names nobody, and is being written by our own heart
             continue
@@ -122,6 +110,22 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
             _blank(location, ids, still_ours)
     still_ours()
     marker.remove()
+
+
+def _label() -> str:
+    return f"erased-{uuid.uuid4().hex[:12]}"
+
+
+def _pointing(ledger: Ledger, ids: pa.Array, replaced: dict[str, str], still_ours: Callable[[], None]) -> bytes:
+    """The snapshot with all versions that are free of ``ids``; nobody may go back to what was before."""
+    snapshot: dict[str, Any] = read_snapshot(ledger.out) or {"files": {}}
+    for path, kept in snapshot["files"].items():
+        # Died after the last file and before this: the versions that are pointed to may hold what the files do not.
+        if path not in replaced and _without(ledger.out.child(kept), ids) is not None:
+            replaced[path] = version_path(path, _label())
+            still_ours()
+            ledger.out.child(replaced[path]).write_bytes(ledger.out.child(path).read_bytes())
+    return json_bytes(snapshot | {"files": snapshot["files"] | replaced, "previous": {}})
 
 
 def _without(location: Location, ids: pa.Array) -> pa.Table | None:
@@ -169,7 +173,7 @@ def _is_below(folder: Location, path: str) -> bool:
     return path.startswith(folder.path + "/")
 
 
-def _scrub(ledger: Ledger, found: Found) -> None:
+def _scrub(ledger: Ledger, found: Found, still_ours: Callable[[], None]) -> None:
     """Take the names out of what is kept of runs: what was scored (``archives``), and errors."""
     others = {ledger.snapshot.path, ledger.home.child(FILE).path}
     for path in ledger.home.files():
@@ -177,11 +181,13 @@ def _scrub(ledger: Ledger, found: Found) -> None:
             location = Location(ledger.home.fs, path)
             before = json.loads(location.read_bytes())
             if (after := _nameless(before, found)) != before:
+                still_ours()
                 location.write_bytes(json_bytes(after))
     for location in parquet_files(ledger.out.child("runs")):
         before = read_parquet(location).to_pylist()
         after = [{name: _nameless_text(value, found) for name, value in row.items()} for row in before]
         if after != before:
+            still_ours()
             location.write_bytes(parquet_bytes(pa.Table.from_pylist(after, schema=arrow_schema("runs"))))
 
 

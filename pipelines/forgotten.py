@@ -3,7 +3,7 @@
 import datetime
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,15 +61,19 @@ def read_forgotten(home: Location) -> Forgotten:
     )
 
 
-def write_forgotten(home: Location, forgotten: Forgotten) -> None:
-    """Replace the list."""
+def remember(home: Location, more: Forgotten, still_ours: Callable[[], None]) -> None:
+    """Add to the list; ``still_ours`` is asked right before it is written."""
+    home.child(FILE).rewrite(lambda: _stored(read_forgotten(home).joined(more)), still_ours)
+
+
+def _stored(forgotten: Forgotten) -> bytes:
     end = forgotten.modified_before_us
     stored: dict[str, Any] = {
         "recordings": sorted(forgotten.recordings),
         "folders": sorted(forgotten.folders),
         "modified_before": end and datetime.datetime.fromtimestamp(end / 1_000_000, datetime.UTC).isoformat(),
     }
-    home.child(FILE).write_bytes((json.dumps(stored, indent=0) + "\n").encode())
+    return (json.dumps(stored, indent=0) + "\n").encode()
 
 
 def lineage(uri: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """From folded rows to the published tables: each file replaced whole, segments before recordings, twice the same."""
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable
@@ -9,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emosphere.data.schema import arrow_schema
-from emosphere.store import ABSENT
+from emosphere.store import ABSENT, Location
 from pipelines.fold import Folded
 from pipelines.ledger import Ledger, RunHeader, parquet_bytes, read_parquet
-from pipelines.snapshot import commit_snapshot, version_path
+from pipelines.snapshot import commit_snapshot, replace_published
 
 FILE_BYTES = 128 << 20
 """Size a published file is meant to reach; the number of files of a partition follows from it once, and stays."""
@@ -51,8 +52,7 @@ def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Calla
                 path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
                 ids = here.column("recording_id")
                 replaced[path] = _replace(ledger, path, table, new, ids, header, still_ours)
-    still_ours()
-    commit_snapshot(ledger, header, replaced)
+    commit_snapshot(ledger, header, replaced, still_ours)
 
 
 def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], host: dict[str, Any]) -> None:
@@ -91,31 +91,21 @@ def _replace(
 ) -> str:
     """Write one published file anew and return the key of the version kept for snapshots, below OUT."""
     schema = arrow_schema(table, header.file_metadata)
-    public = ledger.out.child(path)
-    version = version_path(path, header.run_id)
-    while True:
-        etag = public.etag()
+
+    def make(public: Location) -> bytes:
         kept = new
-        try:
+        with contextlib.suppress(*ABSENT):
             old = read_parquet(public)
             others = old.filter(
                 pc.invert(pc.is_in(old.column("recording_id"), value_set=replaced_ids.combine_chunks()))
             )
             kept = pa.concat_tables([others.select(new.column_names).cast(new.schema), new])
-        except ABSENT:
-            pass
         kept = kept.sort_by([(key, "ascending") for key in SORT_KEYS[table]])
-        data = parquet_bytes(kept.replace_schema_metadata(schema.metadata).cast(schema))
-        still_ours()
-        ledger.out.child(version).write_bytes(data)
-        still_ours()
-        if public.is_local:
-            ledger.out.child(version).publish_to(public)
-            return version
-        # Who slept since the last question is refused here by the store itself, if the file has changed meanwhile.
-        if public.replace_bytes(data, etag):
-            return version
-        still_ours()
+        return parquet_bytes(kept.replace_schema_metadata(schema.metadata).cast(schema))
+
+    version = replace_published(ledger, path, header.run_id, make, still_ours)
+    assert version is not None
+    return version
 
 
 def _files_of(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:

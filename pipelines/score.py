@@ -292,8 +292,8 @@ class Job:
         try:
             return self._run(header, on_progress)
         except EmosphereError as error:
-            # Who was overtaken has no say any more.
-            if not isinstance(error, TooManyFailures | Overtaken):
+            # Who was overtaken, or never had its turn, has no say.
+            if self.lease.number is not None and not isinstance(error, TooManyFailures | Overtaken):
                 ended = {"run_id": header.run_id, "error": self.seal.hide(str(error)), "exit_code": error.exit_code}
                 # If OUT itself is what broke, the first error is the one to hear.
                 with contextlib.suppress(EmosphereError):

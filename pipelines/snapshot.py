@@ -1,6 +1,7 @@
 """What ``emosphere sql`` reads: kept versions of the published files, all of one run or erasure at once."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from emosphere.store import ABSENT, Location
@@ -15,14 +16,51 @@ def version_path(path: str, label: str) -> str:
     return f"{VERSIONS}/{path.removesuffix('.parquet')}.{label}.parquet"
 
 
-def commit_snapshot(ledger: Ledger, header: RunHeader, replaced: dict[str, str]) -> None:
+def replace_published(
+    ledger: Ledger, path: str, label: str, make: Callable[[Location], bytes | None], still_ours: Callable[[], None]
+) -> str | None:
+    """Replace a published file by what ``make`` makes of it, and keep that as a version, whose path is returned.
+
+    None, and nothing written, where ``make`` gives None. ``still_ours`` is asked right before each write. Where the
+    store can, the write itself is refused if the file has changed since ``make`` read it: then it is made anew.
+    """
+    public, version = ledger.out.child(path), version_path(path, label)
+    while True:
+        etag = public.etag()
+        data = make(public)
+        if data is None:
+            return None
+        still_ours()
+        ledger.out.child(version).write_bytes(data)
+        still_ours()
+        if public.is_local:
+            ledger.out.child(version).publish_to(public)
+            return version
+        # Who slept since the last question is refused here by the store itself, if the file has changed meanwhile.
+        if public.replace_bytes(data, etag):
+            return version
+        still_ours()
+
+
+def commit_snapshot(
+    ledger: Ledger, header: RunHeader, replaced: dict[str, str], still_ours: Callable[[], None]
+) -> None:
     """Point ``emosphere sql`` at all files of this run at once, and drop versions nobody can still be reading."""
-    before = read_snapshot(ledger.out) or {"files": {}, "previous": {}}
-    files = before["files"] | replaced
-    previous = before["files"] if before.get("run_id") != header.run_id else before["previous"]
-    write_snapshot(ledger, {"run_id": header.run_id, "files": files, "previous": previous})
-    # A reader may still be on the snapshot before this one, not on an older one.
-    for version in set(before["previous"].values()) - set(files.values()) - set(previous.values()):
+    pointed: set[str] = set()
+    unread: set[str] = set()
+
+    def make() -> bytes:
+        before = read_snapshot(ledger.out) or {"files": {}, "previous": {}}
+        files = before["files"] | replaced
+        previous = before["files"] if before.get("run_id") != header.run_id else before["previous"]
+        # A reader may still be on the snapshot before this one, not on an older one.
+        unread.update(before["previous"].values())
+        pointed.update(files.values(), previous.values())
+        return json_bytes({"run_id": header.run_id, "files": files, "previous": previous})
+
+    ledger.snapshot.rewrite(make, still_ours)
+    for version in unread - pointed:
+        still_ours()
         ledger.out.child(version).remove()
 
 
@@ -33,8 +71,3 @@ def read_snapshot(out: Location) -> dict[str, Any] | None:
     except ABSENT:
         return None
     return snapshot
-
-
-def write_snapshot(ledger: Ledger, snapshot: dict[str, Any]) -> None:
-    """Let every reader that comes from now on see these files."""
-    ledger.snapshot.write_bytes(json_bytes(snapshot))

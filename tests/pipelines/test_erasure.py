@@ -18,7 +18,7 @@ from pipelines import erasure
 from pipelines.archive.recording import Recording
 from pipelines.erasure import Remains, erase
 from pipelines.erasure_target import Found, Target
-from pipelines.forgotten import Forgotten, lineage, read_forgotten, write_forgotten
+from pipelines.forgotten import Forgotten, lineage, read_forgotten, remember
 from pipelines.ledger import Ledger, parquet_bytes
 from pipelines.request import ScoreRequest
 from pipelines.score import score
@@ -201,7 +201,8 @@ def test_the_list_holds_ids_only_and_survives_a_round(tmp_path):
     home = locate(str(tmp_path))
     one = Forgotten(recordings=frozenset(["a" * 32]), modified_before_us=5_000_000)
     other = Forgotten(folders=frozenset(["b" * 32]), modified_before_us=3_000_000)
-    write_forgotten(home, one.joined(other))
+    remember(home, one, lambda: None)
+    remember(home, other, lambda: None)
     assert read_forgotten(home) == Forgotten(
         recordings=one.recordings, folders=other.folders, modified_before_us=5_000_000
     )

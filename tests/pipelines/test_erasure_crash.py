@@ -115,3 +115,31 @@ def test_while_a_run_is_at_work_nothing_is_erased(made, home, monkeypatch):
     assert [line for line in told(out).splitlines() if "beat" not in line and "released" not in line] == [
         line for line in before.splitlines() if "beat" not in line and "released" not in line
     ]
+
+
+def test_an_erasure_that_is_overtaken_at_any_question_writes_nothing_after_it(made, home, monkeypatch):
+    """Each write into what others see has its question right before it: no two such writes in a row."""
+    out, events = home / "out", []
+
+    def noted(kind: type, name: str, what: str) -> None:
+        real = getattr(kind, name)
+
+        def act(self, *args):
+            path = (args[0] if name == "publish_to" else self).path if kind is Location else ""
+            if "/lease/" not in path:
+                events.append((what, path))
+            return real(self, *args)
+
+        monkeypatch.setattr(kind, name, act)
+
+    noted(Lease, "check", "asked")
+    for name in ("write_bytes", "publish_to", "remove"):
+        noted(Location, name, "wrote")
+    erase(str(out), Target(uri=uri(made, "customer-17")))
+    unasked = [
+        path
+        for (before, _), (what, path) in zip([("", ""), *events], events, strict=False)
+        if what == "wrote" and before != "asked"
+    ]
+    assert unasked == []
+    assert sum(what == "wrote" for what, _ in events) > 8

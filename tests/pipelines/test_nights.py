@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from emosphere.errors import BadRecording, UsageError
+from emosphere.errors import BadRecording, MachineError, UsageError
 from emosphere.store import locate
 from pipelines import lease as leases
 from pipelines import publish as publishing
+from pipelines import score as scoring
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
 from pipelines.lease import Held, Lease, Overtaken, describe
@@ -201,6 +202,60 @@ def test_a_run_that_is_overtaken_in_the_middle_of_publishing_publishes_no_more(
     assert describe(home_of(out)) == "free"
 
 
+def overtake(out: Path, monkeypatch: pytest.MonkeyPatch) -> Lease:
+    successor = elsewhere(out)
+    monkeypatch.setattr(successor, "_is_dead", lambda *holder: True)
+    successor.acquire()
+    return successor
+
+
+def test_a_run_that_is_overtaken_while_it_plans_leaves_the_plan_alone(
+    in_process, quick, archive, tmp_path, monkeypatch
+):
+    """The same command takes over under the same name, and its plan may be another."""
+    out, real, successors = tmp_path / "out", scoring.write_plan, []
+
+    def sleep_before_planning(*args, **kwargs):
+        successors.append(overtake(out, monkeypatch))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(scoring, "write_plan", sleep_before_planning)
+    with pytest.raises(Overtaken):
+        score(request_for(archive, out))
+    assert not (out / "_emosphere/runs").exists()
+    successors[0].release()
+
+
+def test_a_run_that_is_overtaken_before_it_begins_leaves_the_pointer_alone(
+    in_process, quick, archive, tmp_path, monkeypatch
+):
+    out, successors, real = tmp_path / "out", [], scoring.Job._header
+
+    def sleep_before_begin(*args):
+        successors.append(overtake(out, monkeypatch))
+        return real(*args)
+
+    monkeypatch.setattr(scoring.Job, "_header", sleep_before_begin)
+    with pytest.raises(Overtaken):
+        score(request_for(archive, out))
+    assert not (out / "_emosphere/unfinished").exists()
+    successors[0].release()
+
+
+def test_a_run_that_was_overtaken_and_then_fails_stores_no_result(in_process, quick, archive, tmp_path, monkeypatch):
+    out, successors = tmp_path / "out", []
+
+    def fail(*args) -> None:
+        successors.append(overtake(out, monkeypatch))
+        raise MachineError("the plan is gone")
+
+    monkeypatch.setattr(scoring, "score_parts", fail)
+    with pytest.raises(MachineError, match="the plan is gone"):
+        score(request_for(archive, out))
+    assert not list((out / "_emosphere/runs").glob("*.json"))
+    successors[0].release()
+
+
 def test_a_run_notices_between_two_parts_that_it_was_overtaken(in_process, quick, archive, tmp_path, monkeypatch):
     out = tmp_path / "out"
     taken = []
@@ -276,11 +331,24 @@ def test_a_row_that_never_comes_ends_the_run_with_an_error():
     assert list(within_deadline(iter([{"part": 1}]), 5)) == [{"part": 1}]
 
 
+def test_a_part_that_lasts_is_no_standstill_while_it_gives_signs_of_life(in_process, archive, tmp_path, monkeypatch):
+    def slow():
+        time.sleep(1)
+        yield {"part": 1}
+
+    assert list(within_deadline(slow(), 0.2, iter(range(100)).__next__)) == [{"part": 1}]
+    monkeypatch.setattr("pipelines.stages.score_parts.SIGN_S", 0.0)
+    written = []
+    monkeypatch.setattr(Ledger, "forget", lambda self, header: written.append(self.signs_of_life(header.run_id)))
+    score(request_for(archive, tmp_path / "out"))
+    assert written[0]
+
+
 @pytest.mark.ray
 def test_a_run_in_which_nothing_is_finished_in_time_ends_and_the_same_command_resumes(archive, tmp_path, rows):
     """Half a second: no actor has even started."""
     out = tmp_path / "out"
-    with pytest.raises(Stalled, match=r"No part was finished for 0\.5 s"):
+    with pytest.raises(Stalled, match=r"Nothing was scored for 0\.5 s"):
         score(request_for(archive, out, settings=ScoreSettings(resources=Resources(stall_timeout_s=0.5))))
     assert describe(home_of(out)) == "free"
     assert score(request_for(archive, out))["scored"] == 3

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from pipelines.archive.fetch import FetchLimits
 from pipelines.archive.members import ListLimits
 from pipelines.archive.recording import Recording
 from pipelines.choose import Choice
+from pipelines.lease import Overtaken
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.plan import SHARES, write_plan
 from pipelines.settings import PlanSettings, ScoreSettings, settings_digest
@@ -39,7 +41,7 @@ def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[lis
         final = write_plan(
             ledger, header(), choice.batches(by_size=settings.get("score_duplicates_once", False)),
             ScoreSettings(plan=PlanSettings(**settings)),
-            num_recordings=choice.chosen, num_bytes=choice.num_bytes,
+            num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
         )  # fmt: skip
     assert ledger.header("run") == final
     return final, [ledger.plan_part("run", part).to_pylist() for part in range(final.num_parts)]
@@ -118,13 +120,36 @@ def test_a_plan_is_continued_behind_its_last_part(tmp_path):
         choice.take([*recordings([100_000] * 3), late, changed], window=Window())
         choice.judge([], "s", [ledger.plan_part("run", part) for part in range(first.num_parts)])
         more = write_plan(
-            ledger, first, choice.batches(), ScoreSettings(), num_recordings=choice.chosen, num_bytes=choice.num_bytes
-        )
+            ledger, first, choice.batches(), ScoreSettings(),
+            num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
+        )  # fmt: skip
     assert (more.num_parts, more.num_units, more.num_recordings) == (first.num_parts + 1, 32, 32)
     assert [unit["source_uri"] for unit in ledger.plan_part("run", first.num_parts).to_pylist()] == [
         "s3://b/3.wav",
         "s3://b/late.wav",
     ]
+
+
+@pytest.mark.parametrize("asked", [0, 2, 5])
+def test_who_is_overtaken_while_planning_writes_no_more_parts_and_no_header(tmp_path, asked):
+    """The same command plans under the same name: what a sleeper wrote later would stand in the other's plan."""
+    ledger, left = Ledger(locate(str(tmp_path))), [asked]
+
+    def still_ours() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Overtaken("asleep")
+
+    sizes = ScoreSettings(plan=PlanSettings(part_units=1))
+    with Choice() as choice:
+        choice.take(recordings([100] * 5), window=Window())
+        choice.judge([], "s")
+        with pytest.raises(Overtaken):
+            write_plan(
+                ledger, header(), choice.batches(), sizes, num_recordings=5, num_bytes=500, still_ours=still_ours
+            )
+    assert len(ledger.home.files()) == asked
+    assert ledger.header("run") is None
 
 
 @given(st.integers(1, 200), st.integers(0, 40 * 3_600_000))

@@ -63,8 +63,9 @@ def hear(tmp_path, monkeypatch):
             choice.take(list_archives([str(archive)], out=out), window=Window())
             choice.judge([], "s")
             final = write_plan(
-                ledger, header, choice.batches(), settings, num_recordings=choice.chosen, num_bytes=choice.num_bytes
-            )
+                ledger, header, choice.batches(), settings,
+                num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
+            )  # fmt: skip
         heard = set()
 
         def spy(self, events):

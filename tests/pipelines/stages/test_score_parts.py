@@ -43,7 +43,7 @@ def run(tmp_path):
             choice.judge([], "s")
             final = write_plan(
                 ledger, header, choice.batches(by_size=settings.plan.score_duplicates_once), settings,
-                num_recordings=choice.chosen, num_bytes=choice.num_bytes,
+                num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
             )  # fmt: skip
         actor = ScoreParts(out, final, "default", settings, POOL)
         answer = actor({"part": np.arange(final.num_parts)})
