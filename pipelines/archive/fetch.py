@@ -1,23 +1,24 @@
 """One recording's bytes onto local scratch, where a decoder can seek in them; a local file stays where it is."""
 
 import errno
-import io
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from emosphere.errors import BadRecording, EmosphereError, MachineError
 from emosphere.store import Location
-from pipelines.archive.containers import AudioTable, CompressedTar, Zip, plain_tar_member
-from pipelines.archive.members import BROKEN, SMALL_BOMB, zip_version
+from pipelines.archive.containers import Container, Readable, container_of
+from pipelines.archive.members import BROKEN
 from pipelines.archive.recording import Changed, Recording, check_version, content_version, reopen, url_bytes
 
 COPY_BYTES = 1 << 20
+KEPT_OPEN, KEPT_ENTRIES = 4, 1_000_000
+"""Archive files that a fetcher keeps open, and the members of which it keeps the directories."""
 BROKEN_MACHINE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
 )
@@ -55,11 +56,12 @@ class Fetcher:
         self._store_options = store_options
         self._scratch = tempfile.mkdtemp(prefix="emosphere-")
         self._kept: tuple[str, str] | None = None
-        self._container: Any = None
+        self._open: dict[bytes, Container] = {}
 
     def close(self) -> None:
         """Wipe the scratch folder."""
-        self._close_container()
+        for url in list(self._open):
+            self._close(url)
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def local_path(self, recording: Recording) -> str:
@@ -76,7 +78,7 @@ class Fetcher:
             )
         for attempt in range(1, self._limits.attempts + 1):
             try:
-                with self._failures_explained(location):
+                with self.failures_explained(recording), self._damage_explained(location):
                     if recording.kind == "object" and location.is_local:
                         with open(location.path, "rb"):  # unreadable files are told apart from undecodable ones
                             self.check_unchanged(recording)
@@ -93,7 +95,7 @@ class Fetcher:
         location = reopen(recording.url, self._store_options)
         if recording.kind != "object" or not location.is_local:
             return  # copied at once, in one version
-        with self._failures_explained(location):
+        with self.failures_explained(recording):
             status = os.stat(location.path)
             check_version(recording, content_version({"size": status.st_size, "mtime": status.st_mtime}))
 
@@ -116,43 +118,37 @@ class Fetcher:
         self._kept = (recording.source_uri, path)
         return path
 
-    def _source(self, recording: Recording, location: Location) -> AbstractContextManager[IO[bytes]]:
-        if recording.kind == "zip":
-            return self._zip_member(recording, location)
-        if recording.kind == "cell":
-            table = self._reader(AudioTable, location)
-            check_version(recording, table.version)
-            return nullcontext(io.BytesIO(table.cell(recording.member or "", recording.offset or 0)))
-        if recording.kind == "tar" and recording.offset is None:
-            return nullcontext(self._reader(CompressedTar, location).extract(recording))
-        return plain_tar_member(recording, location) if recording.kind == "tar" else _object(recording, location)
+    def _source(self, recording: Recording, location: Location) -> AbstractContextManager[Readable]:
+        if recording.kind == "object":
+            return _object(recording, location)
+        return self._container(recording, location).open(recording, self._limits.max_unpack_ratio)
 
-    def _reader(self, kind: type[Any], location: Location) -> Any:
-        """The reader of this container, kept open while one recording after another comes out of it."""
-        if not (isinstance(self._container, kind) and self._container.url == url_bytes(location)):
-            self._close_container()
-            self._container = kind(location)
-        return self._container
+    def _container(self, recording: Recording, location: Location) -> Container:
+        """What holds this recording. A few stay open: duplicates stand in several."""
+        key = url_bytes(location)
+        found = self._open.pop(key, None)
+        kind = container_of(recording)
+        if not isinstance(found, kind):
+            if found is not None:
+                found.close()
+            found = kind(location)
+        self._open[key] = found  # the last one used stands last
+        while len(self._open) > KEPT_OPEN or (
+            len(self._open) > 1 and sum(one.num_entries for one in self._open.values()) > KEPT_ENTRIES
+        ):
+            self._close(next(iter(self._open)))
+        return found
 
-    def _close_container(self) -> None:
-        if self._container is not None:
-            self._container.close()
-        self._container = None
-
-    @contextmanager
-    def _zip_member(self, recording: Recording, location: Location) -> Iterator[IO[bytes]]:
-        # Its directory is read once, not once for each of a hundred thousand members.
-        archive = self._reader(Zip, location).archive
-        member = archive.getinfo(recording.member or "")
-        check_version(recording, zip_version(member))
-        ratio = member.file_size / max(member.compress_size, 1)
-        if ratio > self._limits.max_unpack_ratio and member.file_size > SMALL_BOMB:
-            raise BadRecording("REFUSED", f"It unpacks {ratio:.0f}-fold: taken for a zip bomb.")
-        with archive.open(member) as source:
-            yield source
+    def _close(self, url: bytes) -> None:
+        if (container := self._open.pop(url, None)) is not None:
+            container.close()
 
     @contextmanager
-    def _failures_explained(self, location: Location) -> Iterator[None]:
+    def failures_explained(self, recording: Recording) -> Iterator[None]:
+        """Turn what the system and the stores raise into BadRecording where it concerns this recording alone, and into
+        MachineError where nothing else could be read either. Also for what reads the file that :meth:`local_path` gave.
+        """
+        location = reopen(recording.url, self._store_options)
         try:
             yield
         except BadRecording:
@@ -160,6 +156,8 @@ class Fetcher:
         except FileNotFoundError as error:
             if hasattr(error.__cause__, "status"):  # fsspec calls every refusal of a web server "not found"
                 raise _client_failure(error.__cause__) from error
+            if not os.path.isdir(self._scratch) or (self._kept is not None and not os.path.exists(self._kept[1])):
+                raise MachineError(f"Something wiped the scratch folder {self._scratch}. Run again.") from error
             self._check_store(location, error)
             raise BadRecording("NOT_FOUND", "It was there when the archive was listed and is gone now.") from error
         except PermissionError as error:
@@ -167,20 +165,13 @@ class Fetcher:
                 raise BadRecording("ARCHIVED", "It lies in an archive tier and must be restored first.") from error
             self._check_store(location, error)
             raise BadRecording("ACCESS_DENIED", "The store refuses this object to these credentials.") from error
-        except KeyError as error:
-            self._close_container()
-            raise BadRecording("NOT_FOUND", "The archive file no longer holds this member.") from error
-        except BROKEN as error:
-            self._close_container()
-            raise BadRecording("CORRUPT", f"The archive file is damaged here: {error}") from error
         except TimeoutError as error:
-            self._close_container()
             raise BadRecording("TIMED_OUT", "The store did not answer in time.") from error
         except OSError as error:
-            self._close_container()
             if error.errno in BROKEN_MACHINE:
                 raise MachineError(
-                    f"Scratch folder {self._scratch}: {error}. Free what is short; then run again."
+                    f"{error.strerror or error} (scratch folder {self._scratch}). Free what is short or mend the disk; "
+                    "then run again."
                 ) from error
             raise BadRecording("FETCH_FAILED", f"Fetching failed: {error}") from error
         except Exception as error:
@@ -188,6 +179,21 @@ class Fetcher:
             if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
                 raise
             raise _client_failure(error) from error
+
+    @contextmanager
+    def _damage_explained(self, location: Location) -> Iterator[None]:
+        """What the readers of archive files and tables raise. The next recording opens the file anew."""
+        try:
+            yield
+        except KeyError as error:
+            self._close(url_bytes(location))
+            raise BadRecording("NOT_FOUND", "The archive file no longer holds this member.") from error
+        except BROKEN as error:
+            self._close(url_bytes(location))
+            raise BadRecording("CORRUPT", f"The archive file is damaged here: {error}") from error
+        except OSError:
+            self._close(url_bytes(location))
+            raise
 
     def _check_store(self, location: Location, error: Exception) -> None:
         """A refusal is one recording's fate only while the bucket, or the folder, itself answers."""
@@ -210,7 +216,7 @@ class Fetcher:
 
 
 @contextmanager
-def _object(recording: Recording, location: Location) -> Iterator[IO[bytes]]:
+def _object(recording: Recording, location: Location) -> Iterator[Readable]:
     with location.fs.open(location.path, "rb") as source:
         if "s3" in location.fs.protocol:  # which refuses to give the rest of it, too, once it is another version
             check_version(recording, content_version(source.details))

@@ -8,9 +8,9 @@ import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from emosphere.errors import BadRecording, ErrorCode, MachineError, UsageError
@@ -18,7 +18,7 @@ from emosphere.store import ABSENT, Location, explained, locate, unsigned
 from pipelines.archive.inventory import inventory_objects, is_inventory
 from pipelines.archive.members import BROKEN, ListLimits, tar_members, zip_members
 from pipelines.archive.recording import Recording, content_version, modified, options_for, url_bytes
-from pipelines.archive.tables import audio_cells, has_audio, manifest_entries
+from pipelines.archive.tables import audio_cells, has_audio, joined, manifest_entries
 
 SIDECARS = [
     ".csv",
@@ -106,7 +106,7 @@ def _list_archive(
                 if found[path]["type"] == "directory":
                     yield from _folder(Location(location.fs, path), out, store_options, limits)
                 else:
-                    yield from _open_file(Location(location.fs, path), found[path], store_options, limits, chosen=False)
+                    yield from _open_file(Location(location.fs, path), found[path], store_options, limits)
             return
         if info is None:
             raise _absent(location)
@@ -117,9 +117,9 @@ def _list_archive(
         elif is_inventory(location):
             for one, facts in inventory_objects(location, store_options):
                 if not _is_below(one, out) and not any(map(_hidden, one.path.split("/")[1:])):
-                    yield from _open_file(one, facts, store_options, limits, chosen=False)
+                    yield from _open_file(one, facts, store_options, limits)
         else:
-            yield from _open_file(location, info, store_options, limits, chosen=True)
+            yield from _open_file(location, info, store_options, limits, named_by="user")
 
 
 def _folder(folder: Location, out: Location, store_options: dict[str, Any], limits: ListLimits) -> Iterator[Recording]:
@@ -127,7 +127,7 @@ def _folder(folder: Location, out: Location, store_options: dict[str, Any], limi
     for path, info in _files(folder):
         inside = path[len(folder.path.rstrip("/")) + 1 :]
         if not _is_below(Location(folder.fs, path), out) and not any(map(_hidden, inside.split("/"))):
-            yield from _open_file(Location(folder.fs, path), info, store_options, limits, chosen=False)
+            yield from _open_file(Location(folder.fs, path), info, store_options, limits)
 
 
 def _is_below(location: Location, out: Location) -> bool:
@@ -189,15 +189,20 @@ def _local_files(path: str, above: list[str]) -> Iterator[tuple[str, dict[str, A
 
 
 def _open_file(
-    location: Location, info: dict[str, Any], store_options: dict[str, Any], limits: ListLimits, *, chosen: bool
+    location: Location,
+    info: dict[str, Any],
+    store_options: dict[str, Any],
+    limits: ListLimits,
+    *,
+    named_by: Literal["user", "manifest"] | None = None,
 ) -> Iterator[Recording]:
-    """The recordings of one file. ``chosen``: named by the user, so neither hidden nor a sidecar.
+    """The recordings of one file. ``named_by``: what is named is neither hidden nor a sidecar.
 
     An archive file or table that cannot be opened is itself a row, as any other file would be.
     """
     name = (urlsplit(location.path).path if "://" in location.path else location.path).rpartition("/")[2]
     lower = name.lower()
-    if not chosen and (_hidden(name) or (not lower.endswith(ZIPS + TARS + TABLES) and not _is_recording(name))):
+    if named_by is None and (_hidden(name) or (not lower.endswith(ZIPS + TARS + TABLES) and not _is_recording(name))):
         return
     if info.get("gone"):
         yield refused_object(location, info, "NOT_FOUND", "The link leads to nothing.")
@@ -208,16 +213,20 @@ def _open_file(
         elif lower.endswith(TARS):
             yield from tar_members(location, info, wanted=_is_recording, limits=limits)
         elif lower.endswith(TABLES) and has_audio(location):
-            yield from audio_cells(location, info)
-        elif chosen and lower.endswith(TABLES + LISTS):
-            yield from _manifest_recordings(location, store_options)
+            yield from audio_cells(location, info, limits)
+        elif named_by == "user" and lower.endswith(TABLES + LISTS):
+            yield from _manifest_recordings(location, store_options, limits)
+        elif named_by == "manifest" and lower.endswith(TABLES):
+            yield refused_object(location, info, "UNSUPPORTED", "The table has no column of audio.")
         elif not lower.endswith(TABLES):
             yield object_recording(location, info)
     except ABSENT:
+        _check_bucket(location)
         yield refused_object(location, info, "NOT_FOUND", "It vanished while the archive was listed.")
     except PermissionError:
-        if chosen:
+        if named_by == "user":
             raise
+        _check_bucket(location)
         yield refused_object(location, info, "ACCESS_DENIED", "The store refuses this object to these credentials.")
     except BadRecording as reason:
         yield refused_object(location, info, reason.code, str(reason))
@@ -245,44 +254,86 @@ def refused_object(location: Location, info: dict[str, Any], code: ErrorCode, me
     return replace(object_recording(location, info), error_code=code, error_message=message)
 
 
-def _manifest_recordings(manifest: Location, store_options: dict[str, Any]) -> Iterator[Recording]:
+def _manifest_recordings(manifest: Location, store_options: dict[str, Any], limits: ListLimits) -> Iterator[Recording]:
     """What the entries of a manifest name: each must be asked for, so many are asked for at once."""
     entries = manifest_entries(manifest)
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        asked: deque[Future[list[Recording]]] = deque()
+        asked: deque[Future[list[_Named | Recording]]] = deque()
 
-        def ask(some: list[tuple[str, str | None]]) -> list[Recording]:
-            return [_manifest_recording(manifest, entry, attributes, store_options) for entry, attributes in some]
+        def ask(some: list[tuple[str, str | None]]) -> list[_Named | Recording]:
+            return [_look_up(manifest, entry, attributes, store_options) for entry, attributes in some]
+
+        def give(found: list[_Named | Recording]) -> Iterator[Recording]:
+            for one in found:
+                if isinstance(one, Recording):
+                    yield one
+                else:  # an archive file may hold a million: opened here, one after the other
+                    for inside in _open_file(one.location, one.info, store_options, limits, named_by="manifest"):
+                        yield replace(inside, attributes=joined(one.attributes, inside.attributes))
 
         while some := list(islice(entries, ENTRIES_PER_TURN)):
             asked.append(pool.submit(ask, some))
             if len(asked) > ASKED_AT_ONCE:
-                yield from asked.popleft().result()
+                yield from give(asked.popleft().result())
         while asked:
-            yield from asked.popleft().result()
+            yield from give(asked.popleft().result())
 
 
-def _manifest_recording(
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What an entry of a manifest names, and the other columns of its row."""
+
+    location: Location
+    info: dict[str, Any]
+    attributes: str | None
+
+
+def _look_up(
     manifest: Location, entry: str, attributes: str | None, store_options: dict[str, Any]
-) -> Recording:
-    if "://" not in entry and not entry.startswith("/"):
-        folder = manifest.path.rpartition("/")[0]
-        location = Location(
-            manifest.fs, f"{folder}/{posixpath.normpath(entry)}" if "://" not in folder else f"{folder}/{entry}"
-        )
-        if location.is_local:
-            location = locate(location.path)
-    else:
-        location = locate(entry, **options_for(entry, store_options))
+) -> _Named | Recording:
+    """What lies there, or a row that says why it cannot be told."""
     try:
-        return object_recording(location, location.fs.info(location.path), attributes)
+        urlsplit(entry)  # ValueError for what is no address
+        location = _entry_location(manifest, entry, store_options)
+        info = location.fs.info(location.path)
     except ABSENT:
         _check_bucket(location)
         gone = refused_object(location, {}, "NOT_FOUND", "The manifest names it, but nothing is there.")
     except PermissionError:
         _check_bucket(location)
         gone = refused_object(location, {}, "ACCESS_DENIED", "The manifest names it, but the store refuses to show it.")
+    except (UsageError, ValueError) as error:  # one odd row does not end a night
+        reason = str(error) if isinstance(error, UsageError) else "The manifest names it, but this is no address."
+        gone = _unreadable(entry, reason)
+    else:
+        if info.get("type") != "directory":
+            return _Named(location, info, attributes)
+        gone = refused_object(
+            location, {}, "UNSUPPORTED", "The manifest names a folder; name its files, or give it as an ARCHIVE."
+        )
     return replace(gone, attributes=attributes)
+
+
+def _entry_location(manifest: Location, entry: str, store_options: dict[str, Any]) -> Location:
+    if "://" in entry or entry.startswith("/"):
+        return locate(entry, **options_for(entry, store_options))
+    folder = manifest.path.rpartition("/")[0]
+    location = Location(
+        manifest.fs, f"{folder}/{posixpath.normpath(entry)}" if "://" not in folder else f"{folder}/{entry}"
+    )
+    return locate(location.path) if location.is_local else location
+
+
+def _unreadable(entry: str, reason: str) -> Recording:
+    """A row for an address that nothing here can open."""
+    bare = re.split(r"[?#]", entry, maxsplit=1)[0]
+    return Recording(
+        source_uri=re.sub(r"(?<=://)[^/@]*@", "", bare),
+        kind="object",
+        url=os.fsencode(entry),
+        error_code="UNSUPPORTED",
+        error_message=reason,
+    )
 
 
 def _check_bucket(location: Location) -> None:

@@ -36,6 +36,18 @@ BROKEN = (
 LINK = "The member is a link or a device, no file."
 SMALL_BOMB = 64 << 20
 """Bytes that anything may unpack to without being taken for a bomb."""
+HEADER_BLOCK_BYTES = 64 << 10
+"""Bytes read ahead in a plain tar that is listed: from one header to the next, without the data of larger members."""
+EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+"""Headers that say more about the next one."""
+LONGEST_HEADER = 1 << 20
+"""Bytes of such a header; a tar with a longer one is REFUSED."""
 LONGEST_ENTRY = 1 << 10
 """Bytes in a zip's directory beyond which its entries hold something else than names, on average."""
 
@@ -45,7 +57,7 @@ class ListLimits:
     """What an archive file may be, before any of it is unpacked."""
 
     max_members: int = 1_000_000
-    """Most members of a zip or tar; one with more is REFUSED."""
+    """Most members of a zip or tar, or rows of a table with audio; one with more is REFUSED."""
     max_unpack_ratio: float = 1000.0
     """Most bytes a compressed tar may unpack to per packed byte; beyond it is taken for a bomb and REFUSED."""
 
@@ -54,6 +66,15 @@ class ListLimits:
             raise ValueError(
                 f"max_members={self.max_members} and max_unpack_ratio={self.max_unpack_ratio} must both be above 0."
             )
+
+
+class Header(tarfile.TarInfo):
+    """A tar header, looked at before what it announces is read into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # tarfile's own place for subclasses to enter
+        if self.type in EXTENDED and self.size > LONGEST_HEADER:
+            raise BadRecording("REFUSED", f"A header of a member claims {self.size} bytes: taken for a bomb.")
+        return super()._proc_member(archive)
 
 
 LARGEST = 1 << 62
@@ -69,7 +90,7 @@ def zip_members(location: Location, *, wanted: Callable[[str], bool], limits: Li
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
     if len(members) > limits.max_members:
-        raise _too_many(limits)
+        raise too_many(limits)
     for member in members:
         if member.is_dir() or not wanted(member.filename):
             continue
@@ -102,14 +123,14 @@ def tar_members(
     plain, num_members = _is_plain(location), 0
     most_bytes = limits.max_unpack_ratio * (info.get("size") or 0) + SMALL_BOMB
     with (
-        location.fs.open(location.path, "rb") as file,
-        tarfile.open(fileobj=file, mode="r:" if plain else "r|gz") as archive,
+        location.fs.open(location.path, "rb", **({"block_size": HEADER_BLOCK_BYTES} if plain else {})) as file,
+        tarfile.open(fileobj=file, mode="r:" if plain else "r|gz", tarinfo=Header) as archive,
     ):
         for member in archive:
             archive.members.clear()  # tarfile would keep them all
             num_members += 1
             if num_members > limits.max_members:
-                raise _too_many(limits)
+                raise too_many(limits)
             if not plain and member.offset_data + member.size > most_bytes:  # told before it is unpacked
                 raise BadRecording("REFUSED", "It unpacks to absurdly many bytes: taken for a bomb.")
             if member.isdir() or not wanted(member.name):
@@ -156,10 +177,10 @@ def _refuse_long_directory(file: Any, limits: ListLimits) -> None:
         if len(record) == 56:
             count, directory_bytes = struct.unpack("<QQ", record[32:48])
     if count > limits.max_members or directory_bytes > limits.max_members * LONGEST_ENTRY:
-        raise _too_many(limits)
+        raise too_many(limits)
 
 
-def _too_many(limits: ListLimits) -> BadRecording:
+def too_many(limits: ListLimits) -> BadRecording:
     return BadRecording("REFUSED", f"It has more than {limits.max_members} members (max_members in [archive]).")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
@@ -10,16 +11,19 @@ import pyarrow.parquet as pq
 
 from emosphere.errors import UsageError
 from emosphere.store import Location
+from pipelines.archive.members import ListLimits, too_many
 from pipelines.archive.recording import Recording, content_version, modified, url_bytes
 
 AUDIO_COLUMNS = ("audio", "bytes", "content", "wav", "flac", "mp3", "data")
 """Names under which a column of plain bytes counts as audio."""
 BATCH_ROWS = 10_000
+ROWS_AT_ONCE, PAGES_BYTES = 256, 1 << 20
+"""Rows of a table with audio, and bytes of one of its columns, in memory at once."""
 
 
 def has_audio(location: Location) -> bool:
     """Whether a Parquet file has a column of encoded audio. Raises ArrowInvalid for what is no Parquet file."""
-    with location.fs.open(location.path, "rb") as file:
+    with _exactly(location) as file:
         return audio_column(pq.read_schema(file)) is not None
 
 
@@ -34,29 +38,46 @@ def audio_column(schema: pa.Schema) -> str | None:
     return None
 
 
-def audio_cells(location: Location, info: dict[str, Any]) -> Iterator[Recording]:
-    """One recording per row; the other columns become its attributes. Reads no audio."""
-    with location.fs.open(location.path, "rb") as file:
-        table = pq.ParquetFile(file)
+def audio_cells(location: Location, info: dict[str, Any], limits: ListLimits) -> Iterator[Recording]:
+    """One recording per row; the other columns become its attributes. Reads no audio, and a few rows at a time.
+
+    Raises BadRecording for a table of too many rows.
+    """
+    with _exactly(location) as file:
+        table = pq.ParquetFile(file, buffer_size=PAGES_BYTES, pre_buffer=False)
+        groups = (table.metadata.row_group(number) for number in range(table.num_row_groups))
+        num_rows = sum(group.num_rows for group in groups)
+        if num_rows > limits.max_members:
+            raise too_many(limits)
         column = audio_column(table.schema_arrow)
-        others = [f.name for f in table.schema_arrow if f.name != column and not _is_bytes(f.type)]
+        others = [f.name for f in table.schema_arrow if f.name != column and not _holds_bytes(f.type)]
         version, modified_us = content_version(info), modified(info)
-        row_number = 0
-        for group in range(table.num_row_groups):
-            num_rows = table.metadata.row_group(group).num_rows
-            rows = table.read_row_group(group, columns=others).to_pylist() if others else [{}] * num_rows
-            for row in rows:
-                yield Recording(
-                    source_uri=f"parquet://{column}/{row_number}::{location.uri}",
-                    kind="cell",
-                    url=url_bytes(location),
-                    member=column,
-                    offset=row_number,
-                    modified_us=modified_us,
-                    content_version=version,
-                    attributes=_as_json(row),
-                )
-                row_number += 1
+        for row_number, row in enumerate(_rows(table, others) if others else repeat({}, num_rows)):
+            yield Recording(
+                source_uri=f"parquet://{column}/{row_number}::{location.uri}",
+                kind="cell",
+                url=url_bytes(location),
+                member=column,
+                offset=row_number,
+                modified_us=modified_us,
+                content_version=version,
+                attributes=_as_json(row),
+            )
+
+
+def joined(outer: str | None, inner: str | None) -> str | None:
+    """Attributes of a container and of what is in it; of two with one name the inner one."""
+    return _as_json(json.loads(outer or "{}") | json.loads(inner or "{}"))
+
+
+def _rows(table: pq.ParquetFile, columns: list[str]) -> Iterator[dict[str, Any]]:
+    for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
+        yield from batch.to_pylist()
+
+
+def _exactly(location: Location) -> Any:
+    """Opened to read what is asked for and nothing ahead: beside it lies the audio."""
+    return location.fs.open(location.path, "rb", cache_type="none")
 
 
 def manifest_entries(location: Location) -> Iterator[tuple[str, str | None]]:
@@ -97,6 +118,11 @@ def _check_columns(names: list[str], location: Location) -> None:
 
 def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    """Whether a column is of sound or pictures, as such or inside structs and lists."""
+    return _is_bytes(kind) or any(_holds_bytes(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _as_json(row: dict[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 from emosphere.store import locate
 from pipelines.archive.fetch import Fetcher, FetchLimits
 from pipelines.archive.listing import list_archives
-from pipelines.archive.members import ListLimits
+from pipelines.archive.members import HEADER_BLOCK_BYTES, LONGEST_HEADER, ListLimits
 from tests.pipelines.archive.building import listed, member, touch
 
 
@@ -155,3 +155,38 @@ def test_a_compressed_tar_that_unpacks_without_end_is_refused_before_it_is_unpac
     assert found["bomb.tar.gz"].error_code == "REFUSED"
     assert "bomb" in found["bomb.tar.gz"].error_message
     assert len(listed(tmp_path)) == 2
+
+
+def test_a_tar_on_s3_is_listed_by_its_headers_and_its_data_stays_there(s3, asked, tmp_path):
+    with tarfile.open(tmp_path / "calls.tar", "w") as archive:
+        for number in range(12):
+            member(archive, f"{number}.wav", bytes(1 << 20))
+    s3.put(str(tmp_path / "calls.tar"), "audio/shards/calls.tar")
+    asked.clear()
+    assert len(listed("s3://audio/shards/calls.tar")) == 12
+    assert asked["bytes"] <= 13 * (HEADER_BLOCK_BYTES + 2 * tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+@pytest.mark.parametrize("name", ["bomb.tar", "bomb.tar.gz"])
+def test_a_tar_whose_header_is_a_bomb_is_refused_before_it_is_read_into_memory(tmp_path, name, kind):
+    with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
+        member(archive, "first.wav")
+        member(archive, "@LongLink", bytes(LONGEST_HEADER + 1), type=kind)
+        member(archive, "last.wav")
+    first, refused = listed(tmp_path)
+    assert first.error_code is None
+    assert (refused.error_code, "header" in refused.error_message) == ("REFUSED", True)
+
+
+def test_an_encrypted_member_of_a_zip_is_refused_with_a_reason(tmp_path):
+    with zipfile.ZipFile(tmp_path / "secret.zip", "w") as archive:
+        archive.writestr("a.wav", b"data")
+        archive.writestr("b.wav", b"data")
+    data = bytearray((tmp_path / "secret.zip").read_bytes())
+    for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.find(mark) + at] |= 1
+    (tmp_path / "secret.zip").write_bytes(data)
+    locked, free = listed(tmp_path)
+    assert (locked.error_code, locked.error_message) == ("REFUSED", "The member is encrypted.")
+    assert free.error_code is None
