@@ -151,6 +151,14 @@ class Ledger:
         folder = self._run(run_id).child("staging")
         return {int(path.rpartition("part-")[2].removesuffix(".parquet")) for path in folder.files() if "part-" in path}
 
+    def write_sign_of_life(self, run_id: str, part: int, cells: int) -> None:
+        self._run(run_id).child("alive", f"part-{part:06d}").write_bytes(str(cells).encode())
+
+    def signs_of_life(self, run_id: str) -> dict[str, bytes]:
+        """What the scorers of long parts wrote last: it changes while they get on."""
+        folder = self._run(run_id).child("alive")
+        return {path: Location(folder.fs, path).read_bytes() for path in folder.files()}
+
     # Published state
 
     def published_columns(self, model_partition: str, columns: list[str]) -> Iterator[tuple[str, pa.RecordBatchReader]]:

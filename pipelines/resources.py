@@ -26,7 +26,7 @@ class Resources:
     decoders_per_actor: int | None = None
     """Decoder processes of one actor; None takes half its cores, or with a GPU all but one."""
     stall_timeout_s: float = 1800.0
-    """A run in which no part was finished for so long, while it waited for machines or scored, ends with an error."""
+    """A run in which nothing was scored for so long, while it waited for machines or worked, ends with an error."""
 
     def __post_init__(self) -> None:
         for name in ("actors", "cpus_per_actor", "decoders_per_actor"):

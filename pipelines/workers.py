@@ -16,7 +16,7 @@ import ray.data
 from emosphere.errors import MachineError
 from emosphere.store import Location
 from pipelines.archive.seal import Seal
-from pipelines.ledger import RunHeader
+from pipelines.ledger import Ledger, RunHeader
 from pipelines.policy import NO_ROLES
 from pipelines.resources import connect, pool_for
 from pipelines.settings import ScoreSettings
@@ -69,7 +69,11 @@ def score_parts(
     )
     began, done = time.monotonic(), Counter[str]()
     try:
-        for row in within_deadline(summaries.iter_rows(), settings.resources.stall_timeout_s):
+        ledger = Ledger(out)
+        rows = within_deadline(
+            summaries.iter_rows(), settings.resources.stall_timeout_s, lambda: ledger.signs_of_life(header.run_id)
+        )
+        for row in rows:
             if row.get("error"):
                 raise MachineError(row["error"])
             if row["phone_calls"] and not done["phone_calls"] and not header.roles:
@@ -86,8 +90,12 @@ def score_parts(
     )
 
 
-def within_deadline(rows: Iterable[dict[str, Any]], timeout_s: float) -> Iterator[dict[str, Any]]:
-    """The rows as they come. Raises Stalled where none comes for ``timeout_s``: Ray would wait for ever."""
+def within_deadline(
+    rows: Iterable[dict[str, Any]], timeout_s: float, signs: Callable[[], object] = lambda: None
+) -> Iterator[dict[str, Any]]:
+    """The rows as they come. Raises Stalled where none comes for ``timeout_s``, and ``signs`` of life have not changed
+    meanwhile: Ray would wait for ever.
+    """
     arrived: queue.Queue[dict[str, Any] | BaseException | None] = queue.Queue()
     unwanted = threading.Event()
 
@@ -102,19 +110,24 @@ def within_deadline(rows: Iterable[dict[str, Any]], timeout_s: float) -> Iterato
             arrived.put(error)
 
     threading.Thread(target=pull, name="scoring", daemon=True).start()
+    last_signs = signs()
     try:
         while True:
-            row = arrived.get(timeout=timeout_s)
+            try:
+                row = arrived.get(timeout=timeout_s)
+            except queue.Empty:
+                if (now := signs()) == last_signs:
+                    raise Stalled(
+                        f"Nothing was scored for {timeout_s:g} s (stall_timeout_s in [resources]): a worker hangs, or "
+                        "the cluster gives none. What was scored is kept; the same command resumes."
+                    ) from None
+                last_signs = now
+                continue
             if row is None:
                 return
             if isinstance(row, BaseException):
                 raise row
             yield row
-    except queue.Empty:
-        raise Stalled(
-            f"No part was finished for {timeout_s:g} s (stall_timeout_s in [resources]): a worker hangs, or the "
-            "cluster gives none. What was scored is kept; the same command resumes."
-        ) from None
     finally:
         unwanted.set()
 

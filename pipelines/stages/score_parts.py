@@ -8,8 +8,8 @@ import os
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from emosphere.audio.cells import Cell, cut_cells
 from emosphere.audio.isolation import IsolatedDecoder
 from emosphere.audio.recording import MODEL_RATE_HZ
 from emosphere.data.schema import SEGMENTS
-from emosphere.errors import BadRecording, EmosphereError, ErrorCode, MachineError
+from emosphere.errors import RETRIED_CODES, BadRecording, EmosphereError, ErrorCode, MachineError
 from emosphere.inference import Scorer, default_device
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
@@ -67,12 +67,15 @@ STAGED_SCHEMA = pa.schema(
 )
 """One row per unit, failures included: one unit in, one row out."""
 
+FIRST_FAILED = "Another recording of the same bytes, scored in its stead, failed in a way that may pass."
 AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 """Reasons which, met by a later unit of a recording, say only that it ends earlier than its header promised."""
 
 SAMPLES_PER_MS = MODEL_RATE_HZ // 1000
 CELLS_PER_TRIM = 16
 """Cells after which freed memory is handed back to the system: it costs milliseconds."""
+SIGN_S = 60.0
+"""Time between signs of life."""
 QUEUED_CELLS = 8
 """Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per actor."""
 
@@ -133,7 +136,8 @@ class ScoreParts:
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
         work = _Work(units, self._settings, self._seal, self._withheld)
         spent_before = dict(self._scorer.spent_s)
-        for row, scored in self._scorer.score_cells(work.events(self._fetchers, self._decoders)):
+        events = self._with_signs(part, work.events(self._fetchers, self._decoders))
+        for row, scored in self._scorer.score_cells(events):
             work.results[row]["segments"] = scored.rows
             work.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
         staged = [work.staged_row(row) for row in range(len(units))]
@@ -151,6 +155,15 @@ class ScoreParts:
             "wall_s": time.monotonic() - began,
         }
 
+    def _with_signs(self, part: int, events: Iterable[tuple[int, Cell | None]]) -> Iterator[tuple[int, Cell | None]]:
+        """The same events; once a minute the driver is told that they still come, since a part may last for hours."""
+        told = time.monotonic()
+        for number, event in enumerate(events):
+            yield event
+            if time.monotonic() - told >= SIGN_S:
+                told = time.monotonic()
+                self._ledger.write_sign_of_life(self._run_id, part, number)
+
 
 class _Work:
     """The units of one part on their way through the decoders."""
@@ -163,6 +176,9 @@ class _Work:
         self.waited_s = 0.0
         self._settings, self._seal, self._withheld = settings, seal, withheld
         self._first_with: dict[tuple[str, int], int] = {}
+        self._alike = Counter(map(_span, units))
+        self._digests: dict[str, str] = {}
+        self._hashing = threading.Lock()
         self._todo = deque(range(len(units)))
         self._queue: queue.Queue[tuple[int, Cell | None] | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
@@ -202,9 +218,12 @@ class _Work:
         """The unit's row for staging. A unit that failed keeps no scores: never half a unit."""
         unit, result = self.units[row], self.results[row]
         told_of = unit
-        if "same_as" in result:
+        # What befell this one itself (it changed while it was read) is told of it, whatever became of the first one.
+        if "same_as" in result and not {"error_code", "flaw_code"} & result.keys():
             told_of, found = self.units[result["same_as"]], self.results[result["same_as"]]
             result = found | {"content_digest": result["content_digest"]}
+            if result.get("error_code") in RETRIED_CODES:
+                result["error_message"] = FIRST_FAILED
         staged = {name: unit.get(name) for name in STAGED_SCHEMA.names}
         staged |= {
             "audio_ms": 0,
@@ -242,8 +261,9 @@ class _Work:
                 raise BadRecording(unit["error_code"], unit["error_message"])
             recording = self._seal.uncover(self._recording(unit))
             path = fetcher.local_path(recording)
-            if self._is_new(row, path):
-                self._decode_unit(row, path, decoder)
+            with fetcher.failures_explained(recording):
+                if self._is_new(row, path):
+                    self._decode_unit(row, path, decoder)
             fetcher.check_unchanged(recording)  # it may have grown meanwhile
         except BadRecording as reason:
             if unit["unit_index"] and reason.code in AFTER_THE_START:
@@ -260,14 +280,24 @@ class _Work:
         """Whether no unit of this part has the same bytes; else its results will stand for this one's too."""
         if not self._settings.plan.score_duplicates_once:
             return True
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        unit = self.units[row]
+        if unit["unit_index"] and self._alike[_span(unit)] == 1:
+            return True  # the first unit's digest is the recording's
+        digest = self._digest(unit["recording_id"], path)
         self.results[row]["content_digest"] = digest
         # One step, also where two threads ask at once.
-        first = self._first_with.setdefault((digest, self.units[row]["unit_index"]), row)
+        first = self._first_with.setdefault((digest, unit["unit_index"]), row)
         if first != row:
             self.results[row]["same_as"] = first
         return first == row
+
+    def _digest(self, recording_id: str, path: str) -> str:
+        """sha256 of a recording, computed once for all its units in this part."""
+        with self._hashing:  # another thread waits for this one's answer
+            if recording_id not in self._digests:
+                with open(path, "rb") as file:
+                    self._digests[recording_id] = hashlib.file_digest(file, "sha256").hexdigest()
+            return self._digests[recording_id]
 
     def _recording(self, unit: dict[str, Any]) -> Recording:
         return Recording(**{name: unit[name] for name in Recording.__dataclass_fields__})
@@ -346,6 +376,11 @@ def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: f
     if unit_index == num_units - 1:
         return first, None
     return first, stop
+
+
+def _span(unit: dict[str, Any]) -> tuple[int | None, int]:
+    """What two units of the same bytes have in common before anybody has read them."""
+    return unit["num_bytes"], unit["unit_index"]
 
 
 def _flaw(code: ErrorCode) -> str:

@@ -324,7 +324,7 @@ def test_a_row_that_never_comes_ends_the_run_with_an_error():
         time.sleep(30)
 
     came = []
-    with pytest.raises(Stalled, match=r"No part was finished for 0\.2 s .*the same command resumes"):
+    with pytest.raises(Stalled, match=r"Nothing was scored for 0\.2 s .*the same command resumes"):
         came += within_deadline(stuck(), 0.2)
     with pytest.raises(ZeroDivisionError):
         list(within_deadline((1 / 0 for _ in range(1)), 5))
