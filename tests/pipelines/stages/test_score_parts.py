@@ -1,6 +1,8 @@
 """One part through one actor, without a cluster: a decoder that dies or stalls costs its own recording."""
 
+import errno
 import hashlib
+import os
 import shutil
 
 import numpy as np
@@ -20,7 +22,7 @@ from pipelines.ledger import Ledger, RunHeader
 from pipelines.plan import write_plan
 from pipelines.resources import Pool
 from pipelines.settings import PlanSettings, ScoreSettings
-from pipelines.stages.score_parts import ScoreParts
+from pipelines.stages.score_parts import FIRST_FAILED, ScoreParts, _Work
 
 POOL = Pool(size=1, num_cpus=1, num_gpus=0, decoders=2, threads=1)
 
@@ -137,3 +139,105 @@ def test_a_broken_machine_is_a_crash_and_never_a_row(run, archive, monkeypatch, 
 def test_a_worker_with_another_model_refuses_to_score(run, archive):
     with pytest.raises(MachineError, match="the run's is 000000000000"):
         run(archive, digest="000000000000")
+
+
+@pytest.fixture
+def twins(archive):
+    """Two recordings of the same bytes, and nothing else."""
+    for path in archive.iterdir():
+        if path.name != "a.wav":
+            path.unlink()
+    shutil.copy2(archive / "a.wav", archive / "again-a.wav")
+    return archive
+
+
+ONCE = ScoreSettings(plan=PlanSettings(score_duplicates_once=True))
+
+
+def growing(monkeypatch, archive, *, when_new: bool) -> list[str]:
+    """The first of two twins, or the second, grows once it has been hashed; its name."""
+    grown: list[str] = []
+    real = _Work._is_new
+
+    def hashing(self, row, path):
+        is_new = real(self, row, path)
+        if is_new == when_new and not grown:
+            grown.append(path.rpartition("/")[2])
+            with open(path, "ab") as file:
+                file.write(b"more")
+        return is_new
+
+    monkeypatch.setattr(_Work, "_is_new", hashing)
+    return grown
+
+
+def test_a_duplicate_that_changed_meanwhile_does_not_get_the_scores_of_the_first(run, twins, monkeypatch):
+    grown = growing(monkeypatch, twins, when_new=False)
+    rows = run(twins, ONCE)
+    [changed] = grown
+    [other] = rows.keys() - {changed}
+    assert rows[changed]["error_code"] == "FETCH_FAILED"
+    assert "changed after it was listed" in rows[changed]["error_message"]
+    assert rows[changed]["segments"] == []
+    assert rows[other]["segments"]
+
+
+def test_a_duplicate_of_what_failed_in_passing_is_tried_again_and_not_told_what_befell_the_other(
+    run, twins, monkeypatch
+):
+    grown = growing(monkeypatch, twins, when_new=True)
+    rows = run(twins, ONCE)
+    [changed] = grown
+    [other] = rows.keys() - {changed}
+    assert "changed after it was listed" in rows[changed]["error_message"]
+    assert (rows[other]["error_code"], rows[other]["error_message"]) == ("FETCH_FAILED", FIRST_FAILED)
+    assert rows[other]["segments"] == []
+
+
+def test_a_recording_is_hashed_once_for_all_its_units_and_its_first_unit_tells_the_digest(run, archive, monkeypatch):
+    shutil.copy(archive / "a.wav", archive / "again-a.wav")
+    hashed: list[str] = []
+    opened: list[str] = []
+    real_digest, real_open = hashlib.file_digest, IsolatedDecoder.open
+
+    def hashing(file, algorithm):
+        hashed.append(file.name.rpartition("/")[2])
+        return real_digest(file, algorithm)
+
+    def opening(self, path, start_s=0.0):
+        opened.append(path.rpartition("/")[2].removeprefix("again-"))
+        return real_open(self, path, start_s)
+
+    monkeypatch.setattr(hashlib, "file_digest", hashing)
+    monkeypatch.setattr(IsolatedDecoder, "open", opening)
+    rows = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=50_000, score_duplicates_once=True)))
+    assert rows["c.wav"]["num_units"] > 2
+    sounds = sorted({name for name, row in rows.items() if row["error_code"] != "EMPTY"})
+    # The twins' parts hold one span each; of what has no twin only the first unit is hashed.
+    assert hashed.count("c.wav") == hashed.count("b.flac") == 1
+    assert sorted(set(hashed)) == sounds
+    assert len(hashed) <= len(sounds) + 2 * (rows["a.wav"]["num_units"] - 1)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE])
+def test_a_machine_that_breaks_while_a_recording_is_read_is_a_crash_and_never_a_row(run, archive, monkeypatch, number):
+    def breaking(self, path, start_s=0.0):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(IsolatedDecoder, "open", breaking)
+    with pytest.raises(MachineError, match="then run again"):
+        run(archive)
+
+
+def test_a_local_file_that_vanishes_before_the_decoder_opens_it_is_not_found(run, archive, monkeypatch):
+    real_open = IsolatedDecoder.open
+
+    def open_late(self, path, start_s=0.0):
+        if path.endswith("b.flac"):
+            os.unlink(path)
+        return real_open(self, path, start_s)
+
+    monkeypatch.setattr(IsolatedDecoder, "open", open_late)
+    rows = run(archive)
+    assert rows["b.flac"]["error_code"] == "NOT_FOUND"
+    assert rows["a.wav"]["segments"]
