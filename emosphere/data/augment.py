@@ -30,10 +30,15 @@ class DistortionConfig:
     """Probability of MP3 at a low rate."""
     clip: float = 0.1
     """Probability of an overdriven input."""
+    gain_db: tuple[float, float] | None = None
+    """Lowest and highest change of the level of every copy, in dB; None leaves it as it is. A front end that levels
+    its input, as both of this project do where no global mean is given, hears nothing of it but what is cut off."""
 
     def __post_init__(self) -> None:
         if self.copies < 0:
             raise ValueError(f"copies={self.copies} must not be negative.")
+        if self.gain_db is not None and not (len(self.gain_db) == 2 and self.gain_db[0] <= self.gain_db[1]):
+            raise ValueError(f"gain_db={list(self.gain_db)} must be the lowest and the highest change of level.")
         for name in ("reverb", "noise", "telephone", "mp3", "clip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is not a probability.")
@@ -52,6 +57,9 @@ def distort(waveform: Waveform, config: DistortionConfig, rng: np.random.Generat
         waveform = telephone(waveform)
     if rng.random() < config.mp3:
         waveform = through_mp3(waveform, rng.uniform(0.5, 1.0))
+    if config.gain_db is not None:
+        # Last, so that the copies without it draw what they always drew.
+        waveform = change_level(waveform, rng.uniform(*config.gain_db))
     return waveform
 
 
@@ -59,6 +67,11 @@ def change_speed(waveform: Waveform, factor: float) -> Waveform:
     """Play ``factor`` times as fast: pitch and formants move along."""
     changed: Waveform = soxr.resample(waveform, RATE_HZ * factor, RATE_HZ).astype(np.float32)
     return changed
+
+
+def change_level(waveform: Waveform, gain_db: float) -> Waveform:
+    """Amplify by ``gain_db``; what is above full scale is cut off, as any format of whole numbers does."""
+    return np.asarray(np.clip(waveform * 10 ** (gain_db / 20), -1, 1), np.float32)
 
 
 def add_noise(waveform: Waveform, snr_db: float, slope: float, rng: np.random.Generator) -> Waveform:

@@ -8,6 +8,7 @@ from emosphere.data.augment import (
     DistortionConfig,
     add_noise,
     add_room,
+    change_level,
     change_speed,
     distort,
     overdrive,
@@ -34,6 +35,24 @@ def test_faster_is_shorter_and_higher() -> None:
     fast = change_speed(tone(400), 1.25)
     assert len(fast) == pytest.approx(16_000 / 1.25, abs=2)
     assert pitch(fast) == pytest.approx(500, abs=2)
+
+
+def test_a_gain_changes_the_level_by_its_decibels_and_ends_at_full_scale() -> None:
+    for gain_db in (-20.0, -6.0, 6.0):
+        louder = change_level(tone(400), gain_db)
+        assert 20 * np.log10(level(louder) / level(tone(400))) == pytest.approx(gain_db, abs=0.01)
+    assert np.abs(change_level(tone(400), 40.0)).max() == 1
+
+
+def test_copies_without_a_gain_are_what_they_were() -> None:
+    """The gain is drawn last, and only where it is wanted."""
+    plain, gained = (
+        distort(tone(400), DistortionConfig(clip=0, gain_db=gain_db), np.random.default_rng(3))
+        for gain_db in (None, (-12.0, -12.0))
+    )
+    np.testing.assert_allclose(gained, plain * 10 ** (-12 / 20), atol=1e-6)
+    with pytest.raises(ValueError, match="lowest and the highest"):
+        DistortionConfig(gain_db=(3.0, -3.0))
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
