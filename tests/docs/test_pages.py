@@ -19,6 +19,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/evaluate.md",
+    "docs/train.md",
     "docs/adopt.md",
     "docs/export.md",
     "docs/operate.md",
@@ -35,7 +36,8 @@ def text_of(root: Path, page: str) -> str:
 
 
 def code(text: str) -> list[str]:
-    """Spans and lines of code: `...`, fenced lines, indented lines."""
+    """Spans and lines of code: `...`, fenced lines, indented lines; a line that goes on in the next is one."""
+    text = re.sub(r"\\\n\s*", "", text)
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     rest = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     indented = re.findall(r"^ {4,}(\S.*)$", rest, re.MULTILINE)
@@ -94,6 +96,14 @@ def test_every_link_leads_somewhere(root: Path, page: str) -> None:
 def test_every_setting_is_accepted(root: Path, page: str) -> None:
     for block in re.findall(r"^```toml\n(.*?)^```", text_of(root, page), re.MULTILINE | re.DOTALL):
         from_mapping(ScoreSettings, tomllib.loads(block), source=page)
+
+
+def test_the_front_page_trains_as_the_page_about_training_does(root: Path) -> None:
+    """In particular it prepares the splits that the paper's configuration reports on."""
+    about = commands(text_of(root, "docs/train.md"))
+    shown = [words for words in commands(text_of(root, "README.md")) if words[0] in ("prepare", "ablate", "train")]
+    assert {words[0] for words in shown} == {"prepare", "train", "ablate"}
+    assert [words for words in shown if words not in about] == []
 
 
 def test_commands_are_found_at_all(root: Path) -> None:
