@@ -1,19 +1,18 @@
 """Which of all recordings listed are still to be scored, on scratch disk: memory does not grow with the archive."""
 
+import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Set
 from itertools import islice
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from emosphere.data.identity import recording_id
 from emosphere.errors import RETRIED_CODES
 from pipelines.archive.dates import Window
 from pipelines.archive.recording import RECORDING_SCHEMA, Recording
+from pipelines.scratch import scratch_database
 
 BATCH = 10_000
 """Recordings in memory at once."""
@@ -78,19 +77,19 @@ class Choice:
     """What a command would score now. A context manager: the scratch goes with it."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="emosphere-plan-")
-        config = {"memory_limit": DATABASE_MEMORY, "threads": 2, "temp_directory": os.path.join(self._folder, "spilt")}
-        self._base = duckdb.connect(os.path.join(self._folder, "plan.duckdb"), config=config)
-        columns = ", ".join(f'"{field.name}" {_SQL_TYPES[field.type]}' for field in RECORDING_SCHEMA)
-        self._base.execute(
-            "CREATE TABLE listed (ordinal BIGINT, recording_id VARCHAR, rank INTEGER, seconds DOUBLE, "
-            f"is_forgotten BOOLEAN, {columns})"
-        )
-        self._base.execute(
-            "CREATE TABLE finished (dt VARCHAR, recording_id VARCHAR, content_version VARCHAR, settings_digest VARCHAR,"
-            " status VARCHAR, error_code VARCHAR, attempts INTEGER)"
-        )
-        self._base.execute("CREATE TABLE planned (recording_id VARCHAR, content_version VARCHAR)")
+        with contextlib.ExitStack() as opened:
+            self._base = opened.enter_context(scratch_database("plan", DATABASE_MEMORY))
+            columns = ", ".join(f'"{field.name}" {_SQL_TYPES[field.type]}' for field in RECORDING_SCHEMA)
+            self._base.execute(
+                "CREATE TABLE listed (ordinal BIGINT, recording_id VARCHAR, rank INTEGER, seconds DOUBLE, "
+                f"is_forgotten BOOLEAN, {columns})"
+            )
+            self._base.execute(
+                "CREATE TABLE finished (dt VARCHAR, recording_id VARCHAR, content_version VARCHAR, "
+                "settings_digest VARCHAR, status VARCHAR, error_code VARCHAR, attempts INTEGER)"
+            )
+            self._base.execute("CREATE TABLE planned (recording_id VARCHAR, content_version VARCHAR)")
+            self._opened = opened.pop_all()
         self.listed = 0
         """All that was found, within the window or not, each as often as it was found."""
         self.selected = 0
@@ -107,9 +106,8 @@ class Choice:
     def __enter__(self) -> "Choice":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._base.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def __exit__(self, *error: Any) -> None:
+        self._opened.__exit__(*error)
 
     def take(
         self,

@@ -18,6 +18,7 @@ from pipelines.erasure_target import Found, Target, find
 from pipelines.forgotten import FILE, remember
 from pipelines.lease import Lease
 from pipelines.ledger import HOME, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
+from pipelines.scratch import sweep_scratch
 from pipelines.snapshot import VERSIONS, read_snapshot, replace_published, version_path
 
 MARKER = "erasing.json"
@@ -43,6 +44,7 @@ def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = Fal
     lease = Lease(ledger.lease, "emosphere erase")
     with contextlib.nullcontext() if dry_run else lease:
         if not dry_run:
+            sweep_scratch()
             lease.acquire()
             finish_erasure(ledger, lease.check)
         found = find(location, target)

@@ -2,8 +2,6 @@
 
 import contextlib
 import datetime
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,6 +14,7 @@ from emosphere.data.identity import file_number
 from emosphere.data.schema import arrow_schema
 from emosphere.errors import RETRIED_CODES, MachineError
 from pipelines.ledger import Ledger, RunHeader
+from pipelines.scratch import scratch_database
 
 DATABASE_MEMORY = "256MB"
 """What the scratch database of a run may hold before it spills to disk."""
@@ -25,13 +24,10 @@ FOLDED_TABLES = ("segments", "recordings")
 
 
 class Folded:
-    """A run's results, recording by recording, on scratch disk. A context manager: the scratch goes with it."""
+    """A run's results, recording by recording, on scratch disk."""
 
-    def __init__(self, scratch: str) -> None:
-        self.base = duckdb.connect(
-            os.path.join(scratch, "run.duckdb"),
-            config={"memory_limit": DATABASE_MEMORY, "threads": 2, "temp_directory": os.path.join(scratch, "spilt")},
-        )
+    def __init__(self, base: duckdb.DuckDBPyConnection) -> None:
+        self.base = base
         self.base.execute("SET TimeZone = 'UTC'")
         for table in FOLDED_TABLES:
             self.base.register("empty", arrow_schema(table).empty_table())
@@ -117,8 +113,8 @@ class Folded:
 @contextlib.contextmanager
 def fold_run(ledger: Ledger, header: RunHeader) -> Iterator[Folded]:
     """Fold all staged parts. Raises MachineError unless every unit of the plan is there exactly once."""
-    with tempfile.TemporaryDirectory(prefix="emosphere-fold-") as scratch:
-        folded = Folded(scratch)
+    with scratch_database("fold", DATABASE_MEMORY) as base:
+        folded = Folded(base)
         # A run that took in late files may hold a recording twice, in two versions.
         waiting: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         seen = np.zeros(header.num_units, dtype=bool)
@@ -142,7 +138,6 @@ def fold_run(ledger: Ledger, header: RunHeader) -> Iterator[Folded]:
             )
         folded.close()
         yield folded
-        folded.base.close()
 
 
 def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, Any], list[dict[str, Any]], int]:

@@ -1,6 +1,7 @@
 """What is still to be scored: each recording once, without the finished ones, whatever their number."""
 
 import os
+import tempfile
 
 import pyarrow as pa
 import pytest
@@ -12,7 +13,8 @@ from pipelines.choose import BATCH, FINISHED_COLUMNS, Choice
 
 
 def recording(name: str, version: str = "v1", **fields) -> Recording:
-    return Recording(source_uri=f"s3://b/{name}", kind="object", url=b"", content_version=version, **fields)
+    fields = {"kind": "object", **fields}
+    return Recording(source_uri=f"s3://b/{name}", url=b"", content_version=version, **fields)
 
 
 def published(*rows: dict, dt: str = "2026-11-20") -> tuple[str, pa.RecordBatchReader]:
@@ -109,13 +111,14 @@ def test_undecodable_names_and_all_fields_come_out_as_they_went_in():
         assert list(choice.recordings()) == [given]
 
 
-def test_more_than_a_batch_comes_out_whole_and_the_scratch_goes():
+def test_more_than_a_batch_comes_out_whole_and_the_scratch_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Choice() as choice:
         choice.take((recording(str(number)) for number in range(2 * BATCH + 1)), window=Window())
         choice.judge([published(*({"name": str(number)} for number in range(0, 2 * BATCH, 2)))], "s")
         assert sum(len(table) for table in choice.batches()) == choice.chosen == BATCH + 1
-        folder = choice._folder
-    assert not os.path.exists(folder)
+        assert os.listdir(tmp_path)
+    assert not os.listdir(tmp_path)
 
 
 def test_what_was_erased_is_not_chosen_and_stays_in_the_count():
@@ -126,3 +129,23 @@ def test_what_was_erased_is_not_chosen_and_stays_in_the_count():
         choice.judge([published({"name": "c"})], "s")
         assert (choice.selected, choice.skipped, choice.forgotten, choice.chosen) == (3, 1, 1, 1)
         assert [one.source_uri for one in choice.recordings()] == ["s3://b/a"]
+
+
+def test_what_can_only_be_read_in_the_order_of_its_container_stays_in_it_where_others_are_sorted_by_size():
+    def member(name: str, kind: str, num_bytes: int | None, offset: int | None = None) -> Recording:
+        return recording(name, num_bytes=num_bytes, kind=kind, member=name, offset=offset)
+
+    listed = [
+        member("gz1", "tar", 10),
+        member("zip1", "zip", 10),
+        member("gz2", "tar", 30),
+        member("tar1", "tar", 30, offset=512),
+        member("gz3", "tar", 20),
+        member("cell1", "cell", None, offset=0),
+        member("zip2", "zip", 30),
+    ]
+    with Choice() as choice:
+        choice.take(listed, window=Window())
+        choice.judge([], "s")
+        rows = [row for table in choice.batches(by_size=True) for row in table.to_pylist()]
+    assert [row["member"] for row in rows] == ["gz1", "gz2", "gz3", "cell1", "tar1", "zip2", "zip1"]
