@@ -89,6 +89,8 @@ def _summary(result: dict[str, Any]) -> str:
             f"  {part['corpus']} {part['split']}: clips={part['clips']} speakers={part['speakers']} "
             f"audio={part['hours']:.2f} h  {categories}"
         )
+    if result["waveform"]:
+        lines.append("  " + " ".join(f"{name}={value:.8g}" for name, value in result["waveform"].items()) + "  (train)")
     if result["dropped"]:
         reasons = " ".join(f"{reason}={count}" for reason, count in result["dropped"].items())
         lines.append(

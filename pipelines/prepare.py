@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import posixpath
 import time
 from collections import Counter
@@ -48,10 +49,16 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Formats, and the options that mean something to each."""
 
+FULL_SCALE: Final = 32_768
+"""Of samples of 16 bits."""
 DISK_THREADS, STORE_THREADS = 8, 32
 """Headers read at once; from a store each one waits for an answer."""
 BATCH = 64
 """Clips that one task of Ray Data decodes."""
+SUMS: Final = ("num_samples", "sum", "sum_of_squares")
+"""What a decoded clip adds to the moments of all: of its samples as whole numbers of 16 bits."""
+MOMENTS_OF: Final = "train"
+"""Split over whose waveforms mean and deviation are taken."""
 REPORT_EVERY = 10_000
 
 
@@ -109,8 +116,9 @@ def prepare(request: PrepareRequest) -> dict[str, Any]:
     if request.in_house_test:
         heard, note = split_in_house(heard, request.in_house_test, seed=request.seed or 0)
         notes.append(note)
+    waveform = waveform_moments(heard)
     if not request.dry_run:
-        write_manifest([row | row.get("shard", {}) for row in heard], out)
+        write_manifest([row | row.get("shard", {}) for row in heard], out, about=waveform)
         if dropped:
             listed.write_bytes(dropped_csv(dropped))
         else:
@@ -119,12 +127,28 @@ def prepare(request: PrepareRequest) -> dict[str, Any]:
         "out": uri_for(out),
         **_tally(heard),
         "parts": _parts(heard),
+        "waveform": waveform,
         "dropped": count_reasons(dropped),
         "dropped_list": uri_for(listed) if dropped and not request.dry_run else None,
         "notes": notes,
         "dry_run": request.dry_run,
         "wall_s": round(time.monotonic() - started, 1),
     }
+
+
+def waveform_moments(rows: Sequence[Row]) -> dict[str, float] | None:
+    """Mean and deviation of all samples of the training clips, full scale 1; None where nothing was decoded.
+
+    What EmoSphere-SER normalises its input by (design/method.md 3.1), whole clips, population moments.
+    """
+    sums = [row["sums"] for row in rows if row["split"] == MOMENTS_OF and "sums" in row]
+    if not sums:
+        return None
+    # In whole numbers of any size: hundreds of hours are added up without rounding.
+    count, first, second = (sum(column) for column in zip(*sums, strict=True))
+    mean = first / count / FULL_SCALE
+    variance = (count * second - first**2) / count**2 / FULL_SCALE**2
+    return {"waveform_mean": mean, "waveform_std": math.sqrt(variance)}
 
 
 def _open_out(request: PrepareRequest) -> Location:
@@ -231,7 +255,8 @@ def _decoded(rows: Sequence[Row], shards: str) -> Iterator[Answer]:
             yield row["code"], row["message"]
         else:
             shard = {"uri": row["uri"], "start_ms": 0, "end_ms": None, "channel": None}
-            yield {"duration_ms": int(row["duration_ms"]), "shard": shard}
+            sums = tuple(int(row[name]) for name in SUMS)
+            yield {"duration_ms": int(row["duration_ms"]), "shard": shard, "sums": sums}
 
 
 def decode_batch(batch: dict[str, Any], shards: str) -> dict[str, Any]:
@@ -241,13 +266,14 @@ def decode_batch(batch: dict[str, Any], shards: str) -> dict[str, Any]:
     """
     folder = locate(shards)
     columns: dict[str, list[Any]] = {"number": list(batch["number"])}
-    columns |= {name: [] for name in ("uri", "duration_ms", "code", "message")}
+    columns |= {name: [] for name in ("uri", "duration_ms", *SUMS, "code", "message")}
     for clip in batch["clip"]:
         answer = _answer(partial(_write_flac, json.loads(clip), folder))
         new = answer if isinstance(answer, dict) else {}
         code, message = ("", "") if isinstance(answer, dict) else answer
         columns["uri"].append(new.get("uri", ""))
-        columns["duration_ms"].append(new.get("duration_ms", 0))
+        for name in ("duration_ms", *SUMS):
+            columns[name].append(new.get(name, 0))
         columns["code"].append(code)
         columns["message"].append(message)
     return {name: np.array(values) for name, values in columns.items()}
@@ -256,7 +282,7 @@ def decode_batch(batch: dict[str, Any], shards: str) -> dict[str, Any]:
 def _write_flac(row: Row, folder: Location) -> dict[str, Any]:
     samples = clip_samples(row)
     # By hand: libsndfile scales floats by 32,767, which would change every sample of a 16-bit source.
-    whole = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype(np.int16)
+    whole = np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, whole, MODEL_RATE_HZ, format="FLAC", subtype="PCM_16")
     place = tuple(row[name] for name in PLACE)
@@ -264,7 +290,14 @@ def _write_flac(row: Row, folder: Location) -> dict[str, Any]:
     stem = posixpath.splitext(posixpath.basename(row["uri"]))[0]
     target = folder.child(digest[:2], f"{stem}-{digest[:12]}.flac")
     target.write_bytes(buffer.getvalue())
-    return {"uri": uri_for(target), "duration_ms": len(samples) * 1000 // MODEL_RATE_HZ}
+    exact = whole.astype(np.int64)
+    return {
+        "uri": uri_for(target),
+        "duration_ms": len(samples) * 1000 // MODEL_RATE_HZ,
+        "num_samples": len(samples),
+        "sum": int(exact.sum()),
+        "sum_of_squares": int((exact**2).sum()),
+    }
 
 
 def _answer(work: Callable[[], dict[str, Any]]) -> Answer:

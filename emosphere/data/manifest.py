@@ -127,9 +127,17 @@ def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
     return [_acted_row(row, f"{path}: row {number} ({row['path']})") for number, row in enumerate(table)]
 
 
-def write_manifest(rows: Sequence[Mapping[str, Any]], target: Location) -> None:
-    """Write canonical rows; columns that a row lacks are null. Raises ArrowInvalid for a wrong type."""
+def write_manifest(
+    rows: Sequence[Mapping[str, Any]], target: Location, *, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write canonical rows; columns that a row lacks are null. Raises ArrowInvalid for a wrong type.
+
+    ``about``: further facts for the JSON object ``emosphere`` of the file's metadata.
+    """
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=MANIFEST_SCHEMA)
+    if about:
+        told = json.loads(MANIFEST_SCHEMA.metadata[b"emosphere"]) | dict(about)
+        table = table.replace_schema_metadata({"emosphere": json.dumps(told)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     target.write_bytes(buffer.getvalue())

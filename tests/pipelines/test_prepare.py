@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -233,6 +234,13 @@ def test_decoded_copies_hold_the_same_sound_and_only_that(podcast: Path, tmp_pat
     second = run(tmp_path / "a" / "t.csv", copies, **options, shards=str(tmp_path / "flac"))
     assert first["dropped"] == second["dropped"] == {"UNSUPPORTED": 1}
     assert first["parts"] == second["parts"]
+    # The textbook twin: all samples of the training clips in a row.
+    learnt = np.concatenate([read_clip(clip) for clip in read_manifest(str(copies)) if clip.split == "train"])
+    moments = {"waveform_mean": learnt.mean(dtype=np.float64), "waveform_std": learnt.std(dtype=np.float64)}
+    assert first["waveform"] is None
+    assert second["waveform"] == pytest.approx(moments, rel=1e-9)
+    stored = json.loads(pq.read_schema(copies).metadata[b"emosphere"])
+    assert stored == {"manifest_version": 1, "scale": "centred", "range": [-1, 1], **second["waveform"]}
     for one, two in zip(read_manifest(str(direct)), read_manifest(str(copies)), strict=True):
         assert (one.vad[0], one.speaker, one.duration_ms) == (two.vad[0], two.speaker, two.duration_ms)
         assert (two.start_ms, two.end_ms, two.channel) == (0, None, None)
