@@ -2,8 +2,6 @@
 
 import errno
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,6 +13,7 @@ from emosphere.store import Location
 from pipelines.archive.containers import Container, Readable, container_of
 from pipelines.archive.members import BROKEN
 from pipelines.archive.recording import Changed, Recording, check_version, content_version, reopen, url_bytes
+from pipelines.scratch import Scratch
 
 COPY_BYTES = 1 << 20
 KEPT_OPEN, KEPT_ENTRIES = 4, 1_000_000
@@ -54,7 +53,8 @@ class Fetcher:
     def __init__(self, limits: FetchLimits, store_options: dict[str, Any]) -> None:
         self._limits = limits
         self._store_options = store_options
-        self._scratch = tempfile.mkdtemp(prefix="emosphere-")
+        self._folder = Scratch("fetch")
+        self._scratch = self._folder.path
         self._kept: tuple[str, str] | None = None
         self._open: dict[bytes, Container] = {}
 
@@ -62,7 +62,7 @@ class Fetcher:
         """Wipe the scratch folder."""
         for url in list(self._open):
             self._close(url)
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._folder.close()
 
     def local_path(self, recording: Recording) -> str:
         """Path of a file with the recording's bytes, valid until the next call.

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -100,6 +101,15 @@ def test_a_speakers_recordings_go_whole(made, home):
     assert (said["recordings"], said["verified"]) == (1, True)
     assert "d.flac" not in names(out)
     assert '"Ann"' not in told(out)
+
+
+def test_what_a_killed_run_left_on_this_machine_goes_too(made, home, monkeypatch):
+    left = home / "tmp" / "emosphere-fetch-7-abc"
+    left.mkdir(parents=True)
+    (left / "recording").write_bytes(b"a voice")
+    monkeypatch.setattr(tempfile, "tempdir", str(left.parent))
+    erase(str(home / "out"), Target(uri=uri(made, "customer-17")))
+    assert not left.exists()
 
 
 def test_a_dry_run_writes_nothing(made, home):

@@ -44,25 +44,30 @@ def small_disk(num_bytes: int) -> Iterator[None]:
 
 
 @contextmanager
-def another(kind: str, root) -> Iterator[subprocess.Popen]:
+def another(program: str, root) -> Iterator[subprocess.Popen]:
     """A process with a scratch folder and a file in it."""
-    program = (
-        "import pathlib, sys, time\n"
-        "from pipelines.scratch import Scratch\n"
-        "scratch = Scratch(sys.argv[1])\n"
-        "pathlib.Path(scratch.path, 'recording').write_bytes(b'a voice')\n"
-        "print(scratch.path, flush=True)\n"
+    program += (
+        "import pathlib, time\n"
+        "pathlib.Path(path, 'recording').write_bytes(b'a voice')\n"
+        "print(path, flush=True)\n"
         "time.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program, kind], cwd=root, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE, text=True) as child:
         try:
             yield child
         finally:
             child.kill()
 
 
+PLANNING = "from pipelines.scratch import Scratch\nscratch = Scratch('plan')\npath = scratch.path\n"
+FETCHING = (
+    "from pipelines.archive.fetch import Fetcher, FetchLimits\n"
+    "fetcher = Fetcher(FetchLimits(), {})\npath = fetcher._scratch\n"
+)
+
+
 def test_what_a_killed_process_left_is_swept_and_what_a_living_one_uses_stays(temporary, root):
-    with another("fetch", root) as dead, another("plan", root) as living:
+    with another(FETCHING, root) as dead, another(PLANNING, root) as living:
         left, used = dead.stdout.readline().strip(), living.stdout.readline().strip()
         sweep_scratch()
         assert os.listdir(left) == os.listdir(used) == ["recording"]
