@@ -96,8 +96,9 @@ def progress_printer(
         nonlocal last, ended
         ends = progress.parts == progress.num_parts
         if time.monotonic() - last >= 60 or (ends and not ended):
-            last, ended = time.monotonic(), ends
+            last = time.monotonic()
             print(say(progress), file=sys.stderr, flush=True)
+        ended = ends
 
     yield line
 

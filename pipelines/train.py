@@ -22,6 +22,7 @@ from emosphere.data.manifest import Clip, read_manifest
 from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.geometry import REGION_NAMES
 from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, save_checkpoint
+from emosphere.redaction import redact
 from emosphere.store import locate, unsigned
 from emosphere.training import answers_for
 from pipelines.calibration import coverage_by_speaker
@@ -152,7 +153,7 @@ def _run(
         errors = unreadable(heard[same])
     else:
         errors = unreadable_beforehand(clips)
-    record["unreadable"] = _checked(errors, clips, config)
+    record["unreadable"] = [redact(message) for message in _checked(errors, clips, config)]
     _write_record(out, record)
     if config.clips.hold == "stream":
         clips = [clip for row, clip in enumerate(clips) if row not in errors]
@@ -254,7 +255,7 @@ def _write_held_out(out: Path, trained: Trained) -> None:
     """What the folds' networks answered to the clips they never heard: a list of numbers per head and clip."""
     clips = [trained.clips.clips[row] for row in trained.held_out]
     table = pa.table(
-        {"uri": [clip.uri for clip in clips], "start_ms": [clip.start_ms for clip in clips]}
+        {"uri": [unsigned(clip.uri) for clip in clips], "start_ms": [clip.start_ms for clip in clips]}
         | {name: answers.tolist() for name, answers in trained.held_out_answers.items()}
     )
     pq.write_table(table, out / HELD_OUT_NAME)
