@@ -55,7 +55,7 @@ def test_a_manifest_without_uri_is_refused_with_what_it_has(tmp_path):
 
 
 def table_of_calls(path: Path, num_rows: int, num_bytes: int) -> bytes:
-    """One row group of incompressible audio beside a key and a picture; the sound of the first row."""
+    """Two row groups of incompressible audio beside a key and a picture; the sound of the first row."""
     sounds = [os.urandom(num_bytes) for _ in range(num_rows)]
     columns = {
         "audio": pa.array([{"bytes": sound, "path": "x.wav"} for sound in sounds]),
@@ -63,7 +63,8 @@ def table_of_calls(path: Path, num_rows: int, num_bytes: int) -> bytes:
         "picture": pa.array([[{"bytes": os.urandom(1000)}] for _ in sounds]),
     }
     # As writers that mind such cells do; the usual page holds a thousand.
-    pq.write_table(pa.table(columns), path, use_dictionary=["call"], write_batch_size=1, data_page_size=num_bytes)
+    page = {"write_batch_size": 1, "data_page_size": num_bytes, "use_dictionary": ["call"]}
+    pq.write_table(pa.table(columns), path, row_group_size=num_rows // 2, **page)
     return sounds[0]
 
 
