@@ -4,6 +4,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -83,15 +84,10 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
         return
     ids = pa.array(json.loads(marker.read_bytes()), pa.string())
     replaced: dict[str, str] = {}
-
-    def make(table: str, file: Location) -> bytes | None:
-        kept = _without(file, ids)
-        return None if kept is None else _as_published(table, kept)
-
     for table in ("recordings", "segments"):
         for location in parquet_files(ledger.out.child(table)):
             path = location.path.removeprefix(ledger.out.path.rstrip("/") + "/")
-            version = replace_published(ledger, path, _label(), lambda file, table=table: make(table, file), still_ours)
+            version = replace_published(ledger, path, _label(), partial(_remade, table, ids), still_ours)
             if version is not None:
                 replaced[path] = version
     if read_snapshot(ledger.out) is not None:
@@ -139,8 +135,11 @@ def _without(location: Location, ids: pa.Array) -> pa.Table | None:
     return table.filter(pc.invert(pc.is_in(table.column("recording_id"), value_set=ids)))
 
 
-def _as_published(name: str, table: pa.Table) -> bytes:
-    """A published file anew, schema and file metadata as they were."""
+def _remade(name: str, ids: pa.Array, file: Location) -> bytes | None:
+    """A published file anew, without ``ids``, schema and file metadata as they were; None if it has none of them."""
+    table = _without(file, ids)
+    if table is None:
+        return None
     own = {"schema_version": str(SCHEMA_VERSION), "table": name}
     metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
     schema = arrow_schema(name, metadata | own)
