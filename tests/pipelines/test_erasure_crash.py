@@ -1,5 +1,6 @@
 """An erasure that dies, sleeps or meets a run: no reader sees half a recording, and the same command finishes."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -120,6 +121,8 @@ def test_while_a_run_is_at_work_nothing_is_erased(made, home, monkeypatch):
 def test_an_erasure_that_is_overtaken_at_any_question_writes_nothing_after_it(made, home, monkeypatch):
     """Each write into what others see has its question right before it: no two such writes in a row."""
     out, events = home / "out", []
+    gone = uri(made, "customer-17")
+    (out / "_emosphere/runs/failed.json").write_text(json.dumps({"error": f"{gone}/b.flac: no."}))
 
     def noted(kind: type, name: str, what: str) -> None:
         real = getattr(kind, name)
@@ -135,7 +138,7 @@ def test_an_erasure_that_is_overtaken_at_any_question_writes_nothing_after_it(ma
     noted(Lease, "check", "asked")
     for name in ("write_bytes", "publish_to", "remove"):
         noted(Location, name, "wrote")
-    erase(str(out), Target(uri=uri(made, "customer-17")))
+    erase(str(out), Target(uri=gone))
     unasked = [
         path
         for (before, _), (what, path) in zip([("", ""), *events], events, strict=False)
