@@ -416,3 +416,22 @@ def test_reading_what_vanished_or_broke_since_is_that_recordings_own(tmp_path):
     with pytest.raises(KeyError), fetcher.failures_explained(recording):
         raise KeyError
     fetcher.close()
+
+
+def test_every_kind_comes_from_s3_as_it_comes_from_a_disk(s3, tmp_path):
+    folder = tmp_path / "kinds"
+    touch(folder / "a.wav", b"data")
+    for name in ("a.zip", "b.tar", "c.tar.gz", "d.parquet"):
+        change(folder / name)
+    s3.put(str(folder), "audio/kinds", recursive=True)
+    fetcher = Fetcher(QUICK, {})
+
+    def found(archive: object) -> dict[tuple, bytes]:
+        return {
+            (one.kind, one.member, one.offset): Path(fetcher.local_path(one)).read_bytes() for one in listed(archive)
+        }
+
+    here, there = found(folder), found("s3://audio/kinds")
+    assert here == there
+    assert sorted(map(len, there.values())) == [4, 4, 4, 4, 5, 10]
+    fetcher.close()
