@@ -87,7 +87,12 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: s
             rows_version=ROWS_VERSION,
             # Named only where it is not the usual one, so that older digests stay what they are.
             listen=to_mapping(settings.listen) | ({} if precision == "float32" else {"precision": precision}),
-            decode=to_mapping(settings.decode),
+            decode={
+                name: value
+                for name, value in to_mapping(settings.decode).items()
+                # Later than the others: named only where it is not the usual one, so that older digests stay.
+                if name != "max_wait_s" or value != DecodeLimits().max_wait_s
+            },
             # How often and when a store is asked again changes no row; the usual stands for any.
             fetch=to_mapping(replace(settings.fetch, attempts=_USUAL.attempts, first_pause_s=_USUAL.first_pause_s))
             | ({} if settings.archive == ListLimits() else {"archive": to_mapping(settings.archive)})

@@ -47,7 +47,7 @@ def _answer(request: dict[str, Any], limits: dict[str, Any], send: Callable[...,
     from emosphere.audio.decode import DecodeLimits, open_recording
 
     try:
-        _misbehave(request.get("misbehave"))
+        _misbehave(request.get("misbehave"), send)
         path = os.fsdecode(bytes.fromhex(request["path"]))
         stream = open_recording(
             path,
@@ -109,7 +109,7 @@ def _leave_with_parent(parent: int) -> None:
     os._exit(0)
 
 
-def _misbehave(how: str | None) -> None:
+def _misbehave(how: str | None, send: Callable[..., None]) -> None:
     """What tests ask for, by request only: no file can."""
     if how in ("chatter", "chatter and die"):
         os.write(1, b"noise\n" * 1000)
@@ -120,6 +120,10 @@ def _misbehave(how: str | None) -> None:
     elif how == "spin":
         while True:
             pass
+    elif how == "trickle":
+        while True:
+            send(PROGRESS)
+            time.sleep(0.05)
     elif how == "grow":
         hoard = []
         while True:

@@ -83,12 +83,14 @@ class IsolatedDecoder:
         self._messages = -1
         self._noise: Any = None
         self._current: IsolatedStream | None = None
+        self._waited_s = 0.0
 
     def open(self, path: str, start_s: float = 0.0, *, misbehave: str | None = None) -> IsolatedStream:
         """Open a recording as :func:`emosphere.audio.decode.open_recording` does, in the child.
 
         Raises BadRecording with the codes of open_recording, CRASHED when the child dies over it, TIMED_OUT when it
-        says nothing for ``stall_timeout_s``, and OSError when the file cannot be read. ``misbehave`` is for tests.
+        says nothing for ``stall_timeout_s`` or was waited for ``max_wait_s`` in all, and OSError when the file cannot
+        be read. ``misbehave`` is for tests.
         """
         if self._current is not None:
             self._current.close()
@@ -97,6 +99,7 @@ class IsolatedDecoder:
         request = {"path": os.fsencode(os.path.abspath(path)).hex(), "start_s": start_s}
         if misbehave is not None:
             request["misbehave"] = misbehave
+        self._waited_s = 0.0
         self._ask(request)
         while True:
             letter, body = self._receive()
@@ -196,22 +199,22 @@ class IsolatedDecoder:
     def _read_exactly(self, num_bytes: int) -> bytes:
         content = bytearray(num_bytes)
         view = memoryview(content)
-        deadline = time.monotonic() + self._limits.stall_timeout_s
+        stall_s, most_s = self._limits.stall_timeout_s, self._limits.max_wait_s
         while view:
             poll = select.poll()
             poll.register(self._messages, select.POLLIN)
-            if not poll.poll(max(0, 1000 * (deadline - time.monotonic()))):
+            began = time.monotonic()
+            has_come = poll.poll(1000 * max(0.0, min(stall_s, most_s - self._waited_s)))
+            self._waited_s += time.monotonic() - began
+            if not has_come or self._waited_s > most_s:
+                why = f"took {most_s:g} s" if self._waited_s >= most_s else f"gave nothing for {stall_s:g} s"
                 tail = self._noise_tail()
                 self.close()
-                raise BadRecording(
-                    "TIMED_OUT",
-                    f"The decoder gave nothing for {self._limits.stall_timeout_s:g} s and was stopped.{tail}",
-                )
+                raise BadRecording("TIMED_OUT", f"The decoder {why} and was stopped.{tail}")
             num_read = os.readv(self._messages, [view])
             if num_read == 0:
                 raise self._crashed()
             view = view[num_read:]
-            deadline = time.monotonic() + self._limits.stall_timeout_s
         return bytes(content)
 
     def _crashed(self) -> BadRecording:

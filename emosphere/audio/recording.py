@@ -25,6 +25,9 @@ class DecodeLimits:
     """Address space of the isolated decoder; a recording that needs more is REFUSED."""
     stall_timeout_s: float = 60.0
     """An isolated decoder silent for this long is stopped and its recording TIMED_OUT."""
+    max_wait_s: float = 3600.0
+    """An isolated decoder for which one recording has been waited this long in all is stopped too: one that gives a
+    sign of life now and then could go on for ever. A day of audio takes about ten minutes."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_duration_s < self.max_duration_s:

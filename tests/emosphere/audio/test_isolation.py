@@ -79,6 +79,17 @@ def test_a_decoder_that_stalls_is_stopped(jfk):
         assert time.monotonic() - began < 5
 
 
+def test_a_decoder_that_trickles_for_ever_is_stopped(jfk):
+    with IsolatedDecoder(replace(LIMITS, stall_timeout_s=30.0, max_wait_s=2.0)) as decoder:
+        with pytest.raises(BadRecording, match="took 2 s and was stopped") as failure:
+            decoder.open(jfk, misbehave="trickle")
+        assert failure.value.code == "TIMED_OUT"
+    with IsolatedDecoder(replace(LIMITS, max_wait_s=30.0)) as decoder:
+        for _ in range(3):  # each recording has the whole of it
+            assert drain(decoder.open(jfk)).shape == (1, 176_000)
+            decoder._waited_s += 29.0
+
+
 def test_a_decoder_that_grows_is_refused(jfk):
     with IsolatedDecoder(replace(LIMITS, max_memory_bytes=600_000_000)) as decoder:
         with pytest.raises(BadRecording, match="more memory") as failure:
