@@ -1,6 +1,8 @@
 """Score thousands of spoilt files by the real command: every one must end as a row, and the run with exit code 0.
 
-python -m tests.fuzz [--count 5000] [--seed 0] [--keep FOLDER]
+Then, for some minutes, let Hypothesis look for a file that the decoder has no answer to, and make it small.
+
+python -m tests.fuzz [--count 5000] [--minutes 10] [--seed 0] [--keep FOLDER]
 """
 
 import argparse
@@ -16,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.errors import ERROR_CODES
-from tests.fuzz.mutate import sources, spoilt
+from tests.fuzz.mutate import made, sources, spoilt
+from tests.fuzz.property import search
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 3 * 3600
@@ -27,12 +30,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files and tables, to look at afterwards")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the search behind it")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         folder = arguments.keep or Path(scratch)
         archive, out = folder / "archive", folder / "out"
         archive.mkdir(parents=True)
-        for name, data in spoilt(sources(ROOT.parent / "shared/data"), arguments.count, arguments.seed):
+        (folder / "made").mkdir()
+        paths = [*sources(ROOT.parent / "shared/data"), *made(folder / "made")]
+        for name, data in spoilt(paths, arguments.count, arguments.seed):
             (archive / name).write_bytes(data)
         began = time.monotonic()
         command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out), "--json"]
@@ -40,7 +46,11 @@ def main() -> int:
         wall_s = time.monotonic() - began
         result = json.loads(done.stdout.splitlines()[-1])
         rows = pa.concat_tables(pq.ParquetFile(path).read() for path in (out / "recordings").rglob("*.parquet"))
-    return report(rows.to_pylist(), result, arguments.count, done.returncode, wall_s)
+        code = report(rows.to_pylist(), result, arguments.count, done.returncode, wall_s)
+        if arguments.minutes:
+            found = search(paths, seconds=60 * arguments.minutes, seed=arguments.seed)
+            print(f"searched {arguments.minutes:g} min: {found.total()} files, {dict(found.most_common())}")
+    return code
 
 
 def report(rows: list[dict[str, str]], result: dict[str, int], count: int, code: int, wall_s: float) -> int:

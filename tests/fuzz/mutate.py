@@ -5,6 +5,10 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
+import numpy as np
+import soundfile
+
 MAX_BYTES = 200_000
 """Longest file kept, so that thousands are decoded in minutes."""
 EXTREMES = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000)
@@ -18,13 +22,31 @@ def sources(shared_data: Path) -> list[Path]:
     return [path for path in found if path.suffix not in (".csv", ".rttm", ".txt") and path.stat().st_size]
 
 
+def made(folder: Path) -> list[Path]:
+    """A second of sound in further containers, written here."""
+    tone = (0.2 * np.sin(np.arange(16_000) * 0.1)).astype(np.float32)
+    for ending, kind in (("au", "AU"), ("caf", "CAF"), ("w64", "W64"), ("aiff", "AIFF"), ("rf64", "RF64")):
+        soundfile.write(folder / f"tone.{ending}", tone, 16_000, format=kind)
+    for ending, container, codec in (("ts", "mpegts", "aac"), ("avi", "avi", "mp3"), ("mkv", "matroska", "pcm_s16le"),
+                                     ("m4a", "ipod", "aac"), ("webm", "webm", "libopus")):  # fmt: skip
+        with av.open(str(folder / f"tone.{ending}"), "w", format=container) as output:
+            stream = output.add_stream(codec, rate=48_000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.repeat(tone, 3)[None], format="fltp", layout="mono")
+            frame.sample_rate = 48_000
+            resampler = av.AudioResampler(stream.format, "mono", 48_000, frame_size=stream.frame_size or 1024)
+            for part in [*resampler.resample(frame), *resampler.resample(None)]:
+                output.mux(stream.encode(part))
+            output.mux(stream.encode(None))
+    return sorted(folder.glob("tone.*"))
+
+
 def spoilt(paths: list[Path], count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """``count`` names and contents; each depends on (seed, its number) alone."""
     for number in range(count):
         dice = random.Random(seed * 1_000_003 + number)
         path = dice.choice(paths)
         data = bytearray(path.read_bytes()[:MAX_BYTES])
-        kinds = dice.choices([flip, cut, splice, lie, repeat, blank], k=dice.choice([1, 1, 2, 4]))
+        kinds = dice.choices(KINDS, k=dice.choice([1, 1, 2, 4]))
         for kind in kinds:
             kind(data, dice, paths)
         yield f"{number:05d}-{'-'.join(kind.__name__ for kind in kinds)}-{path.name}", bytes(data)
@@ -73,3 +95,6 @@ def blank(data: bytearray, dice: random.Random, paths: list[Path]) -> None:
     start = dice.randrange(len(data) + 1)
     length = min(dice.choice([10, 512, 20_000]), len(data) - start)
     data[start : start + length] = bytes([dice.choice([0, 255])]) * length
+
+
+KINDS = [flip, cut, splice, lie, repeat, blank]
