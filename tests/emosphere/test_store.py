@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -53,17 +54,19 @@ def test_only_one_creator_wins(tmp_path):
     assert os.listdir(tmp_path / "deep") == ["lock"]
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """Not a byte can be written to any file."""
+    """Not a byte can be written to any file, pytest's own report included: for the shortest time."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_a_full_disk_keeps_from_being_created_is_not_there_half(tmp_path, full_disk):
-    with pytest.raises(MachineError, match="Could not create"):
+def test_what_a_full_disk_keeps_from_being_created_is_not_there_half(tmp_path):
+    with pytest.raises(MachineError, match="Could not create"), full_disk():
         locate(str(tmp_path / "one")).create_bytes(b"1")
     assert list(tmp_path.iterdir()) == []
 
