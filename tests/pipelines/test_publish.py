@@ -29,9 +29,7 @@ def test_a_recording_has_one_file_of_many_and_keeps_it(in_process, archive, tmp_
     monkeypatch.setattr(publishing, "FILE_BYTES", 200)
     out = tmp_path / "many"
     score(request_for(archive, out))
-    names = {
-        table: sorted(path.name for path in (out / table).rglob("*.parquet")) for table in ("segments", "recordings")
-    }
+    names = {name: sorted(path.name for path in (out / name).rglob("*.parquet")) for name in ("segments", "recordings")}
     assert names["segments"] == names["recordings"]
     assert len(names["segments"]) > 2
     for table in names:
