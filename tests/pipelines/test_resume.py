@@ -1,4 +1,7 @@
-"""Killed anywhere and run again, a run ends with the rows of an undisturbed one."""
+"""Killed anywhere and run again, a run ends with the rows of an undisturbed one.
+
+The undisturbed one and the one that is killed run on Ray; what dies inside publishing needs none.
+"""
 
 import dataclasses
 import os
@@ -20,7 +23,7 @@ from pipelines.ledger import Ledger
 from pipelines.request import ScoreRequest
 from pipelines.score import score
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("in_process")]
 NUM_RECORDINGS = 30
 
 

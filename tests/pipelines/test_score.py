@@ -1,4 +1,4 @@
-"""The whole road, archive to tables, on a local Ray.
+"""The whole road, archive to tables: some of it on a local Ray, the rest with the same actor in this process.
 
 What is held here, across the rooms: every recording ends as one row with the right status; the same command adds
 nothing; a changed, renamed or failed recording, other settings, another model, another dt do as the contract says;
@@ -34,7 +34,12 @@ from pipelines.resources import Resources
 from pipelines.score import TooManyFailures, score
 from pipelines.settings import PlanSettings, ScoreSettings
 
-pytestmark = pytest.mark.ray
+
+@pytest.fixture(autouse=True)
+def without_a_cluster_unless_marked(request: pytest.FixtureRequest) -> None:
+    """An actor takes seconds to start."""
+    if "ray" not in request.keywords:
+        request.getfixturevalue("in_process")
 
 
 def request_for(archive: object, out: Path, **changes) -> ScoreRequest:
@@ -52,6 +57,7 @@ def scored(archive, tmp_path):
     return archive, out, result
 
 
+@pytest.mark.ray
 def test_every_recording_ends_as_one_row_with_its_status(scored, rows):
     _, out, result = scored
     recordings = rows(out, "recordings")
@@ -83,6 +89,7 @@ def test_segments_lie_in_order_within_their_recording(scored, rows):
     assert set(segments.loc[segments["source_uri"].str.endswith("c.wav"), "channel"]) == {0, 1}
 
 
+@pytest.mark.ray
 def test_the_same_command_again_adds_nothing_anywhere(scored):
     archive, out, first = scored
     before = files_of(out)
@@ -189,6 +196,7 @@ def test_a_second_model_stands_beside_the_first(scored, rows, tmp_path):
     pandas.testing.assert_frame_equal(*halves)
 
 
+@pytest.mark.ray
 def test_a_passing_failure_is_tried_again_and_a_permanent_one_is_not(archive, tmp_path, rows, voice):
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"uri\n{archive / 'a.wav'}\n{archive / 'empty.mp3'}\n{archive / 'late.wav'}\n")
@@ -228,6 +236,7 @@ def test_too_many_failures_publish_nothing_and_a_higher_limit_publishes_what_was
     assert len(rows(out, "recordings")) == 6
 
 
+@pytest.mark.ray
 def test_rows_do_not_depend_on_unit_size_batch_size_or_workers(tmp_path, rows, voice):
     """Ten minutes in WAV, FLAC and MP3, whole or in many units, in one batch or in many, by one worker or by two."""
     archive = tmp_path / "archive"
