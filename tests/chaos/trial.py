@@ -26,11 +26,12 @@ NUM_RECORDINGS = 40
 RECORDING_S = 12
 MAX_RUNS = 4
 """Times the same command may be given until it must have finished."""
-SETTINGS = """
+NUM_ACTORS = 2
+SETTINGS = f"""
 [plan]
 part_units = 1
 [resources]
-actors = 2
+actors = {NUM_ACTORS}
 cpus_per_actor = 2
 decoders_per_actor = 1
 [fetch]
@@ -56,6 +57,11 @@ class Outcome:
     recovered_s: float
     """From the first command after the fault to its end; 0 where the disturbed run came through by itself."""
     note: str = ""
+
+    @property
+    def repeated_beyond(self) -> float:
+        """Share of the audio scored again outside the units in flight: one of each actor."""
+        return max(self.repeated - NUM_ACTORS / NUM_RECORDINGS, 0.0)
 
 
 class Trial:
