@@ -166,6 +166,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="file for the table")
     arguments = parser.parse_args()
     outcomes: list[Outcome] = []
+    text = ""
     began = time.monotonic()
     with a_trial() as trial:
         for fault, moment, strike in faults(trial):
@@ -175,14 +176,14 @@ def main() -> int:
             outcomes.append(outcome)
             print(outcome, file=sys.stderr, flush=True)
             trial.nodes.mend()
-    about = {
-        "recordings": NUM_RECORDINGS, "audio_s": NUM_RECORDINGS * RECORDING_S, "nodes": 3,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs", "wall_s": round(time.monotonic() - began),
-    }  # fmt: skip
-    text = table_text(outcomes, about)
+            about = {
+                "recordings": NUM_RECORDINGS, "audio_s": NUM_RECORDINGS * RECORDING_S, "nodes": 3,
+                "machine": f"{platform.machine()}, {os.cpu_count()} CPUs", "wall_s": round(time.monotonic() - began),
+            }  # fmt: skip
+            text = table_text(outcomes, about)
+            if arguments.out:  # after each: what broke for good should not take the others along
+                arguments.out.write_text(text)
     print(text)
-    if arguments.out:
-        arguments.out.write_text(text)
     return int(any(one.lost or one.twice or one.repeated_beyond >= MOST_REPEATED for one in outcomes))
 
 
