@@ -1,6 +1,6 @@
 """Break everything once: fault x moment -> rows lost, rows twice, work repeated, time to recover.
 
-python -m tests.chaos [--only WORD] [--out FILE.md]
+python -m tests.chaos [--only WORD] [--moments 50% publish ...] [--out FILE.md]
 """
 
 import argparse
@@ -163,6 +163,7 @@ def fill_disk(trial: Trial) -> str | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="faults whose name holds this")
+    parser.add_argument("--moments", nargs="+", help="only these, such as 50%% publish throughout")
     parser.add_argument("--out", type=Path, help="file for the table")
     arguments = parser.parse_args()
     outcomes: list[Outcome] = []
@@ -170,7 +171,7 @@ def main() -> int:
     began = time.monotonic()
     with a_trial() as trial:
         for fault, moment, strike in faults(trial):
-            if arguments.only not in fault:
+            if arguments.only not in fault or moment not in (arguments.moments or [moment]):
                 continue
             outcome = trial.run(fault, moment, strike)
             outcomes.append(outcome)
