@@ -13,6 +13,7 @@ from emosphere.geometry import region_of
 from emosphere.metrics import ccc, region_report
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.predict import Predictor
+from emosphere.vad import VAD_DIMS
 
 FOLDER = Path(__file__).parents[3] / "emosphere" / "model" / "default"
 
@@ -42,7 +43,14 @@ def test_card_and_evaluation_agree() -> None:
 
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
     config = load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml")
-    assert (FOLDER / "README.md").read_text(encoding="utf-8") == card_text(config.card, evaluation)
+    trained, heading, measured = (
+        (FOLDER / "README.md").read_text(encoding="utf-8").partition("\n## Evaluation on split test")
+    )
+    assert trained == card_text(config.card, evaluation)
+    assert heading, "docs/train.md says how the intervals are added"
+    [intervals] = [line for line in measured.splitlines() if line.startswith("| ccc |")]
+    expected = [f"{evaluation['test']['ccc'][dim]:.2f}" for dim in VAD_DIMS]
+    assert [cell.split()[0] for cell in intervals.strip("| ").split("|")[1:]] == expected
 
 
 def test_its_settings_are_those_of_the_shipped_configuration() -> None:
