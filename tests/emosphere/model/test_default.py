@@ -43,9 +43,8 @@ def test_card_and_evaluation_agree() -> None:
 
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
     config = load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml")
-    trained, heading, measured = (
-        (FOLDER / "README.md").read_text(encoding="utf-8").partition("\n## Evaluation on split test")
-    )
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    trained, heading, measured = card.partition("\n## Evaluation on split test")
     assert trained == card_text(config.card, evaluation)
     assert heading, "docs/train.md says how the intervals are added"
     [intervals] = [line for line in measured.splitlines() if line.startswith("| ccc |")]
