@@ -32,7 +32,7 @@ SETTINGS = f"""
 part_units = 1
 [resources]
 actors = {NUM_ACTORS}
-stall_timeout_s = 60.0  # an actor without memory may hang in starting a thread
+stall_timeout_s = 180.0  # an actor without memory may hang in starting a thread
 cpus_per_actor = 2
 decoders_per_actor = 1
 [fetch]
