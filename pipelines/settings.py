@@ -1,6 +1,6 @@
 """What a scoring run can be told by its TOML file: one table per stage, each beside its owner."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from emosphere.audio.decode import DecodeLimits
@@ -23,7 +23,8 @@ _SECRETS = frozenset(
         "aws_session_token",
     ]
 )
-_USUAL = FetchLimits()
+PATIENCE = frozenset({"attempts", "first_pause_s"})
+"""Fields of ``[fetch]`` that change no row: how often, and when, a store is asked again."""
 ROWS_VERSION = 1
 """Raised when the same settings give other rows than before, so that finished recordings are scored again."""
 
@@ -81,22 +82,15 @@ class ScoreSettings:
 
 def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: str | None = None) -> str:
     """Digest of all that can change a row, and of nothing else: an exception counts where it lets a role be scored."""
-    precision = settings.batch.precision
     return digest(
         _RowSettings(
             rows_version=ROWS_VERSION,
-            # Named only where it is not the usual one, so that older digests stay what they are.
-            listen=to_mapping(settings.listen) | ({} if precision == "float32" else {"precision": precision}),
-            decode={
-                name: value
-                for name, value in to_mapping(settings.decode).items()
-                # Later than the others: named only where it is not the usual one, so that older digests stay.
-                if name != "max_wait_s" or value != DecodeLimits().max_wait_s
-            },
-            # How often and when a store is asked again changes no row; the usual stands for any.
-            fetch=to_mapping(replace(settings.fetch, attempts=_USUAL.attempts, first_pause_s=_USUAL.first_pause_s))
-            | ({} if settings.archive == ListLimits() else {"archive": to_mapping(settings.archive)})
-            | ({"content_digest": True} if settings.plan.score_duplicates_once else {}),
+            listen=to_mapping(settings.listen),
+            archive=to_mapping(settings.archive),
+            decode=to_mapping(settings.decode),
+            fetch={name: value for name, value in to_mapping(settings.fetch).items() if name not in PATIENCE},
+            precision=settings.batch.precision,
+            content_digest=settings.plan.score_duplicates_once,
             roles={str(channel): role for channel, role in sorted(roles.items())},
             withheld=sorted(withheld_channels(roles, exception)),
         )
@@ -107,7 +101,10 @@ def settings_digest(settings: ScoreSettings, roles: dict[int, str], exception: s
 class _RowSettings:
     rows_version: int
     listen: dict[str, Any]
+    archive: dict[str, Any]
     decode: dict[str, Any]
     fetch: dict[str, Any]
+    precision: str
+    content_digest: bool
     roles: dict[str, str]
     withheld: list[int]

@@ -4,8 +4,7 @@ import dataclasses
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -35,6 +34,7 @@ from pipelines.hearing import StreamedClips, gather_heard
 from pipelines.peers import Workers
 from pipelines.train_config import TrainConfig, told_settings
 from pipelines.train_log import TrainLog
+from pipelines.train_write import Trained, write_model
 
 STATE_NAME = "state.pt"
 HEARD = "heard"
@@ -45,39 +45,16 @@ numbers of pieces, which broadcast them unequally often, would wait for one anot
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What training hands over to be written."""
-
-    network: Network
-    """Without auxiliary heads."""
-    checkpoint: CheckpointConfig
-    clips: Clips
-    held_out: list[int]
-    """Rows that were left out in one fold each, and then answered for; empty without or before cross-validation."""
-    held_out_answers: Answers
-    ball: dict[str, Any] | None
-    """Ball of error on speakers never heard, see :mod:`pipelines.calibration`; None where nobody was kept apart."""
-    region_head_at_rest: dict[str, float] | None
-    """Epochs until the weight of the region loss had fallen to 0, and how well its head did then, on the clips to
-    choose by."""
-    at_rest: Network | None
-    """The network as it was then."""
-
-
-Write = Callable[[TrainConfig, Trained], None]
-
-
 def train_on_worker(arguments: dict[str, Any]) -> None:
     """Ray Train's entry: every rank comes through here, and reports equally often."""
-    Worker(arguments["config"], arguments["clips"], arguments["write"]).run()
+    Worker(arguments["config"], arguments["clips"]).run()
 
 
 class Worker:
     """One rank. The stages are the fit on all clips to learn from, then the folds of the cross-validation."""
 
-    def __init__(self, config: TrainConfig, clips: Sequence[Clip], write: Write) -> None:
-        self.config, self.write = config, write
+    def __init__(self, config: TrainConfig, clips: Sequence[Clip]) -> None:
+        self.config = config
         context = ray.train.get_context()
         self.rank, self.num_ranks = context.get_world_rank(), context.get_world_size()
         self.device = get_device()
@@ -304,7 +281,7 @@ class Worker:
             network.load_state_dict(self.state["rest_weights"])
             at_rest = without_heads(network, config.auxiliary_heads)
         told = self.state["at_rest"]
-        self.write(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, told, at_rest))
+        write_model(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, told, at_rest))
 
 
 class Waiting(Iterable[Item]):

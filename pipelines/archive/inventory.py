@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from pyarrow import orc
 
 from emosphere.errors import UsageError
 from emosphere.store import ABSENT, Location, explained, locate
@@ -17,7 +18,7 @@ from pipelines.archive.recording import options_for
 
 NEEDED = ("bucket", "key", "size")
 READ = (*NEEDED, "islatest", "isdeletemarker", "lastmodifieddate", "etag")
-"""Columns that matter, as :func:`_plain` spells them: CSV says ``LastModifiedDate``, Parquet ``last_modified_date``."""
+"""Columns that matter as :func:`_plain` spells them: CSV says ``LastModifiedDate``, else ``last_modified_date``."""
 BLOCK_BYTES = 4 << 20
 BATCH_ROWS = 20_000
 
@@ -58,8 +59,8 @@ def _manifest(location: Location) -> dict[str, Any]:
             f"{location.uri}: no manifest of an S3 Inventory ({type(error).__name__}: {error}); it needs "
             "fileFormat and files with key and size. Other lists are a .csv or .parquet with a column 'uri'."
         ) from error
-    if kind not in ("csv", "parquet"):
-        raise UsageError(f"{location.uri}: the inventory is in {kind}; configure it as CSV or Parquet.")
+    if kind not in ("csv", "orc", "parquet"):
+        raise UsageError(f"{location.uri}: the inventory is in {kind}; configure it as CSV, ORC or Parquet.")
     return {"kind": kind, "files": whole, "columns": [_plain(name) for name in schema.split(",")]}
 
 
@@ -85,12 +86,28 @@ def _rows(file: Location, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if manifest["kind"] == "csv":
                 yield from _csv_rows(source, manifest["columns"], file)
                 return
-            table = pq.ParquetFile(source)
-            names = _wanted(table.schema_arrow.names, file)
-            for batch in table.iter_batches(BATCH_ROWS, columns=list(names)):
-                yield from batch.rename_columns([names[name] for name in batch.schema.names]).to_pylist()
+            batches = _orc_batches if manifest["kind"] == "orc" else _parquet_batches
+            for batch in batches(source, file):
+                yield from batch.to_pylist()
         except pa.ArrowInvalid as error:
             raise UsageError(f"{file.uri}: not a whole data file of an inventory ({error}).") from error
+
+
+def _parquet_batches(source: Any, file: Location) -> Iterator[pa.RecordBatch]:
+    table = pq.ParquetFile(source)
+    names = _wanted(table.schema_arrow.names, file)
+    for batch in table.iter_batches(BATCH_ROWS, columns=list(names)):
+        yield batch.rename_columns([names[name] for name in batch.schema.names])
+
+
+def _orc_batches(source: Any, file: Location) -> Iterator[pa.RecordBatch]:
+    table = orc.ORCFile(source)
+    names = _wanted(table.schema.names, file)
+    for number in range(table.nstripes):
+        stripe = table.read_stripe(number, columns=list(names))
+        renamed = stripe.rename_columns([names[name] for name in stripe.schema.names])
+        for start in range(0, len(renamed), BATCH_ROWS):  # as Python objects a whole stripe would be ten times as large
+            yield renamed.slice(start, BATCH_ROWS)
 
 
 def _csv_rows(source: Any, columns: list[str], file: Location) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emosphere.audio.decode import DecodeLimits
 from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import FetchLimits
@@ -178,6 +179,7 @@ def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
     assert settings_digest(same, {}) == plain
     assert settings_digest(ScoreSettings(fetch=FetchLimits(attempts=9, first_pause_s=0.1)), {}) == plain
     assert settings_digest(ScoreSettings(fetch=FetchLimits(max_bytes=9)), {}) != plain
+    assert settings_digest(ScoreSettings(decode=DecodeLimits(max_wait_s=9)), {}) != plain
     other = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=5.0)))
     assert settings_digest(other, {}) != plain
     assert settings_digest(ScoreSettings(), {0: "customer"}) != plain

@@ -62,7 +62,10 @@ def test_a_file_is_made_anew_from_what_another_wrote_in_the_last_moment(s3, monk
     public = ledger.out.child(PATH)
     public.write_bytes(table("a", "b"))
     before_the_next_write(monkeypatch, PATH, table("a", "b", "c"))
-    without_a = lambda file: table(*(one for one in ids(file) if one != "a"))  # noqa: E731
+
+    def without_a(file: Location) -> bytes:
+        return table(*(one for one in ids(file) if one != "a"))
+
     version = replace_published(ledger, PATH, "mine", without_a, always)
     assert ids(public) == ids(ledger.out.child(version)) == ["b", "c"]
 

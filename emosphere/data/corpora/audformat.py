@@ -78,7 +78,7 @@ def _load(source: Location) -> Any:
 
 def _parsed(audformat: Any, folder: str, source: Location, *, load_data: bool) -> Any:
     """The database in ``folder``, a copy of what ``source`` holds."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         return audformat.Database.load(folder, load_data=load_data)

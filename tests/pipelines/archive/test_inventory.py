@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import orc
 
 from emosphere.errors import UsageError
 from emosphere.store import locate
@@ -37,7 +38,7 @@ def write_inventory(root: Path, kind: str, rows=ROWS, schema: str = SCHEMA) -> P
     files = []
     for number in range(2):
         part = rows[number::2]
-        key = f"{base}/data/{number}.{'csv.gz' if kind == 'CSV' else 'parquet'}"
+        key = f"{base}/data/{number}.{'csv.gz' if kind == 'CSV' else kind.lower()}"
         if kind == "CSV":
             text = io.StringIO()
             writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -54,7 +55,8 @@ def write_inventory(root: Path, kind: str, rows=ROWS, schema: str = SCHEMA) -> P
                 "last_modified_date": pa.array([when] * len(part), pa.timestamp("ms")),
                 "e_tag": [row[4] for row in part],
             }  # fmt: skip
-            pq.write_table(pa.table(table), root / key)
+            write = pq.write_table if kind == "Parquet" else orc.write_table
+            write(pa.table(table), root / key)
         files.append({"key": key, "size": (root / key).stat().st_size, "MD5checksum": "0"})
     manifest = root / base / "2026-11-21T01-00Z" / "manifest.json"
     manifest.parent.mkdir()
@@ -66,8 +68,8 @@ def write_inventory(root: Path, kind: str, rows=ROWS, schema: str = SCHEMA) -> P
     return manifest
 
 
-@pytest.mark.parametrize("kind", ["CSV", "Parquet"])
-def test_an_inventory_names_the_latest_recordings_of_the_bucket_in_both_formats(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["CSV", "ORC", "Parquet"])
+def test_an_inventory_names_the_latest_recordings_of_the_bucket_in_every_format(tmp_path, kind):
     manifest = write_inventory(tmp_path, kind)
     found = {one.source_uri: one for one in list_archives([str(manifest)], out=locate("s3://audio/tables"))}
     assert set(found) == {
@@ -105,7 +107,7 @@ def test_an_inventory_gives_the_same_recordings_as_listing_the_bucket(s3, tmp_pa
         (lambda manifest, data: data.write_bytes(data.read_bytes()[:-9]), "not whole yet"),
         (lambda manifest, data: data.unlink(), "in no folder above"),
         (lambda manifest, data: manifest.write_text("[]"), "no manifest of an S3 Inventory"),
-        (lambda manifest, data: manifest.write_text(manifest.read_text().replace("CSV", "ORC")), "CSV or Parquet"),
+        (lambda manifest, data: manifest.write_text(manifest.read_text().replace("CSV", "Avro")), "ORC or Parquet"),
         (lambda manifest, data: manifest.write_text(manifest.read_text().replace("ETag", "X").replace(
             "LastModifiedDate", "Y")), "lacks etag or lastmodifieddate"),
     ],
