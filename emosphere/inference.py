@@ -30,6 +30,8 @@ Key = TypeVar("Key", bound=Hashable)
 class ListenSettings:
     """How speech is found and cut. Every field can change a row, so all of them are in the settings digest."""
 
+    find_speech: bool = True
+    """Whether speech is looked for. False takes all audio for speech, cut evenly: for archives of utterances."""
     grid: CellGrid = field(default_factory=CellGrid)
     """The absolute grid that speech activity runs on."""
     segment: SegmentConfig = field(default_factory=SegmentConfig)
@@ -94,7 +96,7 @@ class Scorer:
         self._predictor = Predictor(
             checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision
         )
-        self._activity = SpeechActivity()
+        self._activity = SpeechActivity().to(device) if self.listen.find_speech else None
         self._num_regions = checkpoint.config.num_regions or 8
         self._vad_radius_90 = checkpoint.config.vad_radius_90
         self.spent_s = {"hear": 0.0, "predict": 0.0}

@@ -11,7 +11,7 @@ from emosphere.audio.activity import FRAME, SpeechActivity, speech_probabilities
 from emosphere.audio.cells import Cell
 from emosphere.audio.quality import QualityConfig, confidence, measure, noise_level_db
 from emosphere.audio.recording import MODEL_RATE_HZ
-from emosphere.audio.segment import FRAME_MS, SegmentConfig, segments_of, speech_runs
+from emosphere.audio.segment import FRAME_MS, Segment, SegmentConfig, even_segments, segments_of, speech_runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,14 +37,29 @@ class HeardSegment:
 
 def heard_segments(
     cells: Sequence[Cell],
-    activity: SpeechActivity,
+    activity: SpeechActivity | None,
     segment_config: SegmentConfig,
     quality_config: QualityConfig,
 ) -> list[list[HeardSegment]]:
-    """Segments of each of ``cells``, in the order of time. Each cell is heard on its own."""
+    """Segments of each of ``cells``, in the order of time. Each cell is heard on its own.
+
+    Without ``activity`` all of a cell counts as speech and is cut evenly; there is no noise to compare it with then.
+    """
+    if activity is None:
+        return [_evenly_cut(cell, segment_config, quality_config) for cell in cells]
     return [
         _segments_of_cell(cell, probabilities, segment_config, quality_config)
         for cell, probabilities in zip(cells, speech_probabilities_of_cells(activity, cells), strict=True)
+    ]
+
+
+def _evenly_cut(cell: Cell, segment_config: SegmentConfig, quality_config: QualityConfig) -> list[HeardSegment]:
+    own = cell.samples[cell.lead_in :]
+    num_frames = -(-len(own) // FRAME)
+    is_speech = np.ones(num_frames, dtype=np.bool_)
+    return [
+        _heard(cell, own, segment, is_speech, None, quality_config)
+        for segment in even_segments(num_frames, segment_config)
     ]
 
 
@@ -61,26 +76,32 @@ def _segments_of_cell(
     # Frames that may be speech are neither speech nor noise.
     is_noise = probabilities < segment_config.off_probability
     noise_db = noise_level_db(own, ~is_noise)
-    heard = []
-    for segment in segments:
-        start, stop = segment.start_frame * FRAME, min(segment.stop_frame * FRAME, len(own))
-        samples = own[start:stop].copy()
-        quality = measure(samples, is_speech=is_speech[segment.start_frame : segment.stop_frame], noise_db=noise_db)
-        trust, low_reason = confidence(quality, len(samples) / MODEL_RATE_HZ, quality_config)
-        heard.append(
-            HeardSegment(
-                channel=cell.channel,
-                cell_index=cell.index,
-                start_sample=cell.start_sample + start,
-                stop_sample=cell.start_sample + stop,
-                speech_ms=segment.speech_frames * FRAME_MS,
-                rms_db=quality.rms_db,
-                clipped_ratio=quality.clipped_ratio,
-                snr_db=quality.snr_db,
-                bandwidth_hz=quality.bandwidth_hz,
-                confidence=trust,
-                low_reason=low_reason,
-                samples=samples,
-            )
-        )
-    return heard
+    return [_heard(cell, own, segment, is_speech, noise_db, quality_config) for segment in segments]
+
+
+def _heard(
+    cell: Cell,
+    own: NDArray[np.float32],
+    segment: Segment,
+    is_speech: NDArray[np.bool_],
+    noise_db: float | None,
+    quality_config: QualityConfig,
+) -> HeardSegment:
+    start, stop = segment.start_frame * FRAME, min(segment.stop_frame * FRAME, len(own))
+    samples = own[start:stop].copy()
+    quality = measure(samples, is_speech=is_speech[segment.start_frame : segment.stop_frame], noise_db=noise_db)
+    trust, low_reason = confidence(quality, len(samples) / MODEL_RATE_HZ, quality_config)
+    return HeardSegment(
+        channel=cell.channel,
+        cell_index=cell.index,
+        start_sample=cell.start_sample + start,
+        stop_sample=cell.start_sample + stop,
+        speech_ms=min(segment.speech_frames * FRAME_MS, len(samples) * 1000 // MODEL_RATE_HZ),
+        rms_db=quality.rms_db,
+        clipped_ratio=quality.clipped_ratio,
+        snr_db=quality.snr_db,
+        bandwidth_hz=quality.bandwidth_hz,
+        confidence=trust,
+        low_reason=low_reason,
+        samples=samples,
+    )

@@ -92,6 +92,18 @@ def segments_of(probabilities: NDArray[np.float32], config: SegmentConfig) -> li
     return _padded(groups, num_frames=len(probabilities), pad=_frames(config.pad_ms), max_frames=max_frames)
 
 
+def even_segments(num_frames: int, config: SegmentConfig) -> list[Segment]:
+    """All of a cell as speech, in as few parts as ``max_s`` allows, equal to a frame.
+
+    >>> even_segments(800, SegmentConfig())
+    [Segment(start_frame=0, stop_frame=266, speech_frames=266), Segment(start_frame=266, stop_frame=533, \
+speech_frames=267), Segment(start_frame=533, stop_frame=800, speech_frames=267)]
+    """
+    parts = -(-num_frames // (int(config.max_s * 1000) // FRAME_MS))
+    borders = [part * num_frames // parts for part in range(parts + 1)] if parts else []
+    return [Segment(start, stop, stop - start) for start, stop in itertools.pairwise(borders)]
+
+
 def speech_runs(probabilities: NDArray[np.float32], config: SegmentConfig) -> list[_Run]:
     """Uninterrupted speech, half-open frame ranges, bursts below ``min_speech_ms`` left out."""
     may_be = np.concatenate([[False], probabilities >= config.off_probability, [False]])

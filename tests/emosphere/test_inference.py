@@ -10,7 +10,7 @@ import pytest
 import emosphere
 from emosphere.audio.cells import Cell, cut_cells
 from emosphere.audio.decode import DecodeLimits, open_recording
-from emosphere.inference import BatchSettings, Scorer
+from emosphere.inference import BatchSettings, ListenSettings, Scorer
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
 
@@ -35,6 +35,13 @@ def test_a_waveform_becomes_rows_with_the_columns_of_segments_that_apply(scorer,
     np.testing.assert_allclose(
         table["radius"] ** 2, (table[["valence", "arousal", "dominance"]] ** 2).sum(axis=1), rtol=1e-5
     )
+
+
+def test_utterances_cut_before_can_be_taken_whole(scorer, voice):
+    listen = ListenSettings(find_speech=False)
+    whole = Scorer(load_checkpoint(BUNDLED), listen=listen).score(voice[: 16_000 * 5], 16_000)
+    assert whole[["start_ms", "end_ms", "speech_ms"]].to_numpy().tolist() == [[0, 5000, 5000]]
+    assert scorer.score(voice[: 16_000 * 5], 16_000)["speech_ms"].sum() < 5000
 
 
 def test_silence_and_emptiness_give_no_rows(scorer):

@@ -10,6 +10,7 @@ import torch
 
 from emosphere.audio.activity import LEVEL_DB, levelled, speech_probabilities_of_cells
 from emosphere.audio.cells import Cell
+from emosphere.audio.segment import SegmentConfig
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,20 @@ def test_company_in_a_batch_changes_nothing(activity, clip):
     together = activity.probabilities(waves)
     for wave, heard in zip(waves, together, strict=True):
         np.testing.assert_allclose(heard, activity.probabilities([wave])[0], rtol=0, atol=1e-5)
+
+
+def test_silence_needs_no_network_and_has_no_speech(activity, monkeypatch):
+    silence = np.zeros(200_000, dtype=np.float32)
+    (asked,) = activity.probabilities([silence])
+    assert asked.max() < SegmentConfig().off_probability  # so the segments are those that the network would give
+    monkeypatch.setattr(activity, "_features", None)
+    cells = [
+        Cell(channel=0, index=0, start_sample=0, lead_in=0, samples=silence + np.float32(offset), same_as=None)
+        for offset in (0, 0.25)
+    ]
+    for frames in speech_probabilities_of_cells(activity, cells):
+        assert frames.shape == asked.shape
+        assert not frames.any()
 
 
 def test_nothing_gives_nothing(activity):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emosphere.audio.cells import CellGrid, cut_cells
+from emosphere.audio.cells import Cell, CellGrid, cut_cells
 from emosphere.audio.decode import DecodeLimits, open_recording
 from emosphere.audio.listen import heard_segments
 from emosphere.audio.quality import QualityConfig
@@ -80,3 +80,21 @@ def test_segments_do_not_depend_on_how_a_recording_is_divided(shared_data, activ
     for one, other in zip(apart, whole, strict=True):
         np.testing.assert_allclose(one.samples, other.samples, rtol=0, atol=1e-6)
         assert (one.confidence, one.low_reason) == (other.confidence, other.low_reason)
+
+
+@pytest.mark.parametrize("num_samples", [512 * 375, 512 * 375 + 1, 512 * 1875 + 100, 300, 0])
+def test_without_looking_for_speech_all_of_a_cell_is_cut_evenly(num_samples):
+    rng = np.random.default_rng(1)
+    wave = rng.normal(0, 0.1, 32_768 + num_samples).astype(np.float32)
+    cell = Cell(channel=2, index=3, start_sample=5120, lead_in=32_768, samples=wave, same_as=None)
+    (segments,) = heard_segments([cell], None, SegmentConfig(), QualityConfig())
+    lengths = [segment.stop_sample - segment.start_sample for segment in segments]
+    assert len(lengths) == -(-num_samples // (512 * 375))
+    assert sum(lengths) == num_samples
+    assert max(lengths, default=0) - min(lengths, default=0) <= 2 * 512
+    together = [segment.samples for segment in segments]
+    np.testing.assert_array_equal(np.concatenate([*together, wave[:0]]), wave[32_768:])
+    for segment in segments:
+        assert segment.snr_db is None
+        assert segment.speech_ms == (segment.stop_sample - segment.start_sample) // 16
+        assert (segment.confidence, segment.low_reason) == (("ok", None) if num_samples > 300 else ("low", "short"))
