@@ -57,15 +57,18 @@ chaos: setup  ## break everything once, on several Ray nodes and an S3 server; p
 demo: setup  ## score the bundled archive into out/demo, print rows and answers
 	$(BIN)/python -m jobs.demo demo/archive --out out/demo
 
-bench: setup  ## run every benchmark; results go to benchmarks/results
+# Without Daft's own dependencies: it asks for an older pyarrow, and runs on ours.
+bench: setup  ## run every benchmark (hours); results go to benchmarks/results
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 	@set -e; for question in benchmarks/bench_*.py; do echo "bench     $$question"; $(BIN)/python "$$question"; done
 
 docs: setup  ## write docs/tables.md from the schema
 	$(BIN)/python -m emosphere.data.schema > docs/tables.md.new && mv docs/tables.md.new docs/tables.md
 
-lock: setup  ## resolve both locks anew within pyproject.toml's bounds
+lock: setup  ## resolve the locks anew within pyproject.toml's bounds
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --group dev --output-file requirements-dev.lock
+	echo daft | $(subst pyproject.toml,-,$(LOCK)) --no-deps --no-annotate --output-file requirements-bench.lock
 
 wheel: setup  ## build dist/emosphere-*.whl
 	rm -rf build

@@ -93,6 +93,7 @@ def finish(out: Path, planned: dict) -> None:
     folder.mkdir(parents=True)
     run = out / "_emosphere/runs" / planned["run_id"]
     now = datetime.datetime.now(datetime.UTC)
+    tables: list[pa.Table] = []
     with pq.ParquetWriter(folder / "part-00.parquet", schema, compression="zstd") as writer:
         for part in sorted((run / "plan").iterdir()):
             units = pq.read_table(part)
@@ -103,7 +104,11 @@ def finish(out: Path, planned: dict) -> None:
                  "scored_at": now}
                 for unit in units.to_pylist() if unit["unit_index"] == 0 and int(unit["recording_id"][:8], 16) % 1000
             ]  # fmt: skip
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            tables.append(pa.Table.from_pylist(rows, schema=schema))
+            if sum(map(len, tables)) >= FILE_ROWS:  # row groups as publishing writes them
+                writer.write_table(pa.concat_tables(tables))
+                tables.clear()
+        writer.write_table(pa.concat_tables([schema.empty_table(), *tables]))
     subprocess.run(["rm", "-r", str(out / "_emosphere")], check=True)
 
 

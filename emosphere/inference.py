@@ -102,6 +102,11 @@ class Scorer:
         self.spent_s = {"hear": 0.0, "predict": 0.0}
         """Seconds spent so far on finding and measuring speech, and in the network."""
 
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Samples that went through the network so far, and how many of them were padding."""
+        return self._predictor.num_samples, self._predictor.num_padding
+
     def score(self, waveform: npt.ArrayLike, sample_rate_hz: int) -> pd.DataFrame:
         """Segments of a waveform, ``(samples,)`` or ``(channels, samples)`` in [-1, 1], with their scores.
 

@@ -12,6 +12,9 @@ from emosphere.errors import MachineError
 MIN_LOCAL_CPUS = 4
 """Logical CPUs of a local Ray: with fewer, an actor pool can hold them all and leave none for the rest of the plan."""
 
+LARGE_PARAMETERS = 20_000_000
+"""From this size on a network takes ten times as long as decoding its audio, or longer."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
@@ -47,6 +50,16 @@ class Pool:
     num_gpus: float
     decoders: int
     threads: int
+    """Threads of torch beside busy decoders."""
+
+    def threads_for(self, num_parameters: int) -> int:
+        """Threads of torch for a network of this size: one so large leaves its decoders idle, and may have their cores.
+
+        >>> pool = Pool(size=1, num_cpus=2.0, num_gpus=0.0, decoders=1, threads=1)
+        >>> pool.threads_for(579_083), pool.threads_for(94_000_000)
+        (1, 2)
+        """
+        return self.threads + (self.decoders if num_parameters >= LARGE_PARAMETERS else 0)
 
 
 def connect() -> None:

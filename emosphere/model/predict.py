@@ -45,6 +45,10 @@ class Predictor:
         self._encoder = quicken(cast(Encoder, self._network.encoder), precision)
         self._batch_samples = int(batch_s * checkpoint.config.sample_rate_hz)
         self._max_samples = int(checkpoint.config.max_clip_s * checkpoint.config.sample_rate_hz)
+        self.num_samples = 0
+        """Samples that went through the network so far, padding included."""
+        self.num_padding = 0
+        """How many of these were padding."""
 
     def predict(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> Prediction:
         """Score 1-D waveforms at 16 kHz, each of at most ``max_clip_s`` seconds; any number of them.
@@ -79,6 +83,8 @@ class Predictor:
         padded = np.zeros((len(waveforms), max(num_samples)), np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
+        self.num_samples += padded.size
+        self.num_padding += padded.size - sum(len(waveform) for waveform in waveforms)
         heard = self._encoder.listen(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )

@@ -85,7 +85,7 @@ class ScoreParts:
 
     Reads:  part (int)
     Gives:  part, units, recordings, failed, segments, audio_s, phone_calls (stereo, 8 kHz);
-            wait_s (for decoders), hear_s, predict_s, wall_s
+            wait_s (for decoders), hear_s, predict_s, wall_s; samples through the network, padding among them
     """
 
     def __init__(
@@ -95,10 +95,11 @@ class ScoreParts:
         self._fetchers: list[Fetcher] = []
         # One compiled kernel per shape would be kept for each of a thousand segment lengths.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-        torch.set_num_threads(pool.threads)
         self._ledger, self._run_id, self._settings, self._seal = Ledger(out), header.run_id, settings, seal
         # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
         checkpoint = load_checkpoint(find_model(model))
+        size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
+        torch.set_num_threads(pool.threads_for(size))
         self._digests = (checkpoint.digest, header.model_digest)
         self._withheld = withheld_channels(header.roles, header.exception)
         self._scorer = Scorer(checkpoint, device=default_device(), listen=settings.listen, batch=settings.batch)
@@ -135,7 +136,7 @@ class ScoreParts:
         began = time.monotonic()
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
         work = _Work(units, self._settings, self._seal, self._withheld)
-        spent_before = dict(self._scorer.spent_s)
+        spent_before, padding_before = dict(self._scorer.spent_s), self._scorer.padding
         events = self._with_signs(part, work.events(self._fetchers, self._decoders))
         for row, scored in self._scorer.score_cells(events):
             work.results[row]["segments"] = scored.rows
@@ -152,6 +153,8 @@ class ScoreParts:
             "phone_calls": sum(is_phone_call(row["sample_rate_hz"], row["num_channels"]) for row in staged),
             "wait_s": work.waited_s,
             **{f"{name}_s": spent - spent_before[name] for name, spent in self._scorer.spent_s.items()},
+            "samples": self._scorer.padding[0] - padding_before[0],
+            "padding": self._scorer.padding[1] - padding_before[1],
             "wall_s": time.monotonic() - began,
         }
 

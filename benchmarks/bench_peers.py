@@ -1,0 +1,260 @@
+"""How fast is `emosphere score` beside its peers, and how near to the network's own time?
+
+Plain Ray Data, Daft and a good script (benchmarks/peers/) score the same files with the same weights, each as a process
+of its own, start-up included; once with transformers' encoder, as their users would, once with ours, so that the gain
+of the engine and that of the encoder are told apart. "ideal" is the network alone on windows cut and sorted beforehand.
+All lanes run in turn, round after round; start-up is what the same command takes for a single clip. Answers are
+compared window by window with those of "ideal". Writes benchmarks/results/DATE-peers-NAME-NCPU.md.
+
+    python benchmarks/bench_peers.py --cases clips podcasts --model wavlm-base --seconds 240
+    python benchmarks/bench_peers.py --cases podcasts calls hostile --model default --seconds 18000 --find-speech
+"""
+
+import argparse
+import csv
+import datetime
+import importlib.util
+import itertools
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+import soundfile
+import torch
+
+from emosphere.geometry.regions import REGION_NAMES
+from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
+from emosphere.model.find import BUNDLED
+from emosphere.model.heads import HeadConfig
+from emosphere.model.network import Network, NetworkConfig
+from emosphere.model.pooling import StylePoolingConfig
+from emosphere.model.pretrained import PretrainedConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared/data"
+KEYS = ["uri", "channel", "start_ms", "end_ms"]
+ANSWERS = ["valence", "arousal", "dominance"]
+PEERS = {"plain Ray Data": "ray_data", "Daft": "daft_files", "DataLoader script": "script"}
+TOLERANCE = 0.01
+"""Largest difference in V, A, D between two lanes' answers for one window: decoders round differently."""
+
+
+def clips(folder: Path, seconds: float) -> None:
+    """Utterances of the shared acted speech, those in FLAC: libsndfile decodes Opus at the rate it was coded from, the
+    others at 48 kHz, so that answers would differ by the decoder, not by the engine.
+    """
+    with (DATA / "emotion/manifest.csv").open() as file:
+        paths = [DATA / row["path"] for row in csv.DictReader(file) if row["path"].endswith(".flac")]
+    paths = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))]
+    fill(folder, seconds, itertools.cycle(paths))
+
+
+def podcasts(folder: Path, seconds: float) -> None:
+    """Read books and a programme with music, in MP3, whole and over again."""
+    names = ("composite_long", "librivox_de", "librivox_es", "librivox_sonnet_53s")
+    names = names if seconds > 1000 else names[1:]
+    fill(folder, seconds, itertools.cycle(DATA / f"longform/{name}.mp3" for name in names))
+
+
+def calls(folder: Path, seconds: float) -> None:
+    """Telephone calls at 8 kHz, one with a speaker on each channel."""
+    names = ("stereo_call_mulaw_8k", "call_phone_8k")
+    fill(folder, seconds, itertools.cycle(DATA / f"longform/{name}.wav" for name in names))
+
+
+def hostile(folder: Path, seconds: float) -> None:
+    """Utterances, of which 1 % are damaged, 1 % huge and 10 % silent."""
+    clips(folder, seconds)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        if number % 100 == 50:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        elif number % 100 == 51:
+            shutil.copyfile(DATA / "longform/composite_long.mp3", path.with_suffix(".mp3"))
+            path.unlink()
+        elif number % 10 == 5:
+            soundfile.write(path.with_suffix(".wav"), np.zeros(80_000), 16_000)
+            if path.suffix != ".wav":
+                path.unlink()
+
+
+CASES: dict[str, Callable[[Path, float], None]] = {
+    "clips": clips, "podcasts": podcasts, "calls": calls, "hostile": hostile,
+}  # fmt: skip
+
+
+def fill(folder: Path, seconds: float, paths: Iterator[Path]) -> None:
+    """Copies of ``paths`` under numbered names until there are so many seconds of channels."""
+    folder.mkdir(parents=True)
+    for number in itertools.count():
+        if seconds <= 0:
+            return
+        path = next(paths)
+        seconds -= channel_seconds(path)
+        shutil.copyfile(path, folder / f"{number:06d}{path.suffix}")
+
+
+def channel_seconds(path: Path) -> float:
+    """Of all channels together; 0 for what cannot be read."""
+    try:
+        info = soundfile.info(path)
+    except soundfile.SoundFileError:
+        return 0.0
+    return float(info.duration * info.channels)
+
+
+def model_folder(name: str, folder: Path) -> Path:
+    """The bundled model, or random weights in the shape of a published encoder with the paper's heads."""
+    if name == "default":
+        return Path(BUNDLED)
+    kind, size = name.split("-")
+    torch.manual_seed(0)
+    config = NetworkConfig(
+        encoder=PretrainedConfig(kind=kind, size=size),
+        pooling=StylePoolingConfig(),
+        heads={"vad": HeadConfig(outputs=3), "region": HeadConfig(outputs=8)},
+    )
+    save_checkpoint(
+        Network(config),
+        folder,
+        CheckpointConfig(network=config, name=name, licence="none", region_names=REGION_NAMES[8]),
+        card="Random weights for a benchmark.",
+    )
+    return folder
+
+
+@dataclass
+class Lane:
+    """One engine with one encoder."""
+
+    engine: str
+    encoder: str
+    walls: list[float] = field(default_factory=list)
+    startup_s: float = 0.0
+    answers: pd.DataFrame | None = None
+
+
+def run(lane: Lane, archive: Path, model: Path, find_speech: bool, scratch: Path) -> tuple[float, pd.DataFrame]:
+    """Seconds of one run into a fresh place, and its answers."""
+    out = Path(tempfile.mkdtemp(dir=scratch))
+    if lane.engine == "emosphere":
+        settings = out / "settings.toml"
+        settings.write_text(f"[listen]\nfind_speech = {str(find_speech).lower()}\n")
+        command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out / "tables"), "--model",
+                   str(model), "--config", str(settings), "--max-error-rate", "1"]  # fmt: skip
+    else:
+        module = PEERS.get(lane.engine, "ideal")
+        command = [sys.executable, "-m", f"benchmarks.peers.{module}", str(archive), str(out / "tables"), "--model",
+                   str(model), "--encoder", lane.encoder, "--threads", str(os.cpu_count())]  # fmt: skip
+        command += ["--find-speech"] if find_speech else []
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    wall_s = time.monotonic() - began
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-3000:]}"
+    if lane.engine == "ideal":
+        wall_s = float(done.stdout.split()[-1])
+    places = out / "tables/segments" if lane.engine == "emosphere" else out / "tables"
+    found = ds.dataset(places, format="parquet", partitioning=None).to_table().to_pandas()
+    if lane.engine == "emosphere":
+        found["uri"] = found["source_uri"].str.rpartition("/")[2]
+    shutil.rmtree(out)
+    return wall_s, found[[*KEYS, *ANSWERS]]
+
+
+def compared(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
+    """How many windows two lanes share, and the largest difference of their answers."""
+    both = wanted.merge(found, on=KEYS, suffixes=("", "_found"))
+    largest = max(((both[name] - both[f"{name}_found"]).abs().max() for name in ANSWERS), default=float("nan"))
+    return f"{len(both):,} of {len(found):,}, {largest:.1e}{'' if largest < TOLERANCE else ' (!)'}"
+
+
+def race(case: str, asked: argparse.Namespace, model: Path, scratch: Path) -> list[str]:
+    """Table rows of one archive."""
+    archive, one = scratch / case, scratch / f"{case}-one"
+    CASES[case](archive, asked.seconds)
+    clips(one, 1)
+    audio_s = sum(map(channel_seconds, archive.iterdir()))
+    encoders = ["emosphere"] if asked.model == "default" else ["emosphere", "transformers"]
+    lanes = [Lane("ideal", encoder) for encoder in encoders] + [Lane("emosphere", "emosphere")]
+    lanes += [Lane(peer, encoder) for encoder in encoders for peer in asked.peers]
+    for lane in lanes:
+        if lane.engine != "ideal":
+            lane.startup_s = run(lane, one, model, asked.find_speech, scratch)[0]
+    for turn in range(asked.rounds):
+        for lane in lanes:
+            wall_s, lane.answers = run(lane, archive, model, asked.find_speech, scratch)
+            lane.walls.append(wall_s)
+            print(
+                f"{case} round {turn + 1}: {lane.engine} ({lane.encoder}) {wall_s:.1f} s", file=sys.stderr, flush=True
+            )
+    ideal, ours = lanes[0], next(lane for lane in lanes if lane.engine == "emosphere")
+    rows = []
+    for lane in lanes:
+        wall, beyond = statistics.median(lane.walls), [wall - lane.startup_s for wall in lane.walls]
+        own = [wall - ours.startup_s for wall in ours.walls]
+        share = statistics.median(best / each for best, each in zip(ideal.walls, beyond, strict=True))
+        ratio = statistics.median(each / mine for each, mine in zip(lane.walls, ours.walls, strict=True))
+        ratio_beyond = statistics.median(each / mine for each, mine in zip(beyond, own, strict=True))
+        rows.append(
+            f"| {case} | {lane.engine} | {lane.encoder} | {wall:.1f} | {max(lane.walls) - min(lane.walls):.1f} | "
+            f"{lane.startup_s:.1f} | {audio_s / statistics.median(beyond):.0f} | {share:.2f} | {ratio:.2f} | "
+            f"{ratio_beyond:.2f} | {compared(ideal.answers, lane.answers)} |"
+        )
+        print(rows[-1], flush=True)
+    shutil.rmtree(archive)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["clips", "podcasts"])
+    parser.add_argument("--model", default="wavlm-base", help="default (the bundled one), or KIND-SIZE")
+    parser.add_argument("--seconds", type=float, default=240.0, help="of audio in each archive, all channels")
+    parser.add_argument("--find-speech", action="store_true", help="in every lane; else windows are cut evenly")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    if "Daft" in asked.peers and importlib.util.find_spec("daft") is None:
+        parser.error("Daft is not installed here: pip install -r requirements-bench.lock, or name other --peers")
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    lines = [
+        "| archive | engine | encoder | wall s (median) | spread s | start-up s | audio s per s beyond start-up "
+        "| share of ideal beyond start-up | wall / ours | beyond start-up / ours | windows as ideal's, largest "
+        "difference |",
+        "| --- " * 11 + "|",
+    ]
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        model = model_folder(asked.model, Path(scratch) / "model")
+        for case in asked.cases:
+            lines += race(case, asked, model, Path(scratch))
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    words = {name: value for name, value in vars(asked).items() if name != "peers"}
+    head = (
+        f"# Peers: the same files, the same weights\n\n`{Path(__file__).name}` with {json.dumps(words)}, commit "
+        f"{commit}, {datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), torch "
+        f"{torch.__version__}. Load at the beginning {load:.1f}. Speech activity is in "
+        f"{'every lane' if asked.find_speech else 'no lane: windows are cut evenly'}.\n\n"
+    )
+    name = f"{datetime.date.today()}-peers-{asked.model}{'-speech' if asked.find_speech else ''}-{os.cpu_count()}cpu.md"
+    (ROOT / "benchmarks/results" / name).write_text(head + "\n".join(lines) + "\n")
+    print(f"written to benchmarks/results/{name}")
+
+
+if __name__ == "__main__":
+    main()
