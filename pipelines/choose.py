@@ -16,6 +16,8 @@ from pipelines.scratch import scratch_database
 
 BATCH = 10_000
 """Recordings in memory at once."""
+SLICE = 100_000
+"""Recordings put in order at once; each slice reads through the list."""
 DATABASE_MEMORY = "128MB"
 """What the database may hold before it spills to the scratch disk."""
 BYTES_PER_S = {
@@ -41,7 +43,8 @@ _JUDGE = f"""
 CREATE OR REPLACE TABLE judged AS
 WITH once AS (SELECT recording_id, min(ordinal) AS ordinal FROM listed GROUP BY recording_id),
      before AS (
-        SELECT * FROM finished QUALIFY row_number() OVER (PARTITION BY recording_id ORDER BY dt DESC) = 1
+        SELECT finished.* FROM finished
+        JOIN (SELECT recording_id, max(dt) AS dt FROM finished GROUP BY recording_id) USING (recording_id, dt)
      )
 SELECT once.ordinal,
        coalesce(if(before.content_version = listed.content_version, before.attempts, 0), 0) + 1 AS attempts,
@@ -58,10 +61,18 @@ SELECT once.ordinal,
        ) AS is_planned
 FROM once JOIN listed USING (ordinal) LEFT JOIN before ON before.recording_id = once.recording_id
 """
+_PLACES = """
+CREATE OR REPLACE TABLE places AS
+SELECT row_number() OVER () - 1 AS place, * FROM (
+    SELECT listed.ordinal, judged.attempts::INTEGER AS attempts FROM listed JOIN judged USING (ordinal)
+    WHERE NOT judged.is_finished AND NOT judged.is_planned AND NOT listed.is_forgotten {order}
+)
+"""
+"""The chosen ones in order, by number only: the database can sort far more narrow rows within its memory than whole
+ones (of those, 3 million were too many for 128 MB)."""
 _CHOSEN = f"""
-SELECT listed.recording_id, judged.attempts::INTEGER AS attempts, {_COLUMNS}
-FROM listed JOIN judged USING (ordinal)
-WHERE NOT judged.is_finished AND NOT judged.is_planned AND NOT listed.is_forgotten
+SELECT listed.recording_id, places.attempts, {_COLUMNS} FROM places JOIN listed USING (ordinal)
+WHERE places.place >= $first AND places.place < $stop ORDER BY places.place
 """
 _LONGEST_FIRST = "ORDER BY listed.rank, listed.seconds DESC, listed.ordinal"
 _BY_ITSELF = """(listed.kind IN ('object', 'zip') OR listed.kind = 'tar' AND listed."offset" IS NOT NULL)"""
@@ -175,8 +186,10 @@ class Choice:
 
         With ``by_size`` those of the same size are neighbours.
         """
-        for batch in self._base.sql(_CHOSEN + (_LARGEST_FIRST if by_size else _LONGEST_FIRST)).to_arrow_reader(BATCH):
-            yield pa.Table.from_batches([batch])
+        self._base.execute(_PLACES.format(order=_LARGEST_FIRST if by_size else _LONGEST_FIRST))
+        for first in range(0, self.chosen, SLICE):
+            found = self._base.sql(_CHOSEN, params={"first": first, "stop": first + SLICE}).to_arrow_table()
+            yield from (found.slice(start, BATCH) for start in range(0, len(found), BATCH))
 
     def recordings(self) -> Iterator[Recording]:
         """The chosen ones one by one, longest first."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -82,7 +83,8 @@ class Trial:
     def run(self, fault: str, moment: str, strike: Callable[[subprocess.Popen[str]], str | None]) -> Outcome:
         """Score into a new place; ``strike`` is called once the run has begun, and may return a note."""
         self._count += 1
-        self.out = f"s3://tables/{fault.replace(' ', '-')}-{self._count}"
+        # Only what no URL spells otherwise: the proxy knows requests by their paths.
+        self.out = f"s3://tables/{re.sub('[^a-z0-9]+', '-', fault.lower())}-{self._count}"
         self.proxy.calm()
         process = self._start()
         note = strike(process) or ""

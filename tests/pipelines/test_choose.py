@@ -3,10 +3,12 @@
 import os
 import tempfile
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from emosphere.data.identity import recording_id
+from pipelines import choose
 from pipelines.archive.dates import Window
 from pipelines.archive.recording import Recording
 from pipelines.choose import BATCH, FINISHED_COLUMNS, Choice
@@ -149,3 +151,22 @@ def test_what_can_only_be_read_in_the_order_of_its_container_stays_in_it_where_o
         choice.judge([], "s")
         rows = [row for table in choice.batches(by_size=True) for row in table.to_pylist()]
     assert [row["member"] for row in rows] == ["gz1", "gz2", "gz3", "cell1", "tar1", "zip2", "zip1"]
+
+
+def test_more_than_the_database_may_hold_is_still_put_in_order(monkeypatch):
+    """Whole rows of so many cannot be sorted in this memory; three million could not in the real one."""
+    monkeypatch.setattr(choose, "DATABASE_MEMORY", "64MB")
+    count = 600_000
+    given = {
+        "ordinal": "i", "recording_id": "md5(i::VARCHAR)", "rank": "1", "seconds": "(i % 1000)::DOUBLE",
+        "is_forgotten": "false", "kind": "'object'", "source_uri": "'s3://archive/' || repeat('deep/', 40) || i",
+        "url": "repeat('x', 100)::BLOB", "content_version": "md5((7 * i)::VARCHAR)", "num_bytes": "i",
+    }  # fmt: skip
+    with Choice() as choice:
+        columns = [row[1] for row in choice._base.execute("PRAGMA table_info('listed')").fetchall()]
+        values = ", ".join(given.get(name, "NULL") for name in columns)
+        choice._base.execute(f"INSERT INTO listed SELECT {values} FROM range({count}) t(i)")
+        choice.judge([], "s")
+        found = np.concatenate([batch.column("num_bytes").to_numpy() for batch in choice.batches()])
+    numbers = np.arange(count)
+    np.testing.assert_array_equal(found, numbers[np.lexsort((numbers, -(numbers % 1000)))])
