@@ -123,7 +123,7 @@ def model_folder(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     config = NetworkConfig(
         encoder=PretrainedConfig(kind=kind, size=size),
-        pooling=StylePoolingConfig(),
+        pooling=StylePoolingConfig(kind="style"),
         heads={"vad": HeadConfig(outputs=3), "region": HeadConfig(outputs=8)},
     )
     save_checkpoint(

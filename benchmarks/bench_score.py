@@ -91,10 +91,10 @@ class PeakMemory(threading.Thread):
         return tree
 
 
-def run(archive: Path) -> dict:
+def run(archive: Path, *options: str) -> dict:
     """One `emosphere score` into a fresh OUT."""
     out = Path(tempfile.mkdtemp(prefix="emosphere-bench-"))
-    command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out), "--json"]
+    command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out), "--json", *options]
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     memory = PeakMemory(process.pid)

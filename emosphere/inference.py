@@ -47,8 +47,9 @@ class BatchSettings:
     batch_s: float = 40.0
     """Seconds of audio, padding included, that go through the network at once. On a CPU more than about a minute leaves
     its caches and is slower; a GPU wants several hundred."""
-    pool_s: float = 640.0
-    """Seconds of segments gathered before they are sorted by length into batches."""
+    pool_s: float | None = None
+    """Seconds of segments gathered before they are sorted by length into batches; None takes 64 batches' worth, so that
+    a batch holds segments of nearly one length, and little padding."""
     cells: int = 8
     """Cells that speech activity hears at once."""
     precision: Precision = "float32"
@@ -93,6 +94,8 @@ class Scorer:
         self.checkpoint = checkpoint
         self.listen = listen or ListenSettings()
         self.batch = batch or BatchSettings()
+        pool_s = self.batch.pool_s if self.batch.pool_s is not None else 64 * self.batch.batch_s
+        self._pool_samples = int(pool_s * 1000 * SAMPLES_PER_MS)
         self._predictor = Predictor(
             checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision
         )
@@ -149,7 +152,7 @@ class Scorer:
                 cells.append((key, cell))
             if len(cells) >= self.batch.cells:
                 self._hear(cells, open_keys, pool)
-            if sum(len(segment.samples) for _, segment in pool) >= self.batch.pool_s * 1000 * SAMPLES_PER_MS:
+            if sum(len(segment.samples) for _, segment in pool) >= self._pool_samples:
                 self._predict(pool, open_keys)
             yield from _finished(open_keys)
         self._hear(cells, open_keys, pool)

@@ -74,8 +74,8 @@ def connect() -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level="WARNING")
         return
-    # Workers import the same rooms, also from a folder that is not installed. They inherit this process's environment; a
-    # runtime environment would cost a start of every worker.
+    # Workers import the same rooms, also from a folder that is not installed. They inherit this environment; a runtime
+    # environment of Ray's would cost a start of every worker.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     # Native code would report to the terminal that Ray Data's own actors could not be restarted under all conditions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

@@ -1,0 +1,75 @@
+"""Does an hour of audio cost the same in a larger archive, and does a second scoring actor help?
+
+Archives of recordings of an hour each (MP3, made from the shared real recordings), the default model, start-up
+included; then the middle archive with one and with two actors on the same cores. One run per row.
+Writes benchmarks/results/DATE-scale-NCPU.md.
+"""
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from bench_score import ROOT, material, run, write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=int, nargs="+", default=[1, 10, 100])
+    parser.add_argument("--actors", type=int, nargs="+", default=[1, 2])
+    asked = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    lines = [
+        "| hours | actors | cores of each | wall s | audio s per s | wall s per hour beyond the smallest archive "
+        "| peak MiB (actors/decoders/Ray and driver) | busy s of all actors: wait, speech, model |",
+        "| --- " * 8 + "|",
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        hour, smallest = Path(scratch) / "hour.mp3", (0, 0.0)
+        write(hour, 1, material())
+        settings = Path(scratch) / "settings.toml"
+        middle = sorted(asked.hours)[len(asked.hours) // 2]
+        cases = [(hours, None) for hours in asked.hours] + [(middle, actors) for actors in asked.actors]
+        for hours, actors in cases:
+            archive = Path(scratch) / "archive"
+            archive.mkdir()
+            for number in range(hours):
+                shutil.copyfile(hour, archive / f"{number:04d}.mp3")
+            each = max(1, cores // actors) if actors else 2
+            settings.write_text(f"[resources]\nactors = {actors}\ncpus_per_actor = {each}\n" if actors else "")
+            done = run(archive, "--config", str(settings))
+            shutil.rmtree(archive)
+            kinds = "/".join(
+                f"{done['by_name'].get(kind, 0):.0f}" for kind in ("scoring actor", "decoder", "Ray and driver")
+            )
+            smallest = smallest if smallest[0] else (hours, done["wall_s"])
+            beyond = (done["wall_s"] - smallest[1]) / (hours - smallest[0]) if hours > smallest[0] else float("nan")
+            busy, *shares = done["shares"]
+            lines.append(
+                f"| {hours} | {actors or 'default'} | {each} | {done['wall_s']:.1f} | "
+                f"{done['audio_s'] / done['wall_s']:.0f} | {beyond:.1f} | {done['peak_mib']:.0f} ({kinds}) | {busy}: "
+                f"{', '.join(f'{share} %' for share in shares)} |"
+            )
+            print(lines[-1], flush=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    head = (
+        f"# Scale: what an hour costs\n\n`python benchmarks/{Path(__file__).name} --hours "
+        f"{' '.join(map(str, asked.hours))} --actors {' '.join(map(str, asked.actors))}`, commit {commit}, "
+        f"{datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}). "
+        "One run per row, start-up included.\n\n"
+    )
+    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-scale-{os.cpu_count()}cpu.md"
+    target.write_text(head + "\n".join(lines) + "\n")
+    print(f"written to {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
