@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from emosphere.errors import MachineError
 from pipelines import score as scoring
+from pipelines import scratch as scratch_module
 from pipelines.archive.dates import Window
 from pipelines.archive.recording import Recording
 from pipelines.choose import Choice
@@ -160,3 +162,21 @@ def test_a_disk_that_fills_up_after_scoring_is_told_and_stored_and_the_same_comm
     monkeypatch.setattr(scoring, "score_parts", lambda *args: pytest.fail("all is staged"))
     assert score(request)["scored"] == 3
     assert len(rows(out, "recordings")) == 6
+
+
+def test_a_folder_that_was_swept_before_its_lock_was_held_is_made_anew(temporary, monkeypatch):
+    swept: list[str] = []
+    lock = scratch_module._locked
+
+    def late(path: str, how: int) -> int:
+        held = lock(path, how)
+        if not swept:  # the sweeper was between its look and its removal
+            swept.append(path)
+            shutil.rmtree(path)
+        return held
+
+    monkeypatch.setattr(scratch_module, "_locked", late)
+    with closing(Scratch("plan")) as mine:
+        assert swept != [mine.path]
+        assert os.path.isdir(mine.path)
+    assert os.listdir(temporary) == []

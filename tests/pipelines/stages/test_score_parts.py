@@ -221,6 +221,26 @@ def test_a_recording_is_hashed_once_for_all_its_units_and_its_first_unit_tells_t
     assert len(hashed) <= len(sounds) + 2 * (rows["a.wav"]["num_units"] - 1)
 
 
+def test_two_spans_of_a_recording_in_one_part_are_hashed_once(run, archive, monkeypatch):
+    shutil.copy(archive / "a.wav", archive / "again-a.wav")
+    asked: list[tuple[_Work, str]] = []
+    hashed: list[str] = []
+    real_digest, real_file_digest = _Work._digest, hashlib.file_digest
+
+    def asking(self, recording_id, path):
+        asked.append((self, recording_id))
+        return real_digest(self, recording_id, path)
+
+    def hashing(file, algorithm):
+        hashed.append(file.name)
+        return real_file_digest(file, algorithm)
+
+    monkeypatch.setattr(_Work, "_digest", asking)
+    monkeypatch.setattr(hashlib, "file_digest", hashing)
+    run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=50_000, score_duplicates_once=True)))
+    assert len(asked) > len(set(asked)) == len(hashed)
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE])
 def test_a_machine_that_breaks_while_a_recording_is_read_is_a_crash_and_never_a_row(run, archive, monkeypatch, number):
     def breaking(self, path, start_s=0.0):
