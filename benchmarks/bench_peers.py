@@ -251,7 +251,8 @@ def main() -> None:
         f"{torch.__version__}. Load at the beginning {load:.1f}. Speech activity is in "
         f"{'every lane' if asked.find_speech else 'no lane: windows are cut evenly'}.\n\n"
     )
-    name = f"{datetime.date.today()}-peers-{asked.model}{'-speech' if asked.find_speech else ''}-{os.cpu_count()}cpu.md"
+    kind = f"{asked.model}-{'-'.join(asked.cases)}{'-speech' if asked.find_speech else ''}"
+    name = f"{datetime.date.today()}-peers-{kind}-{os.cpu_count()}cpu.md"
     (ROOT / "benchmarks/results" / name).write_text(head + "\n".join(lines) + "\n")
     print(f"written to benchmarks/results/{name}")
 
