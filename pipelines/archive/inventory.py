@@ -19,7 +19,7 @@ from pipelines.archive.recording import options_for
 NEEDED = ("bucket", "key", "size")
 READ = (*NEEDED, "islatest", "isdeletemarker", "lastmodifieddate", "etag")
 """Columns that matter as :func:`_plain` spells them: CSV says ``LastModifiedDate``, else ``last_modified_date``."""
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 BATCH_ROWS = 20_000
 
 
@@ -115,7 +115,8 @@ def _csv_rows(source: Any, columns: list[str], file: Location) -> Iterator[dict[
     packed = pa.PythonFile(source, mode="r")
     reader = pa_csv.open_csv(
         pa.CompressedInputStream(packed, "gzip") if file.path.lower().endswith(".gz") else packed,
-        read_options=pa_csv.ReadOptions(column_names=columns, block_size=BLOCK_BYTES),
+        # Threads would read blocks ahead, and Python takes far longer over the rows than reading does.
+        read_options=pa_csv.ReadOptions(column_names=columns, block_size=BLOCK_BYTES, use_threads=False),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string()), include_columns=list(names)
