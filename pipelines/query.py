@@ -42,6 +42,7 @@ def connect_tables(out: str) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with the tables and views of OUT. Raises UsageError where there are none."""
     location = locate(out)
     connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")  # standard output is for the answer
     if not location.is_local:
         connection.register_filesystem(location.fs)
     for table in TABLES:

@@ -54,6 +54,7 @@ def scratch_database(kind: Kind, memory: str) -> Iterator[duckdb.DuckDBPyConnect
         config = {"memory_limit": memory, "threads": 2, "temp_directory": os.path.join(scratch.path, "spilt")}
         try:
             with contextlib.closing(duckdb.connect(os.path.join(scratch.path, "base.duckdb"), config=config)) as base:
+                base.execute("SET enable_progress_bar = false")  # it would draw one on standard output
                 yield base
         except (duckdb.OperationalError, duckdb.FatalException) as error:
             [why, *_] = str(error).splitlines()

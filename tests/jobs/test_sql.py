@@ -58,3 +58,8 @@ def test_a_folder_without_tables_is_said_so(emosphere, tmp_path):
     answer = emosphere("sql", tmp_path, "SELECT 1")
     assert answer.code == 2
     assert "no table 'segments' there" in answer.err
+
+
+def test_a_long_question_draws_no_progress_bar_into_the_answer(emosphere, tables):
+    done = emosphere("sql", tables, "SELECT current_setting('enable_progress_bar') AS bar", "--format", "json")
+    assert json.loads(done.out) == [{"bar": False}]

@@ -180,3 +180,8 @@ def test_a_folder_that_was_swept_before_its_lock_was_held_is_made_anew(temporary
         assert swept != [mine.path]
         assert os.path.isdir(mine.path)
     assert os.listdir(temporary) == []
+
+
+def test_a_long_query_draws_no_progress_bar():
+    with scratch_database("plan", "128MB") as base:
+        assert base.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(False,)]
