@@ -16,7 +16,7 @@ from pipelines.scratch import scratch_database
 
 BATCH = 10_000
 """Recordings in memory at once."""
-SLICE = 100_000
+SLICE = 50_000
 """Recordings put in order at once; each slice reads through the list."""
 DATABASE_MEMORY = "128MB"
 """What the database may hold before it spills to the scratch disk."""
