@@ -141,6 +141,7 @@ def s3_listing(count: int, out: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--kinds", nargs="+", choices=["CSV", "Parquet"], default=["CSV", "Parquet"])
     parser.add_argument("--listed", type=int, default=20_000, help="objects on the S3 server; 0 leaves that out")
     arguments = parser.parse_args()
     lines = ["| what | objects | to score | parts | wall s | CPU s | peak MiB | of which before planning |",
@@ -155,7 +156,7 @@ def main() -> None:
         print(lines[-1], flush=True)
 
     for count in arguments.objects:
-        for kind in ("CSV", "Parquet"):
+        for kind in arguments.kinds:
             with tempfile.TemporaryDirectory() as scratch:
                 folder, out = Path(scratch), Path(scratch) / "out"
                 manifest = str(write_inventory(folder, count, kind))
@@ -174,11 +175,12 @@ def main() -> None:
     load = os.getloadavg()[1]
     head = (
         f"# Plan: objects per wall second, and memory\n\n`python benchmarks/{Path(__file__).name} --objects "
-        f"{' '.join(map(str, arguments.objects))} --listed {arguments.listed}`, commit {commit}, "
+        f"{' '.join(map(str, arguments.objects))} --kinds {' '.join(arguments.kinds)} --listed {arguments.listed}`, commit {commit}, "
         f"{datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), Python "
         f"{platform.python_version()}. One run per row; load of the machine at the end: {load:.0f}.\n\n"
     )
-    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-plan-{os.cpu_count()}cpu.md"
+    sizes = "-".join(map(str, arguments.objects))
+    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-plan-{sizes}-{os.cpu_count()}cpu.md"
     target.parent.mkdir(exist_ok=True)
     target.write_text(head + "\n".join(lines) + "\n")
     print(f"written to {target.relative_to(ROOT)}")
