@@ -175,7 +175,8 @@ def main() -> None:
     load = os.getloadavg()[1]
     head = (
         f"# Plan: objects per wall second, and memory\n\n`python benchmarks/{Path(__file__).name} --objects "
-        f"{' '.join(map(str, arguments.objects))} --kinds {' '.join(arguments.kinds)} --listed {arguments.listed}`, commit {commit}, "
+        f"{' '.join(map(str, arguments.objects))} --kinds {' '.join(arguments.kinds)} --listed {arguments.listed}`, "
+        f"commit {commit}, "
         f"{datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), Python "
         f"{platform.python_version()}. One run per row; load of the machine at the end: {load:.0f}.\n\n"
     )
