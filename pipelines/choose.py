@@ -43,8 +43,11 @@ _JUDGE = f"""
 CREATE OR REPLACE TABLE judged AS
 WITH once AS (SELECT recording_id, min(ordinal) AS ordinal FROM listed GROUP BY recording_id),
      before AS (
-        SELECT finished.* FROM finished
-        JOIN (SELECT recording_id, max(dt) AS dt FROM finished GROUP BY recording_id) USING (recording_id, dt)
+        SELECT finished.* FROM finished SEMI JOIN (
+            SELECT max(finished.rowid) AS last FROM finished
+            JOIN (SELECT recording_id, max(dt) AS dt FROM finished GROUP BY recording_id) USING (recording_id, dt)
+            GROUP BY recording_id
+        ) ON finished.rowid = last
      )
 SELECT once.ordinal,
        coalesce(if(before.content_version = listed.content_version, before.attempts, 0), 0) + 1 AS attempts,

@@ -96,8 +96,9 @@ def test_a_limit_counts_finished_ones_and_looks_no_further():
     assert (choice.selected, choice.skipped) == (4, 1)
 
 
-def test_an_id_that_stands_in_two_files_is_still_one_recording():
-    files = [published({"name": "a"}, dt="2026-11-19"), published({"name": "a", "settings_digest": "old"})]
+@pytest.mark.parametrize("dt", ["2026-11-19", "2026-11-20"])
+def test_an_id_that_stands_in_two_files_is_still_one_recording(dt):
+    files = [published({"name": "a"}, dt=dt), published({"name": "a", "settings_digest": "old"})]
     assert chosen([recording("a")], *files)[0] == ["a"]
 
 
