@@ -98,8 +98,11 @@ def test_a_limit_counts_finished_ones_and_looks_no_further():
 
 @pytest.mark.parametrize("dt", ["2026-11-19", "2026-11-20"])
 def test_an_id_that_stands_in_two_files_is_still_one_recording(dt):
-    files = [published({"name": "a"}, dt=dt), published({"name": "a", "settings_digest": "old"})]
-    assert chosen([recording("a")], *files)[0] == ["a"]
+    for first in ("s", "older"):
+        files = [published({"name": "a", "settings_digest": digest}, dt=at) for digest, at in
+                 ((first, dt), ("old", "2026-11-20"))]  # fmt: skip
+        names, choice = chosen([recording("a")], *files)
+        assert (names, choice.chosen) == (["a"], 1)
 
 
 def test_undecodable_names_and_all_fields_come_out_as_they_went_in():
