@@ -135,7 +135,7 @@ def _without(location: Location, ids: pa.Array) -> pa.Table | None:
     return table.filter(pc.invert(pc.is_in(table.column("recording_id"), value_set=ids)))
 
 
-def _remade(name: str, ids: pa.Array, file: Location) -> bytes | None:
+def _remade(name: str, ids: pa.Array, file: Location) -> pa.Table | None:
     """A published file anew, without ``ids``, schema and file metadata as they were; None if it has none of them."""
     table = _without(file, ids)
     if table is None:
@@ -143,7 +143,7 @@ def _remade(name: str, ids: pa.Array, file: Location) -> bytes | None:
     own = {"schema_version": str(SCHEMA_VERSION), "table": name}
     metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
     schema = arrow_schema(name, metadata | own)
-    return parquet_bytes(table.select(schema.names).replace_schema_metadata(schema.metadata).cast(schema))
+    return table.select(schema.names).replace_schema_metadata(schema.metadata).cast(schema)
 
 
 def _blank(location: Location, ids: pa.Array, still_ours: Callable[[], None]) -> None:

@@ -92,7 +92,7 @@ def _replace(
     """Write one published file anew and return the key of the version kept for snapshots, below OUT."""
     schema = arrow_schema(table, header.file_metadata)
 
-    def make(public: Location) -> bytes:
+    def make(public: Location) -> pa.Table:
         kept = new
         with contextlib.suppress(*ABSENT):
             old = read_parquet(public)
@@ -101,7 +101,7 @@ def _replace(
             )
             kept = pa.concat_tables([others.select(new.column_names).cast(new.schema), new])
         kept = kept.sort_by([(key, "ascending") for key in SORT_KEYS[table]])
-        return parquet_bytes(kept.replace_schema_metadata(schema.metadata).cast(schema))
+        return kept.replace_schema_metadata(schema.metadata).cast(schema)
 
     version = replace_published(ledger, path, header.run_id, make, still_ours)
     assert version is not None

@@ -1,11 +1,15 @@
 """What ``emosphere sql`` reads: kept versions of the published files, all of one run or erasure at once."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from emosphere.store import ABSENT, Location
-from pipelines.ledger import HOME, Ledger, RunHeader, json_bytes
+from pipelines.ledger import HOME, Ledger, RunHeader, json_bytes, parquet_bytes
 
 VERSIONS = f"{HOME}/tables"
 """Folder of the kept versions, below OUT."""
@@ -17,7 +21,7 @@ def version_path(path: str, label: str) -> str:
 
 
 def replace_published(
-    ledger: Ledger, path: str, label: str, make: Callable[[Location], bytes | None], still_ours: Callable[[], None]
+    ledger: Ledger, path: str, label: str, make: Callable[[Location], pa.Table | None], still_ours: Callable[[], None]
 ) -> str | None:
     """Replace a published file by what ``make`` makes of it, and keep that as a version, whose path is returned.
 
@@ -27,9 +31,10 @@ def replace_published(
     public, version = ledger.out.child(path), version_path(path, label)
     while True:
         etag = public.etag()
-        data = make(public)
-        if data is None:
+        table = make(public)
+        if table is None:
             return None
+        data = parquet_bytes(table, compression=_other_codec(public))
         still_ours()
         ledger.out.child(version).write_bytes(data)
         still_ours()
@@ -40,6 +45,20 @@ def replace_published(
         if public.replace_bytes(data, etag):
             return version
         still_ours()
+
+
+def _other_codec(public: Location) -> str:
+    """The codec that the file there does not use.
+
+    DuckDB opens a file twice within one query, and every reader of a store asks for footer and pages one by one. Who
+    is caught between two versions reads pages of the new one by the footer of the old one, and would count rows that
+    never stood together. In another codec they cannot be read: such a query fails, and can be asked again.
+    """
+    with contextlib.suppress(*ABSENT), public.fs.open(public.path, "rb") as file:
+        footer = pq.ParquetFile(file).metadata
+        if footer.num_row_groups and footer.row_group(0).column(0).compression == "ZSTD":
+            return "snappy"
+    return "zstd"
 
 
 def commit_snapshot(

@@ -153,7 +153,10 @@ def as_markdown() -> str:
         "| `runs` | `OUT/runs/RUN_ID.parquet` | run that did something |",
         "",
         "All rows of a recording, per table and model, lie in one file. `segments` is replaced before `recordings`: "
-        "who sees a `recordings` row with status `scored` sees all its segments.",
+        "who sees a `recordings` row with status `scored` sees all its segments. A query by glob that is caught "
+        "between two versions of a file (DuckDB opens each twice) fails rather than mix them: ask again, or ask "
+        "`emosphere sql`, whose files are never replaced. That is why neighbouring versions are compressed by "
+        "different codecs.",
     ]
     for table, columns in TABLES.items():
         lines += ["", f"## {table}", "", "| column | type | unit | null | meaning |", "| --- | --- | --- | --- | --- |"]

@@ -1,8 +1,11 @@
 """What readers see is replaced whole, by whoever may write, and never undoes what another wrote meanwhile."""
 
+import io
+import itertools
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from emosphere.store import Location, locate
@@ -19,8 +22,12 @@ def always() -> None:
     pass
 
 
+def rows(*ids: str) -> pa.Table:
+    return pa.table({"recording_id": list(ids)})
+
+
 def table(*ids: str) -> bytes:
-    return parquet_bytes(pa.table({"recording_id": list(ids)}))
+    return parquet_bytes(rows(*ids))
 
 
 def ids(location: Location) -> list[str]:
@@ -52,7 +59,7 @@ def test_who_is_overtaken_while_the_version_is_written_leaves_the_file_as_it_was
             raise Overtaken("asleep")
 
     with pytest.raises(Overtaken):
-        replace_published(ledger, PATH, "mine", lambda file: table("a"), still_ours)
+        replace_published(ledger, PATH, "mine", lambda file: rows("a"), still_ours)
     assert ids(public) == ["a", "b"]
     assert ledger.out.child(version_path(PATH, "mine")).exists() == bool(asked)
 
@@ -63,11 +70,30 @@ def test_a_file_is_made_anew_from_what_another_wrote_in_the_last_moment(s3, monk
     public.write_bytes(table("a", "b"))
     before_the_next_write(monkeypatch, PATH, table("a", "b", "c"))
 
-    def without_a(file: Location) -> bytes:
-        return table(*(one for one in ids(file) if one != "a"))
+    def without_a(file: Location) -> pa.Table:
+        return rows(*(one for one in ids(file) if one != "a"))
 
     version = replace_published(ledger, PATH, "mine", without_a, always)
     assert ids(public) == ids(ledger.out.child(version)) == ["b", "c"]
+
+
+def test_who_reads_the_pages_of_one_version_by_the_footer_of_another_fails_rather_than_count_a_mixture(tmp_path):
+    """DuckDB opens a file twice within one query, and it may have been replaced in between."""
+    ledger = Ledger(locate(str(tmp_path)))
+    public = ledger.out.child(PATH)
+
+    def replace_by(*ids: str) -> bytes:
+        replace_published(ledger, PATH, "mine", lambda file: rows(*ids), always)
+        return public.read_bytes()
+
+    versions = [replace_by(*"aabb"), replace_by(*"aaaabbbb"), replace_by(*"abcabc"), replace_by(), replace_by(*"ab")]
+    for old, new in itertools.pairwise(versions):
+        length = int.from_bytes(old[-8:-4], "little") + 8
+        mixed = new.ljust(len(old), b"\0")[: len(old) - length] + old[-length:]
+        if pq.read_metadata(io.BytesIO(old)).num_rows:
+            with pytest.raises((OSError, pa.ArrowInvalid)):
+                pq.read_table(io.BytesIO(mixed))
+    assert [pq.read_table(io.BytesIO(one)).num_rows for one in versions] == [4, 8, 6, 0, 2]
 
 
 def test_nothing_is_written_where_nothing_is_to_be_changed(tmp_path):
