@@ -1,5 +1,6 @@
 """Speech in, rows out: the notebook user's door, and the engine that the pipeline feeds."""
 
+import copy
 import time
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class BatchSettings:
     """Seconds of audio, padding included, that go through the network at once. On a CPU more than about a minute leaves
     its caches and is slower; a GPU wants several hundred."""
     pool_s: float | None = None
-    """Seconds of segments gathered before they are sorted by length into batches; None takes 64 batches' worth, so that
+    """Seconds of segments gathered before they are sorted by length into batches; None takes 32 batches' worth, so that
     a batch holds segments of nearly one length, and little padding."""
     cells: int = 8
     """Cells that speech activity hears at once."""
@@ -94,7 +95,7 @@ class Scorer:
         self.checkpoint = checkpoint
         self.listen = listen or ListenSettings()
         self.batch = batch or BatchSettings()
-        pool_s = self.batch.pool_s if self.batch.pool_s is not None else 64 * self.batch.batch_s
+        pool_s = self.batch.pool_s if self.batch.pool_s is not None else 32 * self.batch.batch_s
         self._pool_samples = int(pool_s * 1000 * SAMPLES_PER_MS)
         self._predictor = Predictor(
             checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision
@@ -104,6 +105,12 @@ class Scorer:
         self._vad_radius_90 = checkpoint.config.vad_radius_90
         self.spent_s = {"hear": 0.0, "predict": 0.0}
         """Seconds spent so far on finding and measuring speech, and in the network."""
+
+    def another(self) -> "Scorer":
+        """One more for another thread: the same networks in memory, figures of its own."""
+        other = copy.copy(self)
+        other.spent_s, other._predictor = dict.fromkeys(self.spent_s, 0.0), self._predictor.another()
+        return other
 
     @property
     def padding(self) -> tuple[int, int]:

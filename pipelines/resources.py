@@ -12,6 +12,9 @@ from emosphere.errors import MachineError
 MIN_LOCAL_CPUS = 4
 """Logical CPUs of a local Ray: with fewer, an actor pool can hold them all and leave none for the rest of the plan."""
 
+MOST_LANES = 2
+"""Parts an actor works at side by side: while one waits, or looks for speech, the other has the network."""
+
 LARGE_PARAMETERS = 20_000_000
 """From this size on a network takes ten times as long as decoding its audio, or longer."""
 
@@ -27,7 +30,8 @@ class Resources:
     gpus_per_actor: float | None = None
     """GPUs of one actor, fractions allowed; None takes one where the cluster has any."""
     decoders_per_actor: int | None = None
-    """Decoder processes of one actor; None takes half its cores, or with a GPU all but one."""
+    """Decoder processes of one actor; None takes half its cores but one for each part it works at, or with a GPU all
+    cores but one."""
     stall_timeout_s: float = 1800.0
     """A run in which nothing was scored for so long, while it waited for machines or worked, ends with an error."""
 
@@ -48,18 +52,22 @@ class Pool:
     size: int
     num_cpus: float
     num_gpus: float
+    cores: int
+    """Of one actor, decoders included."""
     decoders: int
-    threads: int
-    """Threads of torch beside busy decoders."""
+    """Of one actor, all lanes together."""
+    lanes: int
+    """Parts that one actor works at side by side, each in a thread of its own."""
 
     def threads_for(self, num_parameters: int) -> int:
-        """Threads of torch for a network of this size: one so large leaves its decoders idle, and may have their cores.
+        """Threads of torch in one lane: a large network leaves its decoders idle, and may have their cores.
 
-        >>> pool = Pool(size=1, num_cpus=2.0, num_gpus=0.0, decoders=1, threads=1)
+        >>> pool = Pool(size=1, num_cpus=8.0, num_gpus=0.0, cores=8, decoders=4, lanes=2)
         >>> pool.threads_for(579_083), pool.threads_for(94_000_000)
-        (1, 2)
+        (2, 4)
         """
-        return self.threads + (self.decoders if num_parameters >= LARGE_PARAMETERS else 0)
+        cores = self.cores if num_parameters >= LARGE_PARAMETERS else self.cores - self.decoders
+        return max(1, cores // self.lanes)
 
 
 def connect() -> None:
@@ -77,6 +85,8 @@ def connect() -> None:
     # Workers import the same rooms, also from a folder that is not installed. They inherit this environment; a runtime
     # environment of Ray's would cost a start of every worker.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    # One heap for all threads of a worker: the C library's heaps per thread keep what the others could use again.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     # Native code would report to the terminal that Ray Data's own actors could not be restarted under all conditions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(
@@ -102,9 +112,9 @@ def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, fl
     Raises MachineError when no node can hold a single actor: Ray would wait for one without a word.
 
     >>> share_out(Resources(), 100, nodes=[(4, 0.0)], cores=2)
-    Pool(size=1, num_cpus=2.0, num_gpus=0.0, decoders=1, threads=1)
+    Pool(size=1, num_cpus=2.0, num_gpus=0.0, cores=2, decoders=2, lanes=2)
     >>> share_out(Resources(), 100, nodes=[(4, 0.0), (8, 1.0), (8, 1.0)], cores=20)
-    Pool(size=2, num_cpus=7.0, num_gpus=1.0, decoders=7, threads=1)
+    Pool(size=2, num_cpus=7.0, num_gpus=1.0, cores=8, decoders=7, lanes=2)
     """
     any_gpu = any(gpus for _, gpus in nodes)
     per_gpu = resources.gpus_per_actor if resources.gpus_per_actor is not None else (1.0 if any_gpu else 0.0)
@@ -123,7 +133,8 @@ def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, fl
             "Set gpus_per_actor in [resources], or start such a node."
         )
     size = max(1, min(resources.actors or fit, num_tasks))
-    decoders = resources.decoders_per_actor or max(1, wanted - 1 if per_gpu else wanted // 2)
+    lanes = min(MOST_LANES, wanted, resources.decoders_per_actor or wanted, -(-num_tasks // size))
+    decoders = resources.decoders_per_actor or max(lanes, wanted - 1 if per_gpu else wanted // 2)
     # One CPU of each node stays free for whatever else the plan of Ray Data has to run.
     num_cpus = float(max(1, min(wanted, largest - 1)))
-    return Pool(size=size, num_cpus=num_cpus, num_gpus=per_gpu, decoders=decoders, threads=max(1, wanted - decoders))
+    return Pool(size=size, num_cpus=num_cpus, num_gpus=per_gpu, cores=wanted, decoders=decoders, lanes=lanes)

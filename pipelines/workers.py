@@ -62,7 +62,12 @@ def score_parts(
     summaries = ray.data.from_items([{"part": part} for part in todo], override_num_blocks=len(todo)).map_batches(
         ScoreParts,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=2),
+        compute=ray.data.ActorPoolStrategy(
+            size=pool.size,
+            max_tasks_in_flight_per_actor=2 * pool.lanes,
+            max_concurrent_calls_per_actor=pool.lanes,
+            enable_true_multi_threading=True,
+        ),
         num_cpus=pool.num_cpus,
         num_gpus=pool.num_gpus,
         fn_constructor_args=(out, header, model, settings, pool, seal),

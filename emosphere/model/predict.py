@@ -1,12 +1,14 @@
 """Waveforms in, VAD and region probabilities out: the only place that runs a trained network."""
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from emosphere.model.batches import cut_batches
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.encoder import Encoder
 from emosphere.model.fast.encoder import Precision, quicken
@@ -50,6 +52,12 @@ class Predictor:
         self.num_padding = 0
         """How many of these were padding."""
 
+    def another(self) -> "Predictor":
+        """One more for another thread: the same network in memory, figures of its own."""
+        other = copy.copy(self)
+        other.num_samples = other.num_padding = 0
+        return other
+
     def predict(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> Prediction:
         """Score 1-D waveforms at 16 kHz, each of at most ``max_clip_s`` seconds; any number of them.
 
@@ -59,23 +67,12 @@ class Predictor:
         config = self.checkpoint.config
         vad = np.zeros((len(waveforms), 3), np.float32)
         probs = np.zeros((len(waveforms), config.num_regions), np.float32) if config.num_regions else None
-        for rows in self._batches([len(waveform) for waveform in waveforms]):
+        for rows in cut_batches([len(waveform) for waveform in waveforms], self._batch_samples):
             answers = self._answers([waveforms[row] for row in rows])
             vad[rows] = answers["vad"].clamp(-1, 1).cpu().numpy()
             if probs is not None:
                 probs[rows] = (answers["region"] / config.region_temperature).softmax(dim=1).cpu().numpy()
         return Prediction(vad, probs)
-
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Row numbers, similar lengths together, each batch within ``batch_s`` (or one clip)."""
-        batch: list[int] = []
-        for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
-            if batch and (len(batch) + 1) * max(lengths[batch[0]], 1) > self._batch_samples:
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
 
     @torch.inference_mode()
     def _answers(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> dict[str, torch.Tensor]:

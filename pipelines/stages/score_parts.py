@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -72,16 +73,16 @@ AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 """Reasons which, met by a later unit of a recording, say only that it ends earlier than its header promised."""
 
 SAMPLES_PER_MS = MODEL_RATE_HZ // 1000
-CELLS_PER_TRIM = 16
-"""Cells after which freed memory is handed back to the system: it costs milliseconds."""
+CELLS_PER_TRIM = 32
+"""Cells of a lane after which freed memory is handed back to the system: it costs milliseconds."""
 SIGN_S = 60.0
 """Time between signs of life."""
 QUEUED_CELLS = 8
-"""Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per actor."""
+"""Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per lane."""
 
 
 class ScoreParts:
-    """One actor: one model, and decoder processes that work ahead of it.
+    """One actor: one model, and lanes that score parts with it, side by side.
 
     Reads:  part (int)
     Gives:  part, units, recordings, failed, segments, audio_s, phone_calls (stereo, 8 kHz);
@@ -91,25 +92,26 @@ class ScoreParts:
     def __init__(
         self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
     ) -> None:
-        self._decoders: list[IsolatedDecoder] = []
-        self._fetchers: list[Fetcher] = []
+        self._lanes: list[_Lane] = []
         # One compiled kernel per shape would be kept for each of a thousand segment lengths.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         self._ledger, self._run_id, self._settings, self._seal = Ledger(out), header.run_id, settings, seal
         # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
         checkpoint = load_checkpoint(find_model(model))
-        size = sum(parameter.numel() for parameter in checkpoint.network.parameters())
-        torch.set_num_threads(pool.threads_for(size))
         self._digests = (checkpoint.digest, header.model_digest)
         self._withheld = withheld_channels(header.roles, header.exception)
-        self._scorer = Scorer(checkpoint, device=default_device(), listen=settings.listen, batch=settings.batch)
-        self._decoders = [IsolatedDecoder(settings.decode) for _ in range(pool.decoders)]
-        self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in self._decoders]
+        scorer = Scorer(checkpoint, device=default_device(), listen=settings.listen, batch=settings.batch)
+        threads = pool.threads_for(sum(parameter.numel() for parameter in checkpoint.network.parameters()))
+        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        for number in range(pool.lanes):
+            num_decoders = len(range(number, pool.decoders, pool.lanes))
+            self._lanes.append(_Lane(scorer.another(), threads, num_decoders, settings))
+            self._free.put(self._lanes[-1])
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         # A broken machine travels to the driver as a value: through Ray it would arrive as advice about Ray.
         try:
-            summaries = [self._score_part(int(part)) for part in batch["part"]]
+            summaries = [self._in_a_lane(int(part)) for part in batch["part"]]
         except EmosphereError as error:
             return {"error": np.array([self._seal.hide(str(error))])}
         except Exception as error:
@@ -120,14 +122,19 @@ class ScoreParts:
 
     def close(self) -> None:
         """End the decoder processes and wipe the scratch folders."""
-        for decoder in self._decoders:
-            decoder.close()
-        for fetcher in self._fetchers:
-            fetcher.close()
+        for lane in self._lanes:
+            lane.close()
 
     __del__ = close
 
-    def _score_part(self, part: int) -> dict[str, Any]:
+    def _in_a_lane(self, part: int) -> dict[str, Any]:
+        lane = self._free.get()
+        try:
+            return lane.thread.submit(self._score_part, lane, part).result()
+        finally:
+            self._free.put(lane)
+
+    def _score_part(self, lane: "_Lane", part: int) -> dict[str, Any]:
         if self._digests[0] != self._digests[1]:
             raise MachineError(
                 f"A worker's model has digest {self._digests[0]}, the run's is {self._digests[1]}; give all machines "
@@ -136,9 +143,9 @@ class ScoreParts:
         began = time.monotonic()
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
         work = _Work(units, self._settings, self._seal, self._withheld)
-        spent_before, padding_before = dict(self._scorer.spent_s), self._scorer.padding
-        events = self._with_signs(part, work.events(self._fetchers, self._decoders))
-        for row, scored in self._scorer.score_cells(events):
+        scorer = lane.scorer.another()
+        events = self._with_signs(part, work.events(lane.fetchers, lane.decoders))
+        for row, scored in scorer.score_cells(events):
             work.results[row]["segments"] = scored.rows
             work.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
         staged = [work.staged_row(row) for row in range(len(units))]
@@ -152,9 +159,9 @@ class ScoreParts:
             "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
             "phone_calls": sum(is_phone_call(row["sample_rate_hz"], row["num_channels"]) for row in staged),
             "wait_s": work.waited_s,
-            **{f"{name}_s": spent - spent_before[name] for name, spent in self._scorer.spent_s.items()},
-            "samples": self._scorer.padding[0] - padding_before[0],
-            "padding": self._scorer.padding[1] - padding_before[1],
+            **{f"{name}_s": spent for name, spent in scorer.spent_s.items()},
+            "samples": scorer.padding[0],
+            "padding": scorer.padding[1],
             "wall_s": time.monotonic() - began,
         }
 
@@ -166,6 +173,27 @@ class ScoreParts:
             if time.monotonic() - told >= SIGN_S:
                 told = time.monotonic()
                 self._ledger.write_sign_of_life(self._run_id, part, number)
+
+
+class _Lane:
+    """What it takes to score one part: a thread for the networks, and decoders that work ahead of it.
+
+    One thread for good: Ray makes an actor in one thread and calls it in others, and OpenMP keeps a team for every
+    thread that ever used torch. Teams of more threads than cores sleep at each barrier, which cost WavLM 15 %.
+    """
+
+    def __init__(self, scorer: Scorer, threads: int, num_decoders: int, settings: ScoreSettings) -> None:
+        self.scorer = scorer
+        self.thread = ThreadPoolExecutor(1, "lane", initializer=torch.set_num_threads, initargs=(threads,))
+        self.decoders = [IsolatedDecoder(settings.decode) for _ in range(num_decoders)]
+        self.fetchers = [Fetcher(settings.fetch, settings.store) for _ in self.decoders]
+
+    def close(self) -> None:
+        for decoder in self.decoders:
+            decoder.close()
+        for fetcher in self.fetchers:
+            fetcher.close()
+        self.thread.shutdown(wait=False)
 
 
 class _Work:

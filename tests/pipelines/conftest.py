@@ -81,7 +81,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def score_here(out, header, todo, model, settings, seal, on_progress) -> None:
     from pipelines.stages.score_parts import ScoreParts
 
-    actor = ScoreParts(out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, decoders=1, threads=1), seal)
+    actor = ScoreParts(
+        out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=1, lanes=1), seal
+    )
     for number, part in enumerate(todo, 1):
         answer = actor({"part": np.array([part])})
         if "error" in answer:

@@ -27,7 +27,7 @@ from pipelines.score import score
 from pipelines.settings import PlanSettings, ScoreSettings, settings_digest
 from pipelines.stages.score_parts import ScoreParts
 
-POOL = Pool(size=1, num_cpus=1, num_gpus=0, decoders=1, threads=1)
+POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=1, lanes=1)
 CALL = {0: "customer", 1: "Agent"}
 
 

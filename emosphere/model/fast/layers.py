@@ -42,12 +42,13 @@ class Transformer:
         return self._norm(values) if self._norm_first else values
 
     def _position_bias(self, num_frames: int) -> Tensor | None:
-        """Kept for the last length: windows of one length follow each other."""
+        """Kept for the last length: windows of one length follow each other. Other threads may want other lengths."""
         if self._embedding is None:
             return None
-        if self._bias is None or self._bias.shape[1] != num_frames:
-            self._bias = position_bias_of(self._embedding, num_frames, max_distance=self._max_distance)
-        return self._bias
+        bias = self._bias
+        if bias is None or bias.shape[1] != num_frames:
+            bias = self._bias = position_bias_of(self._embedding, num_frames, max_distance=self._max_distance)
+        return bias
 
 
 class _PositionalConvolution:

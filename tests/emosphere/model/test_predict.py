@@ -130,9 +130,12 @@ def test_what_it_cannot_hear_is_refused(clip: npt.NDArray[np.float32], message: 
         Predictor(checkpoint()).predict([clip])
 
 
-@pytest.mark.parametrize(("batch_s", "heard_s", "padding_s"), [(10.0, 9.0, 3.0), (4.0, 7.0, 1.0), (0.1, 6.0, 0.0)])
+@pytest.mark.parametrize(
+    ("batch_s", "heard_s", "padding_s"), [(120.0, 9.0, 3.0), (60.0, 7.0, 1.0), (10.0, 6.0, 0.0), (0.1, 6.0, 0.0)]
+)
 def test_padding_is_counted(batch_s: float, heard_s: float, padding_s: float) -> None:
     predictor = Predictor(checkpoint(), batch_s=batch_s)
     for _ in range(2):
         predictor.predict([np.zeros(16_000 * seconds, np.float32) for seconds in (2, 3, 1)])
     assert (predictor.num_samples, predictor.num_padding) == (2 * 16_000 * heard_s, 2 * 16_000 * padding_s)
+    assert (predictor.another().num_samples, predictor.another().num_padding) == (0, 0)

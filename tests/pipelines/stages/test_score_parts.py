@@ -4,13 +4,18 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from emosphere.audio.decode import DecodeLimits
 from emosphere.audio.isolation import IsolatedDecoder
 from emosphere.errors import MachineError
+from emosphere.inference import Scorer
 from emosphere.model.checkpoint import digest_of
 from emosphere.model.find import BUNDLED
 from emosphere.store import locate
@@ -24,14 +29,16 @@ from pipelines.resources import Pool
 from pipelines.settings import PlanSettings, ScoreSettings
 from pipelines.stages.score_parts import FIRST_FAILED, ScoreParts, _Work
 
-POOL = Pool(size=1, num_cpus=1, num_gpus=0, decoders=2, threads=1)
+POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=2, lanes=1)
 
 
 @pytest.fixture
 def run(tmp_path):
     """Score an archive in this process; staged rows by file name."""
 
-    def score(archive, settings: ScoreSettings | None = None, digest: str | None = None) -> dict[str, dict]:
+    def score(
+        archive, settings: ScoreSettings | None = None, digest: str | None = None, pool: Pool = POOL
+    ) -> dict[str, dict]:
         settings = settings or ScoreSettings()
         out = locate(str(tmp_path / "out"))
         header = RunHeader(
@@ -47,16 +54,44 @@ def run(tmp_path):
                 ledger, header, choice.batches(by_size=settings.plan.score_duplicates_once), settings,
                 num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
             )  # fmt: skip
-        actor = ScoreParts(out, final, "default", settings, POOL)
-        answer = actor({"part": np.arange(final.num_parts)})
+        actor = ScoreParts(out, final, "default", settings, pool)
+        # As Ray calls it: from as many threads as it has lanes.
+        with ThreadPoolExecutor(pool.lanes) as caller:
+            answers = list(caller.map(lambda part: actor({"part": np.array([part])}), range(final.num_parts)))
         actor.close()
-        if "error" in answer:
-            raise MachineError(answer["error"][0])
+        for answer in answers:
+            if "error" in answer:
+                raise MachineError(answer["error"][0])
         rows = [row for part in range(final.num_parts) for row in ledger.staged_part("run", part).to_pylist()]
         assert sorted(row["unit_id"] for row in rows) == list(range(final.num_units))
         return {row["source_uri"].rpartition("/")[2]: row for row in rows}
 
     return score
+
+
+def test_lanes_side_by_side_stage_the_rows_of_one(run, archive, monkeypatch):
+    settings = ScoreSettings(plan=PlanSettings(part_units=1))
+    alone = run(archive, settings)
+    shutil.rmtree(archive.parent / "out")
+    real, meeting, seen = Scorer.score_cells, threading.Barrier(2), []
+
+    def meet(self, events):
+        """The first two parts wait for each other: one after the other they would wait in vain."""
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        if len(seen) <= 2:
+            meeting.wait(timeout=60)
+        return real(self, events)
+
+    monkeypatch.setattr(Scorer, "score_cells", meet)
+    together = run(archive, settings, pool=replace(POOL, cores=4, decoders=2, lanes=2))
+    assert len(seen) > 2
+    assert {threads for _, threads in seen} == {1}
+    assert len({thread for thread, _ in seen}) == 2
+    for rows in (alone, together):
+        for row in rows.values():
+            for name in ("scored_at", "unit_id"):
+                del row[name]
+    assert together == alone
 
 
 @pytest.mark.parametrize(("misbehaviour", "code"), [("die", "CRASHED"), ("spin", "TIMED_OUT"), ("grow", "REFUSED")])
