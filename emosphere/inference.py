@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Hashable, Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -91,14 +92,16 @@ class Scorer:
         device: str = "cpu",
         listen: ListenSettings | None = None,
         batch: BatchSettings | None = None,
+        workers: Executor | None = None,
     ) -> None:
+        """``workers``: threads that compute the network's batches side by side, instead of the calling one."""
         self.checkpoint = checkpoint
         self.listen = listen or ListenSettings()
         self.batch = batch or BatchSettings()
         pool_s = self.batch.pool_s if self.batch.pool_s is not None else 32 * self.batch.batch_s
         self._pool_samples = int(pool_s * 1000 * SAMPLES_PER_MS)
         self._predictor = Predictor(
-            checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision
+            checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision, workers=workers
         )
         self._activity = SpeechActivity().to(device) if self.listen.find_speech else None
         self._num_regions = checkpoint.config.num_regions or 8

@@ -15,9 +15,6 @@ MIN_LOCAL_CPUS = 4
 MOST_LANES = 2
 """Parts an actor works at side by side: while one waits, or looks for speech, the other has the network."""
 
-LARGE_PARAMETERS = 20_000_000
-"""From this size on a network takes ten times as long as decoding its audio, or longer."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
@@ -59,15 +56,10 @@ class Pool:
     lanes: int
     """Parts that one actor works at side by side, each in a thread of its own."""
 
-    def threads_for(self, num_parameters: int) -> int:
-        """Threads of torch in one lane: a large network leaves its decoders idle, and may have their cores.
-
-        >>> pool = Pool(size=1, num_cpus=8.0, num_gpus=0.0, cores=8, decoders=4, lanes=2)
-        >>> pool.threads_for(579_083), pool.threads_for(94_000_000)
-        (2, 4)
-        """
-        cores = self.cores if num_parameters >= LARGE_PARAMETERS else self.cores - self.decoders
-        return max(1, cores // self.lanes)
+    @property
+    def threads(self) -> int:
+        """Threads of one lane that look for speech. The network has one on every core, shared by the lanes."""
+        return max(1, (self.cores - self.decoders) // self.lanes)
 
 
 def connect() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -35,11 +36,14 @@ class Predictor:
         device: str = "cpu",
         batch_s: float = 160.0,
         precision: Precision = "float32",
+        workers: Executor | None = None,
     ) -> None:
         """``batch_s``: seconds of audio, padding included, that go through the network at once.
 
         ``precision`` is that of a pretrained encoder. In bfloat16 scores moved by up to 0.008 where that was measured,
         and by 0.001 with what a clip was batched with (docs/benchmarks.md); in float32 the latter is below 1e-5.
+
+        ``workers``: threads that compute batches side by side, instead of the calling one; may be shared.
         """
         self.checkpoint = checkpoint
         self._device = torch.device(device)
@@ -47,6 +51,7 @@ class Predictor:
         self._encoder = quicken(cast(Encoder, self._network.encoder), precision)
         self._batch_samples = int(batch_s * checkpoint.config.sample_rate_hz)
         self._max_samples = int(checkpoint.config.max_clip_s * checkpoint.config.sample_rate_hz)
+        self._workers = workers
         self.num_samples = 0
         """Samples that went through the network so far, padding included."""
         self.num_padding = 0
@@ -67,8 +72,14 @@ class Predictor:
         config = self.checkpoint.config
         vad = np.zeros((len(waveforms), 3), np.float32)
         probs = np.zeros((len(waveforms), config.num_regions), np.float32) if config.num_regions else None
-        for rows in cut_batches([len(waveform) for waveform in waveforms], self._batch_samples):
-            answers = self._answers([waveforms[row] for row in rows])
+        batches = cut_batches([len(waveform) for waveform in waveforms], self._batch_samples)
+        clips = [[waveforms[row] for row in rows] for rows in batches]
+        for batch in clips:
+            num_samples = len(batch) * max(self._num_samples(batch))
+            self.num_samples += num_samples
+            self.num_padding += num_samples - sum(len(waveform) for waveform in batch)
+        all_answers = (map if self._workers is None else self._workers.map)(self._answers, clips)
+        for rows, answers in zip(batches, all_answers, strict=True):
             vad[rows] = answers["vad"].clamp(-1, 1).cpu().numpy()
             if probs is not None:
                 probs[rows] = (answers["region"] / config.region_temperature).softmax(dim=1).cpu().numpy()
@@ -76,16 +87,18 @@ class Predictor:
 
     @torch.inference_mode()
     def _answers(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> dict[str, torch.Tensor]:
-        num_samples = [max(len(waveform), self._network.min_samples) for waveform in waveforms]
+        num_samples = self._num_samples(waveforms)
         padded = np.zeros((len(waveforms), max(num_samples)), np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        self.num_samples += padded.size
-        self.num_padding += padded.size - sum(len(waveform) for waveform in waveforms)
         heard = self._encoder.listen(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )
         return self._network.judge(self._network.pooling(self._encoder(heard)))
+
+    def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:
+        """As the network hears them."""
+        return [max(len(waveform), self._network.min_samples) for waveform in waveforms]
 
     def _check(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> None:
         for row, waveform in enumerate(waveforms):

@@ -56,6 +56,11 @@ RECORDING_SCHEMA = pa.schema(
 """The fields of a :class:`Recording`, as plans hold them."""
 
 
+def recording_of(row: dict[str, Any]) -> Recording:
+    """The recording of a row that has :data:`RECORDING_SCHEMA`'s columns, among others."""
+    return Recording(**{name: row[name] for name in RECORDING_SCHEMA.names})
+
+
 class Changed(BadRecording):
     """Another version lies there than was listed. Asking again would not help; the next run lists it anew."""
 

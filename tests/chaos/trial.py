@@ -19,6 +19,7 @@ import soundfile
 from emosphere.audio.decode import DecodeLimits, open_recording
 from emosphere.store import Location, locate
 from pipelines.ledger import read_parquet
+from pipelines.resources import MOST_LANES
 from tests.chaos.nodes import Nodes
 from tests.chaos.proxy import FaultProxy
 
@@ -28,6 +29,8 @@ RECORDING_S = 12
 MAX_RUNS = 4
 """Times the same command may be given until it must have finished."""
 NUM_ACTORS = 2
+IN_FLIGHT = NUM_ACTORS * MOST_LANES
+"""Parts that are worked at when the fault strikes."""
 SETTINGS = f"""
 [plan]
 part_units = 1
@@ -35,7 +38,6 @@ part_units = 1
 actors = {NUM_ACTORS}
 stall_timeout_s = 180.0  # an actor without memory may hang in starting a thread
 cpus_per_actor = 2
-decoders_per_actor = 1
 [fetch]
 attempts = 6
 first_pause_s = 0.1
@@ -62,8 +64,8 @@ class Outcome:
 
     @property
     def repeated_beyond(self) -> float:
-        """Share of the audio scored again outside the units in flight: one of each actor."""
-        return max(self.repeated - NUM_ACTORS / NUM_RECORDINGS, 0.0)
+        """Share of the audio scored again outside the units in flight: one of each lane."""
+        return max(self.repeated - IN_FLIGHT / NUM_RECORDINGS, 0.0)
 
 
 class Trial:

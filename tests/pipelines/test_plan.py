@@ -17,7 +17,7 @@ from pipelines.lease import Overtaken
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.plan import SHARES, write_plan
 from pipelines.settings import PlanSettings, ScoreSettings, settings_digest
-from pipelines.stages.score_parts import cells_of
+from pipelines.stages.decode_part import cells_of
 
 
 def recordings(sizes: list[int]) -> list[Recording]:

@@ -1,5 +1,9 @@
 """Scores of a clip do not depend on order, company or batch size."""
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -7,6 +11,7 @@ import torch
 
 from emosphere.config import from_mapping
 from emosphere.geometry import REGION_NAMES
+from emosphere.model.batches import cut_batches
 from emosphere.model.checkpoint import Checkpoint, CheckpointConfig
 from emosphere.model.network import Network, NetworkConfig
 from emosphere.model.predict import Predictor
@@ -48,6 +53,31 @@ def test_scores_do_not_depend_on_what_a_clip_is_batched_with(encoder: object, ba
     assert together.region_probs is not None
     probs = np.concatenate([one.region_probs for one in alone if one.region_probs is not None])
     np.testing.assert_allclose(together.region_probs, probs, atol=1e-5, rtol=0)
+
+
+def test_batches_side_by_side_are_computed_by_the_workers_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    loaded = checkpoint()
+    alone = Predictor(loaded, batch_s=0.5)
+    wanted = alone.predict(clips())
+    threads, real = set(), Predictor._answers
+
+    def watched(self: Predictor, batch: Sequence[npt.NDArray[np.float32]]) -> dict[str, torch.Tensor]:
+        threads.add(threading.get_ident())
+        meeting.wait(timeout=60)  # one after the other they would wait in vain
+        return real(self, batch)
+
+    monkeypatch.setattr(Predictor, "_answers", watched)
+    num_batches = len(cut_batches([len(clip) for clip in clips()], 8000))
+    meeting = threading.Barrier(num_batches)
+    with ThreadPoolExecutor(num_batches) as workers:
+        together = Predictor(loaded, batch_s=0.5, workers=workers)
+        found = together.predict(clips())
+    assert len(threads) == num_batches > 2
+    assert threading.get_ident() not in threads
+    np.testing.assert_array_equal(found.vad, wanted.vad)
+    np.testing.assert_array_equal(found.region_probs, wanted.region_probs)
+    assert (together.num_samples, together.num_padding) == (alone.num_samples, alone.num_padding)
 
 
 def test_a_pretrained_encoder_is_run_by_its_faster_path(monkeypatch: pytest.MonkeyPatch) -> None:

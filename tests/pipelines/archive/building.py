@@ -2,7 +2,11 @@
 
 import io
 import tarfile
+import zipfile
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from emosphere.store import locate
 from pipelines.archive.listing import list_archives
@@ -25,3 +29,17 @@ def member(archive: tarfile.TarFile, name: str, data: bytes = b"data", **fields:
     for key, value in fields.items():
         setattr(info, key, value)
     archive.addfile(info, io.BytesIO(data))
+
+
+def change(path: Path) -> None:
+    """Another version under the same name, a second later."""
+    if path.suffix == ".wav":
+        touch(path, path.read_bytes() + b"more")
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.wav", b"other data")
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table({"audio": [b"other", b"data"]}), path)
+    else:
+        with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+            member(archive, "a.wav", b"tada", mtime=2_000_000_000)

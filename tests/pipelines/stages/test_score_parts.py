@@ -4,9 +4,12 @@ import errno
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,8 +30,11 @@ from pipelines.ledger import Ledger, RunHeader
 from pipelines.plan import write_plan
 from pipelines.resources import Pool
 from pipelines.settings import PlanSettings, ScoreSettings
-from pipelines.stages.score_parts import FIRST_FAILED, ScoreParts, _Work
+from pipelines.stages.decode_part import PartDecoding
+from pipelines.stages.score_parts import ScoreParts
+from pipelines.stages.staged import FIRST_FAILED
 
+ROOT = Path(__file__).parents[3]
 POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=2, lanes=1)
 
 
@@ -92,6 +98,34 @@ def test_lanes_side_by_side_stage_the_rows_of_one(run, archive, monkeypatch):
             for name in ("scored_at", "unit_id"):
                 del row[name]
     assert together == alone
+
+
+def test_the_thread_that_makes_an_actor_leaves_no_team_of_openmp(tmp_path):
+    """Beside one, the teams of the threads that compute sleep at each barrier."""
+    made = tmp_path / "made.py"
+    made.write_text(
+        "import os, sys\n"
+        "import torch\n"
+        "from emosphere.store import locate\n"
+        "from pipelines.ledger import RunHeader\n"
+        "from pipelines.resources import Pool\n"
+        "from pipelines.settings import ScoreSettings\n"
+        "from pipelines.stages.score_parts import ScoreParts\n"
+        "header = RunHeader(run_id='r', key='k', dt='2026-11-20', started_at='x', model_name='m', model_digest='d',\n"
+        "    model_licence='l', settings_digest='s', config={}, archives=[], purpose=None, roles={})\n"
+        "pool = Pool(size=1, num_cpus=4, num_gpus=0, cores=4, decoders=1, lanes=1)\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "actor = ScoreParts(locate(sys.argv[1]), header, 'default', ScoreSettings(), pool)\n"
+        "print(before, len(os.listdir('/proc/self/task')))\n"
+        "actor.close()\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, str(made), str(tmp_path / "out")],
+        env={**os.environ, "OMP_NUM_THREADS": "4", "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    before, after = map(int, answer.stdout.split())
+    assert after == before
 
 
 @pytest.mark.parametrize(("misbehaviour", "code"), [("die", "CRASHED"), ("spin", "TIMED_OUT"), ("grow", "REFUSED")])
@@ -194,7 +228,7 @@ ONCE = ScoreSettings(plan=PlanSettings(score_duplicates_once=True))
 def growing(monkeypatch, archive, *, when_new: bool) -> list[str]:
     """The first of two twins, or the second, grows once it has been hashed; its name."""
     grown: list[str] = []
-    real = _Work._is_new
+    real = PartDecoding._is_new
 
     def hashing(self, row, path):
         is_new = real(self, row, path)
@@ -204,7 +238,7 @@ def growing(monkeypatch, archive, *, when_new: bool) -> list[str]:
                 file.write(b"more")
         return is_new
 
-    monkeypatch.setattr(_Work, "_is_new", hashing)
+    monkeypatch.setattr(PartDecoding, "_is_new", hashing)
     return grown
 
 
@@ -258,9 +292,9 @@ def test_a_recording_is_hashed_once_for_all_its_units_and_its_first_unit_tells_t
 
 def test_two_spans_of_a_recording_in_one_part_are_hashed_once(run, archive, monkeypatch):
     shutil.copy(archive / "a.wav", archive / "again-a.wav")
-    asked: list[tuple[_Work, str]] = []
+    asked: list[tuple[PartDecoding, str]] = []
     hashed: list[str] = []
-    real_digest, real_file_digest = _Work._digest, hashlib.file_digest
+    real_digest, real_file_digest = PartDecoding._digest, hashlib.file_digest
 
     def asking(self, recording_id, path):
         asked.append((self, recording_id))
@@ -270,7 +304,7 @@ def test_two_spans_of_a_recording_in_one_part_are_hashed_once(run, archive, monk
         hashed.append(file.name)
         return real_file_digest(file, algorithm)
 
-    monkeypatch.setattr(_Work, "_digest", asking)
+    monkeypatch.setattr(PartDecoding, "_digest", asking)
     monkeypatch.setattr(hashlib, "file_digest", hashing)
     run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=50_000, score_duplicates_once=True)))
     assert len(asked) > len(set(asked)) == len(hashed)
