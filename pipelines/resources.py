@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import ray
 
@@ -29,6 +30,10 @@ class Resources:
     decoders_per_actor: int | None = None
     """Decoder processes of one actor; None takes half its cores but one for each part it works at, or with a GPU all
     cores but one."""
+    decode: Literal["beside", "apart"] = "beside"
+    """Where decoders run: beside the model, in its actor's machine, or apart, in Ray actors of one CPU per decoder that
+    Ray spreads over all machines. Apart, every waveform goes through the object store: for GPUs whose own machine has
+    too few cores."""
     stall_timeout_s: float = 1800.0
     """A run in which nothing was scored for so long, while it waited for machines or worked, ends with an error."""
 
@@ -50,16 +55,18 @@ class Pool:
     num_cpus: float
     num_gpus: float
     cores: int
-    """Of one actor, decoders included."""
+    """Of one actor, decoders beside it included."""
     decoders: int
     """Of one actor, all lanes together."""
     lanes: int
     """Parts that one actor works at side by side, each in a thread of its own."""
+    apart: bool = False
+    """Whether the decoders are Ray actors of their own, with CPUs of their own."""
 
     @property
     def threads(self) -> int:
         """Threads of one lane that look for speech. The network has one on every core, shared by the lanes."""
-        return max(1, (self.cores - self.decoders) // self.lanes)
+        return max(1, (self.cores - (0 if self.apart else self.decoders)) // self.lanes)
 
 
 def connect() -> None:
@@ -104,16 +111,17 @@ def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, fl
     Raises MachineError when no node can hold a single actor: Ray would wait for one without a word.
 
     >>> share_out(Resources(), 100, nodes=[(4, 0.0)], cores=2)
-    Pool(size=1, num_cpus=2.0, num_gpus=0.0, cores=2, decoders=2, lanes=2)
+    Pool(size=1, num_cpus=2.0, num_gpus=0.0, cores=2, decoders=2, lanes=2, apart=False)
     >>> share_out(Resources(), 100, nodes=[(4, 0.0), (8, 1.0), (8, 1.0)], cores=20)
-    Pool(size=2, num_cpus=7.0, num_gpus=1.0, cores=8, decoders=7, lanes=2)
+    Pool(size=2, num_cpus=7.0, num_gpus=1.0, cores=8, decoders=7, lanes=2, apart=False)
     """
     any_gpu = any(gpus for _, gpus in nodes)
     per_gpu = resources.gpus_per_actor if resources.gpus_per_actor is not None else (1.0 if any_gpu else 0.0)
+    apart = resources.decode == "apart"
     if per_gpu:
         holding = [(cpus, int(gpus // per_gpu)) for cpus, gpus in nodes if gpus >= per_gpu]
         fit = sum(actors for _, actors in holding)
-        share = min((cpus // actors for cpus, actors in holding), default=2)
+        share = 2 if apart else min((cpus // actors for cpus, actors in holding), default=2)
         wanted = resources.cpus_per_actor or max(2, share)
     else:
         wanted = resources.cpus_per_actor or 2
@@ -129,4 +137,30 @@ def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, fl
     decoders = resources.decoders_per_actor or max(lanes, wanted - 1 if per_gpu else wanted // 2)
     # One CPU of each node stays free for whatever else the plan of Ray Data has to run.
     num_cpus = float(max(1, min(wanted, largest - 1)))
-    return Pool(size=size, num_cpus=num_cpus, num_gpus=per_gpu, cores=wanted, decoders=decoders, lanes=lanes)
+    pool = Pool(size=size, num_cpus=num_cpus, num_gpus=per_gpu, cores=wanted, decoders=decoders, lanes=lanes)
+    return _with_decoders_apart(pool, resources, nodes) if apart else pool
+
+
+def _with_decoders_apart(pool: Pool, resources: Resources, nodes: list[tuple[int, float]]) -> Pool:
+    """The same actors, or fewer, whose decoders take CPUs of their own: with GPUs all that the actors leave.
+
+    >>> resources = Resources(decode="apart")
+    >>> share_out(resources, 100, nodes=[(4, 0.0)], cores=2)
+    Pool(size=1, num_cpus=1.0, num_gpus=0.0, cores=2, decoders=2, lanes=2, apart=True)
+    >>> share_out(resources, 100, nodes=[(8, 1.0), (33, 0.0)], cores=41)
+    Pool(size=1, num_cpus=2.0, num_gpus=1.0, cores=2, decoders=37, lanes=2, apart=True)
+    """
+    spare = sum(cpus - 1 for cpus, _ in nodes)  # one CPU of each node, as above
+    size, decoders = pool.size, pool.decoders
+    if not pool.num_gpus:
+        size = max(1, min(size, spare // (pool.cores + decoders)))
+    elif resources.decoders_per_actor is None:
+        decoders = max(pool.lanes, spare // size - pool.cores)
+    num_cpus = max(1, min(int(pool.num_cpus), spare // size - decoders))
+    if size * (num_cpus + decoders) > spare:
+        raise MachineError(
+            f'decode = "apart" needs {size * (num_cpus + decoders)} CPUs beside one of each node, for {size} scoring '
+            f"actors with {decoders} decoders each; found (CPUs, GPUs) {nodes}. Set fewer actors or "
+            "decoders_per_actor in [resources], or start more nodes."
+        )
+    return replace(pool, size=size, num_cpus=float(num_cpus), decoders=decoders, apart=True)

@@ -25,7 +25,7 @@ _SECRETS = frozenset(
 )
 PATIENCE = frozenset({"attempts", "first_pause_s"})
 """Fields of ``[fetch]`` that change no row: how often, and when, a store is asked again."""
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 """Raised when the same settings give other rows than before, so that finished recordings are scored again."""
 
 

@@ -11,7 +11,7 @@ HEAD: Final = struct.Struct("<cI")
 HEADER: Final = b"H"
 """JSON: the recording's header and where the stream starts."""
 BLOCK: Final = b"B"
-"""Four bytes with the number of channels, then float32 samples channel by channel."""
+"""Four bytes with the number of channels, then 16-bit samples channel by channel."""
 PROGRESS: Final = b"P"
 """Nothing: still at work."""
 OUTCOME: Final = b"O"

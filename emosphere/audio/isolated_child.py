@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from emosphere.audio.framing import BLOCK, FAILURE, HEADER, OUTCOME, PROGRESS, STOPPED, pack
+from emosphere.audio.sixteen_bit import to_16_bit
 from emosphere.errors import BadRecording
 
 MAX_NOISE_BYTES: Final = 1 << 20
@@ -71,7 +72,7 @@ def _answer(request: dict[str, Any], limits: dict[str, Any], send: Callable[...,
                 stream.close()
                 send(STOPPED)
                 return
-            send(BLOCK, np.uint32(len(block)).tobytes() + block.tobytes())
+            send(BLOCK, np.uint32(len(block)).tobytes() + to_16_bit(block).tobytes())
         outcome = stream.outcome
         send(OUTCOME, {"end_sample": outcome.end_sample, "flaw": outcome.flaw, "message": outcome.message})
     except BadRecording as error:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from emosphere.audio.framing import BLOCK, FAILURE, HEADER, OUTCOME, PROGRESS, STOPPED, unpack
 from emosphere.audio.recording import DecodeLimits, DecodeOutcome, RecordingHeader
+from emosphere.audio.sixteen_bit import from_16_bit
 from emosphere.errors import BadRecording
 
 STOP_TIMEOUT_S: Final = 5.0
@@ -37,7 +38,10 @@ class IsolatedStream:
         self._is_open = True
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """Blocks, float32 (channels, samples) at 16 kHz. Raises BadRecording as decoding does, CRASHED, TIMED_OUT."""
+        """Blocks, float32 (channels, samples) at 16 kHz, rounded to 16 bits.
+
+        Raises BadRecording as decoding does, and CRASHED or TIMED_OUT.
+        """
         while self._is_open:
             try:
                 letter, body = self._decoder._receive()
@@ -46,7 +50,7 @@ class IsolatedStream:
                 raise
             if letter == BLOCK:
                 num_channels = int(np.frombuffer(body, dtype=np.uint32, count=1)[0])
-                yield np.frombuffer(body, dtype=np.float32, offset=4).reshape(num_channels, -1)
+                yield from_16_bit(np.frombuffer(body, dtype=np.int16, offset=4).reshape(num_channels, -1))
             elif letter == OUTCOME:
                 self._is_open = False
                 self._outcome = DecodeOutcome(**json.loads(body))

@@ -13,11 +13,11 @@ from pipelines.archive.fetch import FetchLimits
 from pipelines.archive.members import ListLimits
 from pipelines.archive.recording import Recording
 from pipelines.choose import Choice
+from pipelines.decoding.beside import cells_of
 from pipelines.lease import Overtaken
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.plan import SHARES, write_plan
 from pipelines.settings import PlanSettings, ScoreSettings, settings_digest
-from pipelines.stages.decode_part import cells_of
 
 
 def recordings(sizes: list[int]) -> list[Recording]:

@@ -7,11 +7,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,60 +17,19 @@ from emosphere.audio.decode import DecodeLimits
 from emosphere.audio.isolation import IsolatedDecoder
 from emosphere.errors import MachineError
 from emosphere.inference import Scorer
-from emosphere.model.checkpoint import digest_of
-from emosphere.model.find import BUNDLED
-from emosphere.store import locate
-from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
-from pipelines.archive.listing import list_archives
-from pipelines.choose import Choice
-from pipelines.ledger import Ledger, RunHeader
-from pipelines.plan import write_plan
-from pipelines.resources import Pool
+from pipelines.decoding.beside import PartDecoding
 from pipelines.settings import PlanSettings, ScoreSettings
-from pipelines.stages.decode_part import PartDecoding
-from pipelines.stages.score_parts import ScoreParts
-from pipelines.stages.staged import FIRST_FAILED
+from pipelines.staged import FIRST_FAILED
+from tests.pipelines.stages.running import POOL, staged
 
 ROOT = Path(__file__).parents[3]
-POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=2, lanes=1)
 
 
 @pytest.fixture
 def run(tmp_path):
     """Score an archive in this process; staged rows by file name."""
-
-    def score(
-        archive, settings: ScoreSettings | None = None, digest: str | None = None, pool: Pool = POOL
-    ) -> dict[str, dict]:
-        settings = settings or ScoreSettings()
-        out = locate(str(tmp_path / "out"))
-        header = RunHeader(
-            run_id="run", key="key", dt="2026-11-20", started_at="2026-11-20T00:00:00+00:00", model_name="m",
-            model_digest=digest or digest_of(BUNDLED), model_licence="l", settings_digest="s", config={}, archives=[],
-            purpose=None, roles={},
-        )  # fmt: skip
-        ledger = Ledger(out)
-        with Choice() as choice:
-            choice.take(list_archives([str(archive)], out=out), window=Window())
-            choice.judge([], "s")
-            final = write_plan(
-                ledger, header, choice.batches(by_size=settings.plan.score_duplicates_once), settings,
-                num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
-            )  # fmt: skip
-        actor = ScoreParts(out, final, "default", settings, pool)
-        # As Ray calls it: from as many threads as it has lanes.
-        with ThreadPoolExecutor(pool.lanes) as caller:
-            answers = list(caller.map(lambda part: actor({"part": np.array([part])}), range(final.num_parts)))
-        actor.close()
-        for answer in answers:
-            if "error" in answer:
-                raise MachineError(answer["error"][0])
-        rows = [row for part in range(final.num_parts) for row in ledger.staged_part("run", part).to_pylist()]
-        assert sorted(row["unit_id"] for row in rows) == list(range(final.num_units))
-        return {row["source_uri"].rpartition("/")[2]: row for row in rows}
-
-    return score
+    return lambda archive, *args, **kwargs: staged(archive, tmp_path / "out", *args, **kwargs)
 
 
 def test_lanes_side_by_side_stage_the_rows_of_one(run, archive, monkeypatch):

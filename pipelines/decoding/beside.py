@@ -1,7 +1,6 @@
-"""One part's recordings on their way through the decoders: units in, cells out, in threads ahead of the model."""
+"""One part's recordings on their way through decoders beside the model: units in, cells out, in threads ahead of it."""
 
 import contextlib
-import ctypes
 import hashlib
 import queue
 import threading
@@ -24,8 +23,6 @@ AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 """Reasons which, met by a later unit of a recording, say only that it ends earlier than its header promised."""
 
 SAMPLES_PER_MS = MODEL_RATE_HZ // 1000
-CELLS_PER_TRIM = 32
-"""Cells of a part after which freed memory is handed back to the system: it costs milliseconds."""
 QUEUED_CELLS = 8
 """Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per part."""
 
@@ -33,16 +30,47 @@ Event = tuple[int, Cell | None]
 """A cell of a unit, by the unit's row in its part; None: the unit has no more."""
 
 
+class Decoders:
+    """Decoder processes that work at one part at a time, and what fetches for each of them."""
+
+    def __init__(self, count: int, settings: ScoreSettings, seal: Seal, withheld: frozenset[int]) -> None:
+        self._settings, self._seal, self._withheld = settings, seal, withheld
+        self._decoders = [IsolatedDecoder(settings.decode) for _ in range(count)]
+        self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in range(count)]
+
+    def decode(self, units: list[dict[str, Any]]) -> "PartDecoding":
+        """Begin with the units of a part."""
+        return PartDecoding(units, self, self._settings, self._seal, self._withheld)
+
+    @property
+    def pairs(self) -> list[tuple[Fetcher, IsolatedDecoder]]:
+        """Each decoder with its fetcher."""
+        return list(zip(self._fetchers, self._decoders, strict=True))
+
+    def close(self) -> None:
+        """End the processes and wipe the scratch folders."""
+        for fetcher, decoder in self.pairs:
+            decoder.close()
+            fetcher.close()
+
+
 class PartDecoding:
     """The units of one part on their way through the decoders."""
 
     def __init__(
-        self, units: list[dict[str, Any]], settings: ScoreSettings, seal: Seal, withheld: frozenset[int]
+        self,
+        units: list[dict[str, Any]],
+        decoders: Decoders,
+        settings: ScoreSettings,
+        seal: Seal,
+        withheld: frozenset[int],
     ) -> None:
         self.units = units
         self.results: list[dict[str, Any]] = [{} for _ in units]
+        """What is known of each unit so far; complete once its end is out."""
         self.waited_s = 0.0
-        self._settings, self._seal, self._withheld = settings, seal, withheld
+        """Seconds that whoever takes the events has waited for them."""
+        self._decoders, self._settings, self._seal, self._withheld = decoders, settings, seal, withheld
         self._first_with: dict[tuple[str, int], int] = {}
         self._alike = Counter(map(_span, units))
         self._digests: dict[str, str] = {}
@@ -51,15 +79,12 @@ class PartDecoding:
         self._queue: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
 
-    def events(self, fetchers: list[Fetcher], decoders: list[IsolatedDecoder]) -> Iterator[Event]:
+    def events(self) -> Iterator[Event]:
         """Cells of all units, interleaved as the decoders deliver them; ``(row, None)`` ends a unit."""
-        threads = [
-            threading.Thread(target=self._decode_all, args=pair, daemon=True)
-            for pair in zip(fetchers, decoders, strict=True)
-        ]
+        threads = [threading.Thread(target=self._decode_all, args=pair, daemon=True) for pair in self._decoders.pairs]
         for thread in threads:
             thread.start()
-        running, num_cells = len(threads), 0
+        running = len(threads)
         try:
             while running:
                 asked = time.monotonic()
@@ -71,9 +96,6 @@ class PartDecoding:
                     raise event
                 else:
                     yield event
-                    num_cells += 1
-                    if num_cells % CELLS_PER_TRIM == 0:
-                        _give_back_memory()
         finally:
             self._stopped.set()
             while any(thread.is_alive() for thread in threads):
@@ -187,14 +209,6 @@ class PartDecoding:
             with contextlib.suppress(queue.Full):
                 self._queue.put(event, timeout=0.2)
                 return
-
-
-def _give_back_memory() -> None:
-    """Hand freed memory back to the system: batches of ever new lengths leave the C library's heap full of holes, which
-    grew the actor by 30 MB with every quarter of an hour of audio (measured over 10 h; with this it stays level).
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library has other ways
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: float) -> tuple[int, int | None]:
