@@ -3,6 +3,7 @@
 import typer
 
 from jobs import ablate, doctor, erase, evaluate, export, prepare, score, sql, train
+from jobs.leave import leave_with
 
 app = typer.Typer(
     name="emosphere",
@@ -24,7 +25,7 @@ app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 
 def main() -> None:
     """Entry point of the ``emosphere`` command."""
-    app()
+    leave_with(app)
 
 
 if __name__ == "__main__":

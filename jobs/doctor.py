@@ -46,6 +46,8 @@ def _report(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from jobs.leave import leave_with
+
     app = typer.Typer(add_completion=False)
     app.command(epilog=EXAMPLES)(doctor)
-    app()
+    leave_with(app)

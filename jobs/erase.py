@@ -51,6 +51,8 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from jobs.leave import leave_with
+
     app = typer.Typer(add_completion=False)
     app.command(epilog=EXAMPLES)(erase)
-    app()
+    leave_with(app)

@@ -86,6 +86,8 @@ def _interval(figure: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from jobs.leave import leave_with
+
     app = typer.Typer(add_completion=False)
     app.command(epilog=EXAMPLES)(evaluate)
-    app()
+    leave_with(app)

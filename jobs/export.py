@@ -64,6 +64,8 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from jobs.leave import leave_with
+
     app = typer.Typer(add_completion=False)
     app.command(epilog=EXAMPLES)(export)
-    app()
+    leave_with(app)

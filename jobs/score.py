@@ -99,6 +99,8 @@ def _would_withhold(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from jobs.leave import leave_with
+
     app = typer.Typer(add_completion=False)
     app.command(epilog=EXAMPLES)(score)
-    app()
+    leave_with(app)

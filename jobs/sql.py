@@ -36,6 +36,8 @@ def sql(
 
 
 if __name__ == "__main__":
+    from jobs.leave import leave_with
+
     app = typer.Typer(add_completion=False)
     app.command(epilog=EXAMPLES)(sql)
-    app()
+    leave_with(app)

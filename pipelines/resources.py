@@ -97,6 +97,12 @@ def connect() -> None:
     )
 
 
+def disconnect() -> None:
+    """Leave the cluster, if any; a local one is stopped."""
+    if ray.is_initialized():
+        ray.shutdown()
+
+
 def pool_for(resources: Resources, num_tasks: int) -> Pool:
     """Actor pool on the connected cluster: never more actors than tasks, never more than the machines hold."""
     nodes = [(int(n["Resources"].get("CPU", 0)), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]

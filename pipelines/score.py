@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from emosphere.config import to_mapping
 from emosphere.data.identity import id_key, public_uri, recording_id
 from emosphere.errors import RETRIED_CODES, EmosphereError, UsageError, Verdict
-from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.checkpoint import describe_checkpoint
 from emosphere.model.find import find_model
 from emosphere.redaction import redact
 from emosphere.store import unsigned
@@ -89,7 +89,7 @@ class Job:
         self.id_key = id_key()
         self.ledger.check_id_key(self.id_key and self.id_key.fingerprint)
         self.model = request.absolute_model()
-        self.checkpoint = load_checkpoint(find_model(self.model))
+        self.checkpoint = describe_checkpoint(find_model(self.model))
         self.model_partition = f"{self.checkpoint.name}-{self.checkpoint.digest}"
         self.settings_digest = settings_digest(request.settings, request.roles, request.exception)
         self.archives = request.absolute_archives()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from emosphere.config import from_mapping, to_mapping
@@ -78,6 +78,21 @@ class CheckpointConfig:
         return len(self.region_names)
 
 
+class Described(NamedTuple):
+    """A checkpoint without its network: enough to plan with, and to name what comes of it."""
+
+    config: CheckpointConfig
+    name: str
+    """As of :class:`Checkpoint`."""
+    digest: str
+    """As of :class:`Checkpoint`."""
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights."""
+        return self.config.licence
+
+
 class Checkpoint(NamedTuple):
     """A network ready for use, and what was written beside its weights."""
 
@@ -115,16 +130,28 @@ def save_checkpoint(network: Network, folder: str | Path, config: CheckpointConf
 def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote. Raises BadCheckpoint, saying what was found and what was wanted."""
     folder = Path(folder)
-    for name in (CONFIG_NAME, WEIGHTS_NAME):
-        if not (folder / name).is_file():
-            raise BadCheckpoint(
-                f"{folder}: no {name} there; a model is a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, "
-                "as 'emosphere train' writes it."
-            )
-    config = _read_config(folder / CONFIG_NAME)
+    config = _read_config(folder)
     network = _empty_network(config.network)
     _load_weights(network, folder / WEIGHTS_NAME)
     return Checkpoint(network.eval(), config, sanitise(config.name), digest_of(folder))
+
+
+def describe_checkpoint(folder: str | Path) -> Described:
+    """What :func:`load_checkpoint` would say, and raise, of a folder.
+
+    A pretrained encoder's own code takes seconds to import: of such a network only the header of the weights is read.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    if not isinstance(config.network.encoder, PretrainedConfig):
+        loaded = load_checkpoint(folder)
+        return Described(loaded.config, loaded.name, loaded.digest)
+    try:
+        with safe_open(folder / WEIGHTS_NAME, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(folder / WEIGHTS_NAME, error) from error
+    return Described(config, sanitise(config.name), digest_of(folder))
 
 
 def digest_of(folder: str | Path) -> str:
@@ -143,7 +170,14 @@ def sanitise(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]", "-", name.lower())
 
 
-def _read_config(path: Path) -> CheckpointConfig:
+def _read_config(folder: Path) -> CheckpointConfig:
+    for name in (CONFIG_NAME, WEIGHTS_NAME):
+        if not (folder / name).is_file():
+            raise BadCheckpoint(
+                f"{folder}: no {name} there; a model is a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, "
+                "as 'emosphere train' writes it."
+            )
+    path = folder / CONFIG_NAME
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -176,7 +210,7 @@ def _load_weights(network: Network, path: Path) -> None:
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise BadCheckpoint(f"{path}: not a safetensors file ({error}); fetch or train the model again.") from error
+        raise _unreadable(path, error) from error
     wanted = network.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -190,6 +224,10 @@ def _load_weights(network: Network, path: Path) -> None:
     if bad:
         raise BadCheckpoint(f"{path}: {bad[0]} holds NaN or infinity; the training broke off badly, train it again.")
     network.load_state_dict(weights)
+
+
+def _unreadable(path: Path, error: Exception) -> BadCheckpoint:
+    return BadCheckpoint(f"{path}: not a safetensors file ({error}); fetch or train the model again.")
 
 
 def _non_finite(weights: dict[str, torch.Tensor]) -> list[str]:

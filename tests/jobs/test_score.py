@@ -1,10 +1,12 @@
 """emosphere score at the door: exit codes, one clear message, one JSON line, and nothing half-written."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,29 @@ def test_the_module_takes_the_same_arguments_as_the_command(root):
     assert {"--out", "--model", "--config", "--dt", "--since", "--until", "--path-date", "--roles", "--purpose",
             "--exception", "--max-error-rate", "--limit", "--dry-run", "--json"} <= options[0]  # fmt: skip
     assert "Examples:" in helps[0].stdout
+
+
+@pytest.mark.ray
+def test_a_command_that_leaves_at_once_leaves_nothing_running(root, archive, tmp_path):
+    """Neither after a run nor after a refusal; what was printed into a pipe is all there."""
+    mark = f"EMOSPHERE_TEST_MARK={tmp_path}"
+    environment = os.environ | dict([mark.split("=")])
+    command = [sys.executable, "-m", "jobs", "score", str(archive), "--out", str(tmp_path / "out"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
+    assert (done.returncode, json.loads(done.stdout)["failed"]) == (0, 0), done.stderr
+    refusal = subprocess.run([*command, "--dt", "soon"], capture_output=True, text=True, cwd=root, env=environment)
+    assert (refusal.returncode, "is not a date" in json.loads(refusal.stdout)["error"]) == (2, True)
+    deadline = time.monotonic() + 20
+    while left := marked(mark.encode()):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
+def marked(mark: bytes) -> list[str]:
+    """Command lines of the processes that have ``mark`` in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().decode())
+    return found

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,17 @@ from safetensors.torch import load_file, save_file
 from emosphere.config import from_mapping
 from emosphere.errors import BadCheckpoint
 from emosphere.geometry import REGION_NAMES
-from emosphere.model.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+from emosphere.model.checkpoint import CheckpointConfig, describe_checkpoint, load_checkpoint, save_checkpoint
 from emosphere.model.network import Network, NetworkConfig
+from tests.encoders import TINY
+
+LOGMEL = {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1}
+WAVLM = {"kind": "wavlm", "size": "base", "settings": TINY}
 
 
-def make(folder: Path, **settings: Any) -> Network:
+def make(folder: Path, encoder: dict[str, Any] = LOGMEL, **settings: Any) -> Network:
     values = {
-        "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1},
+        "encoder": encoder,
         "pooling": {"kind": "style", "dim": 8},
         "heads": {"vad": {"outputs": 3, "hidden": 8}, "region": {"outputs": 8, "hidden": 8}},
     }
@@ -52,6 +58,29 @@ def test_the_digest_is_of_the_bytes_of_both_files(tmp_path: Path) -> None:
     make(tmp_path)
     both = (tmp_path / "config.json").read_bytes() + (tmp_path / "model.safetensors").read_bytes()
     assert load_checkpoint(tmp_path).digest == hashlib.sha256(both).hexdigest()[:12]
+
+
+@pytest.mark.parametrize("encoder", [LOGMEL, WAVLM], ids=["logmel", "wavlm"])
+def test_a_checkpoint_is_described_as_it_is_loaded(tmp_path: Path, encoder: dict[str, Any]) -> None:
+    make(tmp_path, encoder)
+    loaded, described = load_checkpoint(tmp_path), describe_checkpoint(tmp_path)
+    assert described == (loaded.config, loaded.name, loaded.digest)
+    assert described.licence == loaded.licence
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for read in (load_checkpoint, describe_checkpoint):
+        with pytest.raises(BadCheckpoint, match="not a safetensors file"):
+            read(tmp_path)
+
+
+def test_to_describe_a_pretrained_encoder_its_code_is_not_imported(tmp_path: Path) -> None:
+    make(tmp_path, WAVLM)
+    code = (
+        "import sys; from emosphere.model.checkpoint import describe_checkpoint; "
+        "describe_checkpoint(sys.argv[1]); print([name for name in sys.modules if name.startswith('transformers')])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
