@@ -42,8 +42,16 @@ check: setup  ## lint, format, types, import contracts, and nothing private in t
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py -k tracked
 
+# Two halves side by side: what starts Ray mostly waits for it, what does not keeps a core busy.
 test: setup  ## every test that needs no accelerator and no patience
-	$(BIN)/python -m pytest -m "not gpu and not heavy"
+	@without=$$(mktemp); \
+	$(BIN)/python -m pytest -m "not ray and not gpu and not heavy" > "$$without" 2>&1 & other=$$!; \
+	trap 'kill $$other; rm -f "$$without"' INT TERM; \
+	echo "test      without Ray in the background, shown at the end; with Ray:"; \
+	$(BIN)/python -m pytest -m "ray and not gpu and not heavy"; first=$$?; \
+	wait $$other; second=$$?; \
+	echo "test      without Ray:"; cat "$$without"; rm -f "$$without"; \
+	exit $$((first || second))
 
 test-heavy: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "heavy and not gpu"
