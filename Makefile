@@ -42,16 +42,15 @@ check: setup  ## lint, format, types, import contracts, and nothing private in t
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py -k tracked
 
-# Two halves side by side: what starts Ray mostly waits for it, what does not keeps a core busy.
+# Two halves side by side, since what starts Ray mostly waits for it; each with a Ray of its own.
 test: setup  ## every test that needs no accelerator and no patience
-	@without=$$(mktemp); \
-	$(BIN)/python -m pytest -m "not ray and not gpu and not heavy" > "$$without" 2>&1 & other=$$!; \
-	trap 'kill $$other; rm -f "$$without"' INT TERM; \
-	echo "test      without Ray in the background, shown at the end; with Ray:"; \
-	$(BIN)/python -m pytest -m "ray and not gpu and not heavy"; first=$$?; \
-	wait $$other; second=$$?; \
-	echo "test      without Ray:"; cat "$$without"; rm -f "$$without"; \
-	exit $$((first || second))
+	@log=$$(mktemp); trap 'kill $$first $$second; rm -f "$$log"; exit 130' INT TERM; \
+	echo "test      what runs without Ray, and trainings (shown at the end); beside it scoring with Ray:"; \
+	$(BIN)/python -m pytest -m "(not ray or training) and not gpu and not heavy" > "$$log" 2>&1 & first=$$!; \
+	$(BIN)/python -m pytest -m "ray and not training and not gpu and not heavy" & second=$$!; \
+	wait $$second; scoring=$$?; wait $$first; rest=$$?; \
+	echo "test      without Ray, and trainings:"; cat "$$log"; rm -f "$$log"; \
+	exit $$((scoring || rest))
 
 test-heavy: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "heavy and not gpu"

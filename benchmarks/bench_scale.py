@@ -21,7 +21,7 @@ from bench_score import ROOT, material, run, write
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--actors", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--actors", type=int, nargs="*", default=[1, 2])
     asked = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     lines = [

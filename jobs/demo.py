@@ -67,4 +67,6 @@ def _show(outcome: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(demo)
+    from jobs.leave import leave_with
+
+    leave_with(lambda: typer.run(demo))

@@ -24,12 +24,13 @@ class Resources:
     actors: int | None = None
     """Scoring actors; None takes as many as the cluster holds."""
     cpus_per_actor: int | None = None
-    """Cores of one actor, shared by torch and its decoders; None takes 2, or with GPUs an equal share of all cores."""
+    """Cores of one actor, shared by torch and its decoders; None takes 2, or with GPUs, and decoders beside the model,
+    an equal share of all cores."""
     gpus_per_actor: float | None = None
     """GPUs of one actor, fractions allowed; None takes one where the cluster has any."""
     decoders_per_actor: int | None = None
     """Decoder processes of one actor; None takes half its cores but one for each part it works at, or with a GPU all
-    cores but one."""
+    cores but one; apart and with a GPU, all that the cluster has left."""
     decode: Literal["beside", "apart"] = "beside"
     """Where decoders run: beside the model, in its actor's machine, or apart, in Ray actors of one CPU per decoder that
     Ray spreads over all machines. Apart, every waveform goes through the object store: for GPUs whose own machine has
@@ -150,23 +151,41 @@ def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, fl
 def _with_decoders_apart(pool: Pool, resources: Resources, nodes: list[tuple[int, float]]) -> Pool:
     """The same actors, or fewer, whose decoders take CPUs of their own: with GPUs all that the actors leave.
 
+    The decoders of a lane are one Ray actor, which must find room on one node. Raises MachineError where none does.
+
     >>> resources = Resources(decode="apart")
     >>> share_out(resources, 100, nodes=[(4, 0.0)], cores=2)
     Pool(size=1, num_cpus=1.0, num_gpus=0.0, cores=2, decoders=2, lanes=2, apart=True)
     >>> share_out(resources, 100, nodes=[(8, 1.0), (33, 0.0)], cores=41)
-    Pool(size=1, num_cpus=2.0, num_gpus=1.0, cores=2, decoders=37, lanes=2, apart=True)
+    Pool(size=1, num_cpus=2.0, num_gpus=1.0, cores=2, decoders=32, lanes=2, apart=True)
     """
-    spare = sum(cpus - 1 for cpus, _ in nodes)  # one CPU of each node, as above
-    size, decoders = pool.size, pool.decoders
-    if not pool.num_gpus:
-        size = max(1, min(size, spare // (pool.cores + decoders)))
-    elif resources.decoders_per_actor is None:
-        decoders = max(pool.lanes, spare // size - pool.cores)
-    num_cpus = max(1, min(int(pool.num_cpus), spare // size - decoders))
-    if size * (num_cpus + decoders) > spare:
-        raise MachineError(
-            f'decode = "apart" needs {size * (num_cpus + decoders)} CPUs beside one of each node, for {size} scoring '
-            f"actors with {decoders} decoders each; found (CPUs, GPUs) {nodes}. Set fewer actors or "
-            "decoders_per_actor in [resources], or start more nodes."
-        )
-    return replace(pool, size=size, num_cpus=float(num_cpus), decoders=decoders, apart=True)
+    if None not in (resources.actors, resources.cpus_per_actor, resources.decoders_per_actor):
+        return replace(pool, apart=True)  # all is said, and asks an autoscaler for nodes that are not there yet
+    wanted = -(-resources.decoders_per_actor // pool.lanes) if resources.decoders_per_actor else None
+    # Rather fewer actors than fewer CPUs for each, but no GPU is left idle for want of a CPU.
+    tries = [(size, num_cpus) for num_cpus in (int(pool.num_cpus), 1) for size in range(pool.size, 0, -1)]
+    for size, num_cpus in sorted(tries, reverse=True) if pool.num_gpus else tries:
+        rooms = _rooms_beside(nodes, size, num_cpus, pool.num_gpus)
+        able = (n for n in range(max(rooms, default=0), 0, -1) if sum(room // n for room in rooms) >= size * pool.lanes)
+        most = next(able, 0)
+        each = wanted or (most if pool.num_gpus else pool.decoders // pool.lanes)
+        if 1 <= each <= most:
+            return replace(pool, size=size, num_cpus=float(num_cpus), decoders=each * pool.lanes, apart=True)
+    raise MachineError(
+        f'decode = "apart" needs a CPU for a scoring actor and, for each part it works at, {wanted or 1} on one '
+        f"node, beside one CPU of every node that stays free; found (CPUs, GPUs) {nodes}. Lower "
+        "decoders_per_actor in [resources], or start more nodes."
+    )
+
+
+def _rooms_beside(nodes: list[tuple[int, float]], size: int, num_cpus: int, num_gpus: float) -> list[int]:
+    """CPUs that scoring actors leave on each node, and one less; none at all where the actors find no room."""
+    rooms, gpus = [max(0, cpus - 1) for cpus, _ in nodes], [gpus for _, gpus in nodes]
+    for _ in range(size):
+        able = [node for node, room in enumerate(rooms) if room >= num_cpus and gpus[node] >= num_gpus]
+        if not able:
+            return []
+        node = max(able, key=rooms.__getitem__)
+        rooms[node] -= num_cpus
+        gpus[node] -= num_gpus
+    return rooms

@@ -5,8 +5,10 @@ of the wheel's TorchScript model, the one silero's own functions load; the safet
 older training. The package itself is not imported.
 """
 
+import contextlib
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,9 @@ WINDOW: Final = 256
 """Samples of one short-time spectrum; four of them, 128 samples apart, make up a frame."""
 FRAMES_AT_ONCE: Final = 2048
 """Frames that pass the convolutions together: about 20 MB of working memory, least time where it was tried."""
+
+_CUDNN_FLAGS = threading.Lock()
+"""They are the whole process's; who sets them back must be the one who set them."""
 
 LEVEL_DB: Final = -20.0
 GAIN_RANGE_DB: Final = (-20.0, 50.0)
@@ -71,13 +76,21 @@ class SpeechActivity(nn.Module):
         counts = [-(-len(wave) // FRAME) for wave in waves]
         if not sum(counts):
             return [np.zeros(0, dtype=np.float32) for _ in waves]
-        # A GPU would round the products of the LSTM to 10 bits: other segments than on a CPU.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), self._unrounded():
             features = [self._features(wave, count) for wave, count in zip(waves, counts, strict=True)]
             padded = nn.utils.rnn.pad_sequence(features, batch_first=True)
             states, _ = self.lstm(padded)
             speech = torch.sigmoid(self.head(torch.relu(states))).squeeze(-1)
         return [row[:count].cpu().numpy() for row, count in zip(speech, counts, strict=True)]
+
+    @contextlib.contextmanager
+    def _unrounded(self) -> Iterator[None]:
+        """A GPU would round the products of the LSTM to 10 bits: other segments than on a CPU."""
+        if self.window.device.type != "cuda":
+            yield
+            return
+        with _CUDNN_FLAGS, torch.backends.cudnn.flags(allow_tf32=False):
+            yield
 
     def _features(self, wave: NDArray[np.float32], num_frames: int) -> Tensor:
         """What the LSTM hears, (frames, 128). Frames are independent of each other here."""

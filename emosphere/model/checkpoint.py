@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from emosphere.config import from_mapping, to_mapping
@@ -137,20 +137,17 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
 
 
 def describe_checkpoint(folder: str | Path) -> Described:
-    """What :func:`load_checkpoint` would say, and raise, of a folder.
+    """What :func:`load_checkpoint` would say of a folder. Raises BadCheckpoint as it does, but for one reason.
 
-    A pretrained encoder's own code takes seconds to import: of such a network only the header of the weights is read.
+    A pretrained encoder's own code takes seconds to import. So whether all of its tensors fit its configuration is left
+    to those who load it.
     """
     folder = Path(folder)
     config = _read_config(folder)
     if not isinstance(config.network.encoder, PretrainedConfig):
         loaded = load_checkpoint(folder)
         return Described(loaded.config, loaded.name, loaded.digest)
-    try:
-        with safe_open(folder / WEIGHTS_NAME, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(folder / WEIGHTS_NAME, error) from error
+    _read_weights(folder / WEIGHTS_NAME)
     return Described(config, sanitise(config.name), digest_of(folder))
 
 
@@ -207,10 +204,7 @@ def _empty_network(config: NetworkConfig) -> Network:
 
 
 def _load_weights(network: Network, path: Path) -> None:
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+    weights = _read_weights(path)
     wanted = network.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -220,14 +214,18 @@ def _load_weights(network: Network, path: Path) -> None:
             f"{path}: {len(odd)} tensors do not fit {CONFIG_NAME}, first {odd[0]}: found "
             f"{found.get(odd[0], 'none')}, wanted {shapes.get(odd[0], 'none')}; the two files are not of one model."
         )
-    bad = _non_finite(weights)
-    if bad:
-        raise BadCheckpoint(f"{path}: {bad[0]} holds NaN or infinity; the training broke off badly, train it again.")
     network.load_state_dict(weights)
 
 
-def _unreadable(path: Path, error: Exception) -> BadCheckpoint:
-    return BadCheckpoint(f"{path}: not a safetensors file ({error}); fetch or train the model again.")
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors, all of them finite."""
+    try:
+        weights: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadCheckpoint(f"{path}: not a safetensors file ({error}); fetch or train the model again.") from error
+    if bad := _non_finite(weights):
+        raise BadCheckpoint(f"{path}: {bad[0]} holds NaN or infinity; the training broke off badly, train it again.")
+    return weights
 
 
 def _non_finite(weights: dict[str, torch.Tensor]) -> list[str]:

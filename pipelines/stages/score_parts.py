@@ -30,7 +30,7 @@ from pipelines.staged import STAGED_SCHEMA, staged_row
 SIGN_S = 60.0
 """Time between signs of life."""
 CELLS_PER_TRIM = 32
-"""Cells of a part after which freed memory is handed back to the system: it costs milliseconds."""
+"""Cells, and ends of units, of a part after which freed memory is handed back to the system: it costs milliseconds."""
 TRIES = 3
 """Times that a part is begun where its decoders, apart on another machine, are lost."""
 
@@ -53,8 +53,13 @@ class ScoreParts:
         # One compiled kernel per shape would be kept for each of a thousand segment lengths.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
         self._ledger, self._run_id, self._settings, self._seal = Ledger(out), header.run_id, settings, seal
-        # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
-        checkpoint = load_checkpoint(find_model(model))
+        self._unfit: EmosphereError | None = None
+        try:
+            # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
+            checkpoint = load_checkpoint(find_model(model))
+        except EmosphereError as error:
+            self._unfit = error  # told by the first call: of an actor that cannot be made Ray only says that it died
+            return
         self._digests = (checkpoint.digest, header.model_digest)
         withheld = withheld_channels(header.roles, header.exception)
         device = default_device()
@@ -79,6 +84,8 @@ class ScoreParts:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         # A broken machine travels to the driver as a value: through Ray it would arrive as advice about Ray.
         try:
+            if self._unfit is not None:
+                raise self._unfit
             summaries = [self._in_a_lane(int(part)) for part in batch["part"]]
         except EmosphereError as error:
             return {"error": np.array([self._seal.hide(str(error))])}
@@ -112,8 +119,8 @@ class ScoreParts:
             )
         began = time.monotonic()
         units = self._ledger.plan_part(self._run_id, part).to_pylist()
-        scorer = lane.scorer.another()
         for tries_left in reversed(range(TRIES)):
+            scorer = lane.scorer.another()
             decoding = lane.decoders.decode(units)
             try:
                 for row, scored in scorer.score_cells(self._watched(part, decoding.events())):

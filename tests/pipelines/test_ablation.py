@@ -54,6 +54,7 @@ keep = "best"
 
 
 @pytest.mark.ray
+@pytest.mark.training
 def test_a_table_of_the_paper_is_trained_and_printed(tmp_path: Path, root: Path) -> None:
     from pipelines.prepare import PrepareRequest, prepare
     from tests.corpora.msp_podcast import make_msp_podcast

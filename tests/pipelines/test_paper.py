@@ -38,6 +38,7 @@ epochs = 1
 
 @pytest.mark.heavy
 @pytest.mark.ray
+@pytest.mark.training
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 def test_the_papers_own_configuration_trains_from_shards_and_published_weights(tmp_path: Path, root: Path) -> None:
     # Published weights, as `save_pretrained` lays them out.

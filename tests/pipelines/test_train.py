@@ -97,6 +97,7 @@ def write(folder: Path, manifest: Path, **settings: Any) -> Path:
 
 
 @pytest.mark.ray
+@pytest.mark.training
 def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(manifest: Path, tmp_path: Path) -> None:
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
     # Two workers with five and four clips of each batch, in two pieces and one, decoding anew in every epoch: still one
@@ -177,6 +178,7 @@ def is_own(pid: int) -> bool:
 
 
 @pytest.mark.ray
+@pytest.mark.training
 def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Path, tmp_path: Path) -> None:
     """Killed in the third epoch, both go on from the second, bit for bit; the epochs are logged once each."""
     best = {"epochs": 4, "fit": 'keep = "best"', "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1'}
@@ -216,6 +218,7 @@ def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Pat
 
 
 @pytest.mark.ray
+@pytest.mark.training
 def test_unreadable_clips_are_refused_by_number_and_name(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "0-1-anger.flac").write_bytes(b"no sound")
     with pytest.raises(UsageError, match=r"1 of 24 clips cannot be read, first: .*0-1-anger\.flac.*max_unreadable"):

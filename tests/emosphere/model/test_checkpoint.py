@@ -67,6 +67,11 @@ def test_a_checkpoint_is_described_as_it_is_loaded(tmp_path: Path, encoder: dict
     assert described == (loaded.config, loaded.name, loaded.digest)
     assert described.licence == loaded.licence
     weights = tmp_path / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: tensor * float("nan") for name, tensor in tensors.items()}, weights)
+    for read in (load_checkpoint, describe_checkpoint):
+        with pytest.raises(BadCheckpoint, match="holds NaN or infinity"):
+            read(tmp_path)
     weights.write_bytes(weights.read_bytes()[:-1])
     for read in (load_checkpoint, describe_checkpoint):
         with pytest.raises(BadCheckpoint, match="not a safetensors file"):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import soundfile
 from emosphere.errors import MachineError
 from emosphere.store import locate
 from pipelines.archive.seal import UNSEALED
-from pipelines.decoding.apart import DecodersApart, DecodersLost, PartApart
+from pipelines.decoding.apart import DecodersApart, DecodersLost, PartApart, _DecodingActor
 from pipelines.decoding.beside import QUEUED_CELLS
 from pipelines.ledger import Ledger
 from pipelines.request import ScoreRequest
@@ -103,6 +104,33 @@ def test_a_broken_machine_says_so_in_our_words(archive, tmp_path, monkeypatch):
     with pytest.raises(MachineError, match="No space left") as raised:
         list(part.events())
     assert not isinstance(raised.value, DecodersLost)
+
+
+def test_where_there_is_no_room_for_scratch_the_words_are_sent(monkeypatch):
+    def no_room(*arguments):
+        raise MachineError("No scratch folder could be made.")
+
+    monkeypatch.setattr("pipelines.decoding.apart.Decoders", no_room)
+    actor = _DecodingActor.__ray_metadata__.modified_class(1, ScoreSettings(), UNSEALED, frozenset())
+    assert list(actor.decode([])) == ["No scratch folder could be made."]
+    actor.close()
+
+
+def test_what_was_fetched_is_wiped_when_the_decoders_end(archive, tmp_path):
+    shutil.make_archive(str(tmp_path / "calls"), "zip", archive)
+    decoders = DecodersApart(1, ScoreSettings(), UNSEALED, frozenset())
+    header = planned(tmp_path / "calls.zip", locate(str(tmp_path / "out")), ScoreSettings())
+    units = Ledger(locate(str(tmp_path / "out"))).plan_part(header.run_id, 0).to_pylist()
+    before = fetched()
+    list(decoders.decode(units).events())
+    assert fetched() - before
+    decoders.close()
+    assert not fetched() - before
+
+
+def fetched() -> set[Path]:
+    """Folders of fetched audio on this machine."""
+    return set(Path(tempfile.gettempdir()).glob("emosphere-fetch-*"))
 
 
 def test_a_run_apart_publishes_the_same_tables(archive, tmp_path, rows):

@@ -15,7 +15,7 @@ import torch
 
 from emosphere.audio.decode import DecodeLimits
 from emosphere.audio.isolation import IsolatedDecoder
-from emosphere.errors import MachineError
+from emosphere.errors import BadCheckpoint, MachineError
 from emosphere.inference import Scorer
 from pipelines.archive.fetch import Fetcher
 from pipelines.decoding.beside import PartDecoding
@@ -83,6 +83,15 @@ def test_the_thread_that_makes_an_actor_leaves_no_team_of_openmp(tmp_path):
     )  # fmt: skip
     before, after = map(int, answer.stdout.split())
     assert after == before
+
+
+def test_a_model_that_only_the_worker_finds_unfit_is_told_in_words(run, archive, monkeypatch):
+    def unfit(folder):
+        raise BadCheckpoint("3 tensors do not fit config.json")
+
+    monkeypatch.setattr("pipelines.stages.score_parts.load_checkpoint", unfit)
+    with pytest.raises(MachineError, match="3 tensors do not fit"):
+        run(archive)
 
 
 @pytest.mark.parametrize(("misbehaviour", "code"), [("die", "CRASHED"), ("spin", "TIMED_OUT"), ("grow", "REFUSED")])
