@@ -6,17 +6,12 @@ and both have the same cores. Writes benchmarks/results/DATE-apart-NCPU.md.
 """
 
 import argparse
-import datetime
-import os
-import platform
-import re
 import shutil
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 
-from bench_score import ROOT, material, run, write
+from bench_score import machine, material, memory_and_busy, run, save, write
 
 
 def main() -> None:
@@ -49,28 +44,17 @@ def main() -> None:
             for where, done in runs.items():
                 walls, last = [each["wall_s"] for each in done], done[-1]
                 median = statistics.median(walls)
-                kinds = "/".join(
-                    f"{last['by_name'].get(kind, 0):.0f}" for kind in ("scoring actor", "decoder", "Ray and driver")
-                )
-                busy, *shares = last["shares"]
                 lines.append(
                     f"| {asked.hours} h {ending} | {where} | {median:.1f} | {max(walls) - min(walls):.1f} | "
-                    f"{last['audio_s'] / median:.0f} | {median / beside:.2f} | {last['peak_mib']:.0f} ({kinds}) | "
-                    f"{busy}: {', '.join(f'{share} %' for share in shares)} |"
+                    f"{last['audio_s'] / median:.0f} | {median / beside:.2f} | "
+                    f"{memory_and_busy(last, last['peak_mib'])} |"
                 )
                 print(lines[-1], flush=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     head = (
         f"# Decoders beside the model, or apart\n\n`python benchmarks/{Path(__file__).name} --hours {asked.hours} "
-        f"--formats {' '.join(asked.formats)} --rounds {asked.rounds}`, commit {commit}, {datetime.date.today()}, "
-        f"{os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}). Both on one machine.\n\n"
+        f"--formats {' '.join(asked.formats)} --rounds {asked.rounds}`, {machine()}. Both on one machine."
     )
-    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-apart-{os.cpu_count()}cpu.md"
-    target.write_text(head + "\n".join(lines) + "\n")
-    print(f"written to {target.relative_to(ROOT)}")
+    save("apart", head, lines)
 
 
 if __name__ == "__main__":

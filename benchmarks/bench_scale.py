@@ -6,16 +6,12 @@ Writes benchmarks/results/DATE-scale-NCPU.md.
 """
 
 import argparse
-import datetime
 import os
-import platform
-import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from bench_score import ROOT, material, run, write
+from bench_score import machine, material, memory_and_busy, run, save, write
 
 
 def main() -> None:
@@ -44,31 +40,19 @@ def main() -> None:
             settings.write_text(f"[resources]\nactors = {actors}\ncpus_per_actor = {each}\n" if actors else "")
             done = run(archive, "--config", str(settings))
             shutil.rmtree(archive)
-            kinds = "/".join(
-                f"{done['by_name'].get(kind, 0):.0f}" for kind in ("scoring actor", "decoder", "Ray and driver")
-            )
             smallest = smallest if smallest[0] else (hours, done["wall_s"])
             beyond = (done["wall_s"] - smallest[1]) / (hours - smallest[0]) if hours > smallest[0] else float("nan")
-            busy, *shares = done["shares"]
             lines.append(
                 f"| {hours} | {actors or 'default'} | {each} | {done['wall_s']:.1f} | "
-                f"{done['audio_s'] / done['wall_s']:.0f} | {beyond:.1f} | {done['peak_mib']:.0f} ({kinds}) | {busy}: "
-                f"{', '.join(f'{share} %' for share in shares)} |"
+                f"{done['audio_s'] / done['wall_s']:.0f} | {beyond:.1f} | {memory_and_busy(done, done['peak_mib'])} |"
             )
             print(lines[-1], flush=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     head = (
         f"# Scale: what an hour costs\n\n`python benchmarks/{Path(__file__).name} --hours "
-        f"{' '.join(map(str, asked.hours))} --actors {' '.join(map(str, asked.actors))}`, commit {commit}, "
-        f"{datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}). "
-        "One run per row, start-up included.\n\n"
+        f"{' '.join(map(str, asked.hours))} --actors {' '.join(map(str, asked.actors))}`, {machine()}. "
+        "One run per row, start-up included."
     )
-    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-scale-{os.cpu_count()}cpu.md"
-    target.write_text(head + "\n".join(lines) + "\n")
-    print(f"written to {target.relative_to(ROOT)}")
+    save("scale", head, lines)
 
 
 if __name__ == "__main__":

@@ -110,6 +110,32 @@ def run(archive: Path, *options: str) -> dict:
             "by_name": memory.by_name, "shares": shares.groups() if shares else ("?",) * 4}  # fmt: skip
 
 
+def memory_and_busy(done: dict, peak_mib: float) -> str:
+    """Two columns about a run: peak MiB, also by kind of process, and how the actors' time was spent."""
+    kinds = "/".join(f"{done['by_name'].get(kind, 0):.0f}" for kind in ("scoring actor", "decoder", "Ray and driver"))
+    busy, *shares = done["shares"]
+    return f"{peak_mib:.0f} ({kinds}) | {busy}: {', '.join(f'{share} %' for share in shares)}"
+
+
+def machine() -> str:
+    """Commit, day and processor of a result."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return (
+        f"commit {commit}, {datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()})"
+    )
+
+
+def save(name: str, head: str, lines: list[str]) -> None:
+    """Write a result below benchmarks/results."""
+    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-{name}-{os.cpu_count()}cpu.md"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(f"{head}\n\n" + "\n".join(lines) + "\n")
+    print(f"written to {target.relative_to(ROOT)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, nargs="+", default=[1, 10])
@@ -135,37 +161,22 @@ def main() -> None:
             runs = [run(path) for _ in range(arguments.repeats)]
             walls = [each["wall_s"] for each in runs]
             last = runs[-1]
-            kinds = "/".join(
-                f"{last['by_name'].get(kind, 0):.0f}" for kind in ("scoring actor", "decoder", "Ray and driver")
-            )
-            busy, *shares = last["shares"]
             lines.append(
                 f"| {f'{hours:g} h' if hours else 'start-up'} | {ending} | {statistics.median(walls):.1f} | "
                 f"{max(walls) - min(walls):.1f} | {last['audio_s'] / statistics.median(walls):.0f} | "
-                f"{max(each['peak_mib'] for each in runs):.0f} ({kinds}) | "
-                f"{busy}: {', '.join(f'{share} %' for share in shares)} |"
+                f"{memory_and_busy(last, max(each['peak_mib'] for each in runs))} |"
             )
             print(lines[-1], flush=True)
             if hours and arguments.material is None:
                 path.unlink()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     words = (f"--{name} {' '.join(map(str, given)) if isinstance(given, list) else given}" for name, given in
              vars(arguments).items() if name != "material")  # fmt: skip
     asked = " ".join(words)
     head = (
-        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {asked}`, "
-        f"commit {commit}, {datetime.date.today()}, {os.cpu_count()} CPUs "
-        f"({cpu[1] if cpu else platform.processor()}), Python "
-        f"{platform.python_version()}. Runs per row: {arguments.repeats}; start-up included.\n\n"
+        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {asked}`, {machine()}, Python "
+        f"{platform.python_version()}. Runs per row: {arguments.repeats}; start-up included."
     )
-    sizes = "-".join(f"{hours:g}h" for hours in arguments.hours)
-    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-score-{sizes}-{os.cpu_count()}cpu.md"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(head + "\n".join(lines) + "\n")
-    print(f"written to {target.relative_to(ROOT)}")
+    save("score-" + "-".join(f"{hours:g}h" for hours in arguments.hours), head, lines)
 
 
 if __name__ == "__main__":

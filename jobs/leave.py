@@ -11,13 +11,13 @@ def leave_with(app: Callable[[], object]) -> NoReturn:
 
     Nothing is lost by it: results and logs are written by then.
     """
-    code: object = 0
+    code = 0
     try:
         app()
     except SystemExit as leaving:
+        if not isinstance(leaving.code, int):
+            raise
         code = leaving.code
-    if not isinstance(code, int):
-        sys.exit(code)  # type: ignore[arg-type]
     if "pipelines.resources" in sys.modules:
         from pipelines.resources import disconnect
 

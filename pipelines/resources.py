@@ -159,8 +159,9 @@ def _with_decoders_apart(pool: Pool, resources: Resources, nodes: list[tuple[int
     >>> share_out(resources, 100, nodes=[(8, 1.0), (33, 0.0)], cores=41)
     Pool(size=1, num_cpus=2.0, num_gpus=1.0, cores=2, decoders=32, lanes=2, apart=True)
     """
-    if None not in (resources.actors, resources.cpus_per_actor, resources.decoders_per_actor):
-        return replace(pool, apart=True)  # all is said, and asks an autoscaler for nodes that are not there yet
+    is_all_said = None not in (resources.actors, resources.cpus_per_actor, resources.decoders_per_actor)
+    if is_all_said and (len(nodes) > 1 or not nodes[0][0]):
+        return replace(pool, apart=True)  # which asks an autoscaler for nodes that are not there yet
     wanted = -(-resources.decoders_per_actor // pool.lanes) if resources.decoders_per_actor else None
     # Rather fewer actors than fewer CPUs for each, but no GPU is left idle for want of a CPU.
     tries = [(size, num_cpus) for num_cpus in (int(pool.num_cpus), 1) for size in range(pool.size, 0, -1)]

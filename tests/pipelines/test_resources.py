@@ -65,6 +65,8 @@ def test_decoders_apart_find_room_wherever_ray_puts_them(resources, nodes, cores
 
 
 def test_decoders_apart_that_find_no_room_are_refused():
+    with pytest.raises(MachineError, match=r"needs a CPU .* 4 on one node.* \[\(4, 0.0\)\]"):
+        share_out(SAID, 900, nodes=[(4, 0.0)], cores=2)  # one machine: no autoscaler
     with pytest.raises(MachineError, match=r"needs a CPU .* 20 on one node.* \[\(16, 0.0\), \(16, 0.0\)\]"):
         share_out(Resources(decode="apart", decoders_per_actor=40), 900, nodes=[(16, 0.0), (16, 0.0)], cores=32)
 
