@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from torchaudio.models.wav2vec2.utils import import_huggingface_model
 
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.fast.encoder import DTYPES, has_fast_bfloat16, quicken
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from emosphere.model.pretrained import PretrainedEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000

@@ -35,13 +35,12 @@ import pyarrow.dataset as ds
 import soundfile
 import torch
 
-from emosphere.geometry.regions import REGION_NAMES
-from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
+from emosphere.model.architecture import HeadConfig, NetworkConfig, PretrainedConfig, StylePoolingConfig
+from emosphere.model.checkpoint import save_checkpoint
+from emosphere.model.description import CheckpointConfig
 from emosphere.model.find import BUNDLED
-from emosphere.model.heads import HeadConfig
-from emosphere.model.network import Network, NetworkConfig
-from emosphere.model.pooling import StylePoolingConfig
-from emosphere.model.pretrained import PretrainedConfig
+from emosphere.model.network import Network
+from emosphere.region_names import REGION_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared/data"

@@ -21,10 +21,11 @@ from torch.overrides import TorchFunctionMode
 from emosphere.audio.decode import DecodeLimits, open_recording
 from emosphere.audio.resample import MODEL_RATE_HZ
 from emosphere.data.labels import MEAN_VAD, weak_vad
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.encoder import Encoder
 from emosphere.model.fast.encoder import has_fast_bfloat16, quicken
 from emosphere.model.frames import mean_over_frames
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.vad import VAD_DIMS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,8 +17,9 @@ import torch
 from bench_encoder import RATE_HZ, flops_of
 
 from emosphere.inference import default_device
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.fast.encoder import DTYPES, quicken
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from emosphere.model.pretrained import PretrainedEncoder
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device, rounds: int) -> list[float]:

@@ -12,52 +12,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from emosphere.audio.activity import SpeechActivity
-from emosphere.audio.cells import Cell, CellGrid, cut_cells
+from emosphere.audio.cells import Cell, cut_cells
 from emosphere.audio.listen import HeardSegment, heard_segments
-from emosphere.audio.quality import QualityConfig
 from emosphere.audio.resample import to_model_rate
-from emosphere.audio.segment import SegmentConfig
 from emosphere.data.located import located
 from emosphere.data.schema import SEGMENTS
 from emosphere.model.checkpoint import Checkpoint, load_checkpoint
-from emosphere.model.fast.encoder import Precision
 from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
+from emosphere.settings import BatchSettings, ListenSettings
 
 SAMPLES_PER_MS = 16
 Key = TypeVar("Key", bound=Hashable)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ListenSettings:
-    """How speech is found and cut. Every field can change a row, so all of them are in the settings digest."""
-
-    find_speech: bool = True
-    """Whether speech is looked for. False takes all audio for speech, cut evenly: for archives of utterances."""
-    grid: CellGrid = field(default_factory=CellGrid)
-    """The absolute grid that speech activity runs on."""
-    segment: SegmentConfig = field(default_factory=SegmentConfig)
-    """Where segments begin and end."""
-    quality: QualityConfig = field(default_factory=QualityConfig)
-    """What makes confidence low."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchSettings:
-    """How much is held and computed at once. Only ``precision`` changes a row, and then the settings digest too."""
-
-    batch_s: float = 40.0
-    """Seconds of audio, padding included, that go through the network at once. On a CPU more than about a minute leaves
-    its caches and is slower; a GPU wants several hundred."""
-    pool_s: float | None = None
-    """Seconds of segments gathered before they are sorted by length into batches; None takes 32 batches' worth, so that
-    a batch holds segments of nearly one length, and little padding."""
-    cells: int = 8
-    """Cells that speech activity hears at once."""
-    precision: Precision = "float32"
-    """Of a pretrained encoder (WavLM, wav2vec 2.0, HuBERT). ``bfloat16`` is for GPUs and CPUs with AMX; others are
-    far slower at it. It moved scores by up to 0.008 where that was measured, and by 0.001 with what shared a batch: ten
-    times what is promised of rows, hence not the default."""
 
 
 @dataclass(slots=True)

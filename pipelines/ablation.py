@@ -10,7 +10,7 @@ from typing import Any
 
 from emosphere.config import from_mapping, load_config, load_tables
 from emosphere.errors import UsageError
-from emosphere.model.checkpoint import EVALUATION_NAME
+from emosphere.model.description import EVALUATION_NAME
 from emosphere.vad import VAD_DIMS
 from pipelines.train import train_with
 from pipelines.train_config import TrainConfig

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from emosphere.errors import UsageError
-from emosphere.model.checkpoint import CARD_NAME, EVALUATION_NAME, Checkpoint
+from emosphere.model.checkpoint import Checkpoint
+from emosphere.model.description import CARD_NAME, EVALUATION_NAME
 from emosphere.store import ABSENT, locate
 from pipelines.card_figures import figure_tables, is_measured
 

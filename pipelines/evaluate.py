@@ -17,7 +17,8 @@ from emosphere.evaluation.page import page
 from emosphere.evaluation.predictions import predictions_parquet
 from emosphere.evaluation.slices import slices
 from emosphere.inference import default_device
-from emosphere.model.checkpoint import AT_WEIGHT_ZERO, EVALUATION_NAME, WEIGHTS_NAME, Checkpoint, load_checkpoint
+from emosphere.model.checkpoint import Checkpoint, load_checkpoint
+from emosphere.model.description import AT_WEIGHT_ZERO, EVALUATION_NAME, WEIGHTS_NAME
 from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
 from emosphere.redaction import redact

@@ -18,9 +18,10 @@ from emosphere.data.augment import DistortionConfig, Waveform
 from emosphere.data.collate import HeardClips, heard, read_clip, targets_of, version_of
 from emosphere.data.manifest import Clip
 from emosphere.errors import BadClip
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.encoder import Encoder, build_encoder
 from emosphere.model.network import Network
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from emosphere.model.pretrained import PretrainedEncoder
 from pipelines.train_config import TrainConfig
 
 CLIPS_PER_TASK = 16
@@ -153,7 +154,7 @@ class StreamedClips:
 def _front_end(settings: str, weights: str | None, seed: int) -> Encoder:
     """The one that the network of ``seed`` begins with. One per process: it costs seconds to build a large one."""
     from emosphere.config import from_mapping
-    from emosphere.model.network import NetworkConfig
+    from emosphere.model.architecture import NetworkConfig
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)

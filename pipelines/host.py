@@ -3,21 +3,31 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Final
+
+DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""What stands there wherever torch could find a GPU: of NVIDIA, in Windows' Linux, of AMD."""
 
 
 def host_facts() -> dict[str, Any]:
     """Versions and hardware, JSON-ready. The host's name is left out: it says nothing about the rows."""
-    import torch
-
     facts: dict[str, Any] = {
         name: _version(name) for name in ("emosphere", "ray", "torch", "torchaudio", "transformers")
     }
     return facts | {
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "accelerator": _accelerator(),
     }
+
+
+def _accelerator() -> str | None:
+    if not any(map(os.path.exists, DRIVERS)):
+        return None  # without the seconds that torch takes to import
+
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _version(package: str) -> str | None:

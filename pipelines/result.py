@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from emosphere.geometry import REGION_NAMES
-from emosphere.model.checkpoint import Described
+from emosphere.model.description import Description
+from emosphere.region_names import REGION_NAMES
 from emosphere.store import Location
 from pipelines.fold import Folded
 from pipelines.ledger import RunHeader
@@ -56,7 +56,7 @@ def counts(
     }
 
 
-def file_metadata(checkpoint: Described) -> dict[str, str]:
+def file_metadata(checkpoint: Description) -> dict[str, str]:
     """Scale, axes, regions, model and licence, for the metadata of every published file."""
     return {
         "scale": "centred: every dimension in [-1, 1], 0 is the middle of the rating scale",

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from emosphere.config import to_mapping
 from emosphere.data.identity import id_key, public_uri, recording_id
 from emosphere.errors import RETRIED_CODES, EmosphereError, UsageError, Verdict
-from emosphere.model.checkpoint import describe_checkpoint
+from emosphere.model.description import describe_checkpoint
 from emosphere.model.find import find_model
 from emosphere.redaction import redact
 from emosphere.store import unsigned

@@ -5,7 +5,7 @@ from typing import Any
 
 from emosphere.audio.decode import DecodeLimits
 from emosphere.config import digest, to_mapping
-from emosphere.inference import BatchSettings, ListenSettings
+from emosphere.settings import BatchSettings, ListenSettings
 from pipelines.archive.fetch import FetchLimits
 from pipelines.archive.members import ListLimits
 from pipelines.policy import withheld_channels

@@ -18,7 +18,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from emosphere.config import digest, load_config
 from emosphere.data.manifest import Clip
 from emosphere.errors import EmosphereError, MachineError, UsageError
-from emosphere.model.checkpoint import EVALUATION_NAME
+from emosphere.model.description import EVALUATION_NAME
 from emosphere.redaction import redact
 from emosphere.store import locate, unsigned
 from pipelines.evaluation import short_figures

@@ -7,7 +7,7 @@ from emosphere.config import to_mapping
 from emosphere.data.augment import DistortionConfig
 from emosphere.data.labels import EMOTIONS
 from emosphere.data.spectrum import SpectrumConfig
-from emosphere.model.network import NetworkConfig
+from emosphere.model.architecture import NetworkConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
 from emosphere.training import FitConfig

@@ -24,7 +24,7 @@ from emosphere.geometry import REGION_NAMES
 from emosphere.losses.classification import class_weights
 from emosphere.losses.total import region_weight
 from emosphere.metrics import calibrate_temperature, ccc, region_report
-from emosphere.model.checkpoint import CheckpointConfig
+from emosphere.model.description import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, answers_for

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.data.collate import Clips
-from emosphere.model.checkpoint import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, CheckpointConfig, save_checkpoint
+from emosphere.model.checkpoint import save_checkpoint
+from emosphere.model.description import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.store import unsigned
 from emosphere.training import Answers, answers_for

@@ -5,11 +5,10 @@ from typing import Protocol
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from emosphere.model.architecture import EncoderConfig, LogMelConfig, PretrainedConfig
 from emosphere.model.frames import Frames
-from emosphere.model.logmel import LogMelConfig, LogMelEncoder
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
-
-EncoderConfig = LogMelConfig | PretrainedConfig
+from emosphere.model.logmel import LogMelEncoder
+from emosphere.model.pretrained import PretrainedEncoder
 
 
 class Encoder(Protocol):

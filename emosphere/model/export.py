@@ -14,10 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from emosphere.errors import MachineError, UsageError
-from emosphere.model.checkpoint import CARD_NAME, Checkpoint
+from emosphere.model.architecture import PretrainedConfig
+from emosphere.model.checkpoint import Checkpoint
+from emosphere.model.description import CARD_NAME
 from emosphere.model.frames import validity
 from emosphere.model.network import Network
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from emosphere.model.pretrained import PretrainedEncoder
 
 ONNX_NAME = "model.onnx"
 FORMAT: Final = "emosphere-onnx-1"

@@ -2,21 +2,20 @@
 
 import contextlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from emosphere.errors import BadCheckpoint
-from emosphere.model.adopt.audeering import PREPROCESSOR_NAME
-from emosphere.model.adopt.cache import SOURCE_FILES, adopt
-from emosphere.model.adopt.tensors import PICKLED_NAME
-from emosphere.model.checkpoint import (
+from emosphere.model.description import (
     AT_WEIGHT_ZERO,
     CARD_NAME,
     CONFIG_NAME,
     EVALUATION_NAME,
     WEIGHTS_NAME,
+    is_in_our_format,
 )
-from emosphere.store import ABSENT, locate
+from emosphere.store import ABSENT, Location, locate
 
 BESIDES: Final = (EVALUATION_NAME, *(f"{AT_WEIGHT_ZERO}/{name}" for name in (CONFIG_NAME, WEIGHTS_NAME)))
 """What a model's folder may hold that scoring does without."""
@@ -33,31 +32,53 @@ def find_model(model: str, *, whole: bool = False) -> Path:
     if model == "default":
         return BUNDLED
     if model.startswith("hf:"):
-        return adopt(_from_hub(model.removeprefix("hf:"), whole=whole))
+        return _adopted(_from_hub(model.removeprefix("hf:"), whole=whole))
     location = locate(model)
     if location.is_local:
         if not Path(location.path).is_dir():
             raise BadCheckpoint(
                 f"{model}: no such model folder; --model takes 'default', a folder, a URL of one, or hf:ORG/NAME."
             )
-        return adopt(Path(location.path))
+        return _adopted(Path(location.path))
     # The digest is taken over the bytes, so where the copy lies does not matter.
     copy = Path(tempfile.mkdtemp(prefix="emosphere-model-"))
-    for name in dict.fromkeys((CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, *SOURCE_FILES, *(BESIDES if whole else ()))):
-        with contextlib.suppress(*ABSENT):
-            content = location.child(*name.split("/")).read_bytes()
-            (copy / name).parent.mkdir(exist_ok=True)
-            (copy / name).write_bytes(content)
-    folder = adopt(copy)
+    _copy(location, copy, (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, *(BESIDES if whole else ())))
+    if not is_in_our_format(copy):
+        from emosphere.model.adopt.cache import SOURCE_FILES
+
+        _copy(location, copy, SOURCE_FILES)
+    folder = _adopted(copy)
     for name in (CONFIG_NAME, WEIGHTS_NAME):
         if not (folder / name).is_file():
             raise BadCheckpoint(f"{location.uri}: no {name} there; a model is a folder that holds it.")
     return folder
 
 
+def _adopted(folder: Path) -> Path:
+    """The folder in our format. What converts others imports torch, and is rarely wanted."""
+    if is_in_our_format(folder):
+        return folder
+    from emosphere.model.adopt.cache import adopt
+
+    return adopt(folder)
+
+
+def _copy(location: Location, folder: Path, names: Iterable[str]) -> None:
+    """Of ``names``, those that are there and not yet in ``folder``."""
+    for name in names:
+        if not (folder / name).exists():
+            with contextlib.suppress(*ABSENT):
+                content = location.child(*name.split("/")).read_bytes()
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_bytes(content)
+
+
 def _from_hub(name: str, *, whole: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    from emosphere.model.adopt.audeering import PREPROCESSOR_NAME
+    from emosphere.model.adopt.tensors import PICKLED_NAME
 
     files = [CONFIG_NAME, PREPROCESSOR_NAME, CARD_NAME, WEIGHTS_NAME]
     try:

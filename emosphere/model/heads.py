@@ -1,26 +1,9 @@
 """A clip's vector to numbers: one head per question, all reading the same vector."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeadConfig:
-    """One question put to the clip's vector."""
-
-    outputs: int
-    """Numbers it answers with: 3 for VAD, the number of regions for region logits."""
-    hidden: int = 1024
-    """Width of the layer between."""
-    dropout: float = 0.5
-    """Before each of its two linear layers."""
-    norm: Literal["layer", "none"] = "layer"
-    """LayerNorm after the first linear layer, or nothing."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """After that, before the second linear layer."""
+from emosphere.model.architecture import HeadConfig
 
 
 class Head(nn.Module):

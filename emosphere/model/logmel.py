@@ -1,14 +1,13 @@
 """A small encoder trained from scratch on log-mel spectra; it needs no download."""
 
 import itertools
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
+from emosphere.model.architecture import LogMelConfig
 from emosphere.model.frames import Frames, silence_padding, validity
 
 DEPTH = 10.0
@@ -16,39 +15,6 @@ DEPTH = 10.0
 
 SOUNDING = 8.0
 """A frame sounds when its loudest cell is no further below the clip's loudest, in natural logs of energy (35 dB)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogMelConfig:
-    """Log-mel spectrum, two-dimensional convolutions, then convolutions over time."""
-
-    kind: Literal["logmel"]
-    num_mels: int = 64
-    """Mel bands (HTK scale)."""
-    low_hz: float = 60.0
-    """Lower edge of the lowest band."""
-    high_hz: float = 7600.0
-    """Upper edge of the highest band."""
-    channels: tuple[int, ...] = ()
-    """Channels of convolutions over time and frequency, if any; each halves the bands and leaves the frames."""
-    stack: int = 4
-    """Frames (of 16 ms) that are laid side by side and become one."""
-    dim: int = 144
-    """Features per frame that leave the encoder."""
-    num_blocks: int = 3
-    """Residual convolutions over time."""
-    kernel: int = 7
-    """Frames (of 64 ms) that one of them sees."""
-    dropout: float = 0.1
-    """In each of them, while training."""
-    spread: Literal["clip", "band"] = "clip"
-    """Divide the centred spectrum by its deviation over the whole clip, or over each band of the clip."""
-
-    def __post_init__(self) -> None:
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel={self.kernel} must be odd, so that frames keep their place.")
-        if not 0 <= self.low_hz < self.high_hz <= 8000:
-            raise ValueError(f"low_hz={self.low_hz} must be below high_hz={self.high_hz}, both within 0..8000.")
 
 
 class LogMelEncoder(nn.Module):

@@ -1,35 +1,16 @@
 """The network: encoder, pooling, heads. The file to read first."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from emosphere.model.encoder import Encoder, EncoderConfig, build_encoder
+from emosphere.model.architecture import NetworkConfig
+from emosphere.model.encoder import Encoder, build_encoder
 from emosphere.model.frames import Frames
-from emosphere.model.heads import Head, HeadConfig
-from emosphere.model.pooling import PoolingConfig, build_pooling
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkConfig:
-    """The parts of a network; each part's ``kind`` chooses its form."""
-
-    encoder: EncoderConfig
-    pooling: PoolingConfig
-    heads: dict[str, HeadConfig]
-    """By name. ``vad`` is the regression (V, A, D, centred), ``region`` the region logits; others are auxiliary."""
-
-    def __post_init__(self) -> None:
-        if "vad" not in self.heads or self.heads["vad"].outputs != 3:
-            raise ValueError("heads needs one named 'vad' with outputs=3: valence, arousal, dominance.")
-
-    @property
-    def num_regions(self) -> int:
-        """Outputs of the region head; 0 without one."""
-        return self.heads["region"].outputs if "region" in self.heads else 0
+from emosphere.model.heads import Head
+from emosphere.model.pooling import build_pooling
 
 
 class Network(nn.Module):

@@ -1,51 +1,11 @@
 """Frames of a clip to one vector: the paper's style pooling, attentive statistics as its ablation, the plain mean."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from emosphere.model.architecture import MeanPoolingConfig, PoolingConfig, StatisticsPoolingConfig, StylePoolingConfig
 from emosphere.model.frames import Frames, mean_over_frames, silence_padding
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StylePoolingConfig:
-    """Spectral layers, gated convolutions over time, self-attention, mean (EmoSphere-SER 2.2.2)."""
-
-    kind: Literal["style"]
-    dim: int = 1024
-    """Width throughout."""
-    num_heads: int = 2
-    """Heads of the self-attention."""
-    kernel: int = 5
-    """Frames one gated convolution sees."""
-    dropout: float = 0.1
-    """Everywhere inside, the attention matrix included."""
-    initial_gain: float = 1.0
-    """Initial weights of the linear layers are PyTorch's times this. 1 as published, where pretrained frames come in;
-    about 2 keeps the differences between clips alive through them when all is trained from scratch."""
-
-    def __post_init__(self) -> None:
-        if self.dim % self.num_heads:
-            raise ValueError(f"dim={self.dim} must be a multiple of num_heads={self.num_heads}.")
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel={self.kernel} must be odd, so that frames keep their place.")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StatisticsPoolingConfig:
-    """Attentive mean and deviation over time: the ablation "without style pooling"."""
-
-    kind: Literal["statistics"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MeanPoolingConfig:
-    """Mean over time, nothing to learn."""
-
-    kind: Literal["mean"]
 
 
 class StylePooling(nn.Module):
@@ -148,7 +108,6 @@ class MeanPooling(nn.Module):
         return mean_over_frames(frames)
 
 
-PoolingConfig = StylePoolingConfig | StatisticsPoolingConfig | MeanPoolingConfig
 Pooling = StylePooling | StatisticsPooling | MeanPooling
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from emosphere.model.architecture import Precision
 from emosphere.model.batches import cut_batches
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.encoder import Encoder
-from emosphere.model.fast.encoder import Precision, quicken
+from emosphere.model.fast.encoder import quicken
 
 Float32 = npt.NDArray[np.float32]
 

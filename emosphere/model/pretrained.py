@@ -1,14 +1,14 @@
 """Self-supervised speech encoders (WavLM, wav2vec 2.0, HuBERT) with their convolutional front end frozen."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from emosphere.errors import BadCheckpoint
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.frames import Frames, validity
 
 SIZES: Final[dict[str, dict[str, Any]]] = {
@@ -23,22 +23,6 @@ SIZES: Final[dict[str, dict[str, Any]]] = {
     },
 }
 """Settings by which the published sizes differ from the defaults of transformers (which are the base sizes)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainedConfig:
-    """Which family and size; the weights themselves come from a folder when training starts."""
-
-    kind: Literal["wavlm", "wav2vec2", "hubert"]
-    size: Literal["base", "large"] = "large"
-    """The paper's is WavLM at size large; base fits WavLM-Base+ too."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Further settings of transformers' configuration class, above those of ``size``."""
-    waveform_mean: float = 0.0
-    """Subtracted from every sample, when ``waveform_std`` is given."""
-    waveform_std: float | None = None
-    """Every sample is divided by it: the deviation over a training corpus, as the paper does. None: zero mean and
-    unit deviation within each clip."""
 
 
 class PretrainedEncoder(nn.Module):

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from emosphere.errors import MachineError, UsageError
-from emosphere.model.checkpoint import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, Checkpoint
+from emosphere.model.checkpoint import Checkpoint
+from emosphere.model.description import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from emosphere.model.export import ONNX_NAME
 from emosphere.model.find import BESIDES
 

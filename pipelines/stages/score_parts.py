@@ -7,15 +7,12 @@ import queue
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from emosphere.errors import EmosphereError, MachineError
-from emosphere.inference import Scorer, default_device
-from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.store import Location
 from pipelines.archive.seal import UNSEALED, Seal
@@ -26,6 +23,9 @@ from pipelines.policy import is_phone_call, withheld_channels
 from pipelines.resources import Pool
 from pipelines.settings import ScoreSettings
 from pipelines.staged import STAGED_SCHEMA, staged_row
+
+if TYPE_CHECKING:
+    from emosphere.inference import Scorer
 
 SIGN_S = 60.0
 """Time between signs of life."""
@@ -46,6 +46,12 @@ class ScoreParts:
     def __init__(
         self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
     ) -> None:
+        # Here, where the model is: the driver knows this class too, and does without torch's seconds and 450 MB.
+        import torch
+
+        from emosphere.inference import Scorer, default_device
+        from emosphere.model.checkpoint import load_checkpoint
+
         self._lanes: list[_Lane] = []
         self._workers: ThreadPoolExecutor | None = None
         # This thread only loads: a team of OpenMP's would stay with it for good.
@@ -165,7 +171,9 @@ class _Lane:
     One thread for good: Ray makes an actor in one thread and calls it in others.
     """
 
-    def __init__(self, scorer: Scorer, threads: int, decoders: Decoders | DecodersApart) -> None:
+    def __init__(self, scorer: "Scorer", threads: int, decoders: Decoders | DecodersApart) -> None:
+        import torch
+
         self.scorer, self.decoders = scorer, decoders
         self.thread = ThreadPoolExecutor(1, "lane", initializer=torch.set_num_threads, initargs=(threads,))
 

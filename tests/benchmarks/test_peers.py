@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.peers.lane import ANSWERS, Judge, decode, full_batches, windows
-from emosphere.inference import ListenSettings, Scorer
+from emosphere.inference import Scorer
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
+from emosphere.settings import ListenSettings
 
 
 @pytest.mark.parametrize("find_speech", [True, False])

@@ -10,9 +10,10 @@ import pytest
 import emosphere
 from emosphere.audio.cells import Cell, cut_cells
 from emosphere.audio.decode import DecodeLimits, open_recording
-from emosphere.inference import BatchSettings, ListenSettings, Scorer
+from emosphere.inference import Scorer
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
+from emosphere.settings import BatchSettings, ListenSettings
 
 
 @pytest.fixture(scope="module")

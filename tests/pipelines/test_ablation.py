@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from emosphere.errors import UsageError
-from emosphere.model.checkpoint import AT_WEIGHT_ZERO, load_checkpoint
+from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.description import AT_WEIGHT_ZERO
 from pipelines.ablation import ablate, table_text
 
 BASE = """

@@ -169,7 +169,7 @@ def test_without_a_promised_duration_the_first_unit_takes_all():
 
 def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
     from emosphere.audio.segment import SegmentConfig
-    from emosphere.inference import BatchSettings, ListenSettings
+    from emosphere.settings import BatchSettings, ListenSettings
     from pipelines.resources import Resources
 
     plain = settings_digest(ScoreSettings(), {})

@@ -10,7 +10,7 @@ import soundfile
 from emosphere.audio.cells import Cell
 from emosphere.errors import UsageError
 from emosphere.inference import Scorer
-from emosphere.model.checkpoint import digest_of
+from emosphere.model.description import digest_of
 from emosphere.model.find import BUNDLED
 from emosphere.store import locate
 from pipelines.archive.dates import Window

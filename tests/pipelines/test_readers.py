@@ -16,7 +16,7 @@ import pytest
 
 from emosphere.audio.segment import SegmentConfig
 from emosphere.data.schema import TABLES
-from emosphere.inference import ListenSettings
+from emosphere.settings import ListenSettings
 from pipelines import publish as publishing
 from pipelines.request import ScoreRequest
 from pipelines.score import score

@@ -18,7 +18,7 @@ import soundfile
 
 from emosphere.audio.segment import SegmentConfig
 from emosphere.errors import UsageError
-from emosphere.inference import BatchSettings, ListenSettings
+from emosphere.settings import BatchSettings, ListenSettings
 from pipelines.archive.dates import Window, parse_time
 from pipelines.query import answer
 from pipelines.request import ScoreRequest

@@ -15,11 +15,9 @@ from emosphere.model.adopt.layout import (
     to_centred,
 )
 from emosphere.model.adopt.tensors import PICKLED_NAME, place, read_weights, shape_of
-from emosphere.model.checkpoint import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, CheckpointConfig
-from emosphere.model.heads import HeadConfig
-from emosphere.model.network import Network, NetworkConfig
-from emosphere.model.pooling import MeanPoolingConfig
-from emosphere.model.pretrained import PretrainedConfig
+from emosphere.model.architecture import HeadConfig, MeanPoolingConfig, NetworkConfig, PretrainedConfig
+from emosphere.model.description import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, CheckpointConfig
+from emosphere.model.network import Network
 
 NAME = "audeering"
 PREPROCESSOR_NAME = "preprocessor_config.json"

@@ -14,10 +14,14 @@ from torch import Tensor
 from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.layout import to_centred
 from emosphere.model.adopt.tensors import place, shape_of
-from emosphere.model.heads import HeadConfig
-from emosphere.model.network import Network, NetworkConfig
-from emosphere.model.pooling import MeanPoolingConfig, StatisticsPoolingConfig
-from emosphere.model.pretrained import PretrainedConfig
+from emosphere.model.architecture import (
+    HeadConfig,
+    MeanPoolingConfig,
+    NetworkConfig,
+    PretrainedConfig,
+    StatisticsPoolingConfig,
+)
+from emosphere.model.network import Network
 
 SSL, POOL, SER = "ssl_model.", "pool_model.", "ser_model."
 ENCODERS: Final = ("microsoft/wavlm-large", "facebook/wav2vec2-large-robust")

@@ -12,11 +12,15 @@ from typing import Final
 from emosphere.errors import MachineError
 from emosphere.model.adopt import audeering, challenge, odyssey
 from emosphere.model.adopt.layout import Layout
-from emosphere.model.checkpoint import CheckpointConfig, save_checkpoint
-from emosphere.model.heads import HeadConfig
-from emosphere.model.network import NetworkConfig
-from emosphere.model.pooling import MeanPoolingConfig, StatisticsPoolingConfig
-from emosphere.model.pretrained import PretrainedConfig
+from emosphere.model.architecture import (
+    HeadConfig,
+    MeanPoolingConfig,
+    NetworkConfig,
+    PretrainedConfig,
+    StatisticsPoolingConfig,
+)
+from emosphere.model.checkpoint import save_checkpoint
+from emosphere.model.description import CheckpointConfig
 
 LAYOUTS: Final[tuple[Layout, ...]] = (odyssey, audeering, challenge)
 SOURCE_FILES: Final = tuple(sorted({name for layout in LAYOUTS for name in layout.SOURCE_FILES}))

@@ -11,7 +11,7 @@ from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.baseline import POOL, SER, SSL, rebuild
 from emosphere.model.adopt.layout import Adopted, card_of, licence_of, read_json
 from emosphere.model.adopt.tensors import read_tensors
-from emosphere.model.checkpoint import CARD_NAME, CheckpointConfig
+from emosphere.model.description import CARD_NAME, CheckpointConfig
 
 NAME = "challenge"
 STATISTICS_NAME = "train_norm_stat.json"

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from torch import Tensor
 
 from emosphere.errors import BadCheckpoint
-from emosphere.model.checkpoint import CARD_NAME, CONFIG_NAME, CheckpointConfig
+from emosphere.model.description import CARD_NAME, CONFIG_NAME, CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.vad import VAD_DIMS
 

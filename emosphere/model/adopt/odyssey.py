@@ -6,7 +6,7 @@ from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.baseline import ENCODERS, rebuild
 from emosphere.model.adopt.layout import Adopted, card_of, check_labels, licence_of, read_json
 from emosphere.model.adopt.tensors import PICKLED_NAME, read_weights
-from emosphere.model.checkpoint import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, CheckpointConfig
+from emosphere.model.description import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, CheckpointConfig
 
 NAME = "odyssey"
 SOURCE_FILES: tuple[str, ...] = (CONFIG_NAME, WEIGHTS_NAME, PICKLED_NAME, CARD_NAME)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from emosphere.errors import BadCheckpoint
-from emosphere.model.checkpoint import WEIGHTS_NAME
+from emosphere.model.description import WEIGHTS_NAME
 from emosphere.model.network import Network
 
 PICKLED_NAME = "pytorch_model.bin"

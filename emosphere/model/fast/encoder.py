@@ -1,11 +1,12 @@
 """Which encoders have a faster forward pass, and that pass as a whole."""
 
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from emosphere.model.architecture import Precision
 from emosphere.model.encoder import Encoder
 from emosphere.model.fast.front_end import CPU_TILE_FRAMES, FrontEnd
 from emosphere.model.fast.layers import Transformer
@@ -13,7 +14,6 @@ from emosphere.model.fast.norm import Norm
 from emosphere.model.frames import Frames, validity
 from emosphere.model.pretrained import PretrainedEncoder
 
-Precision = Literal["float32", "bfloat16"]
 DTYPES: Final[dict[Precision, torch.dtype]] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

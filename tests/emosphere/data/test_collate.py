@@ -12,7 +12,8 @@ from emosphere.data.augment import DistortionConfig
 from emosphere.data.collate import HeardClips, evaluation_batches, heard, read_clip, version_of
 from emosphere.data.manifest import Clip
 from emosphere.errors import BadClip
-from emosphere.model.logmel import LogMelConfig, LogMelEncoder
+from emosphere.model.architecture import LogMelConfig
+from emosphere.model.logmel import LogMelEncoder
 
 EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, channels=(4,), dim=8))
 

@@ -13,10 +13,12 @@ from emosphere.config import from_mapping
 from emosphere.errors import UsageError
 from emosphere.geometry import REGION_NAMES
 from emosphere.model import export
-from emosphere.model.checkpoint import Checkpoint, CheckpointConfig, load_checkpoint, save_checkpoint
+from emosphere.model.architecture import NetworkConfig
+from emosphere.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from emosphere.model.description import CheckpointConfig
 from emosphere.model.export import export_onnx
 from emosphere.model.find import BUNDLED
-from emosphere.model.network import Network, NetworkConfig
+from emosphere.model.network import Network
 from emosphere.model.predict import Predictor
 from tests.encoders import TINY
 

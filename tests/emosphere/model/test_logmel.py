@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from emosphere.model.architecture import LogMelConfig
 from emosphere.model.frames import Frames
-from emosphere.model.logmel import LogMelConfig, LogMelEncoder
+from emosphere.model.logmel import LogMelEncoder
 
 
 def encoder(**settings: object) -> LogMelEncoder:

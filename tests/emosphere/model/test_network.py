@@ -8,8 +8,9 @@ import torch
 
 from emosphere.config import from_mapping
 from emosphere.errors import UsageError
-from emosphere.model.heads import Head, HeadConfig
-from emosphere.model.network import Network, NetworkConfig
+from emosphere.model.architecture import HeadConfig, NetworkConfig
+from emosphere.model.heads import Head
+from emosphere.model.network import Network
 
 SMALL: dict[str, Any] = {
     "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1},

@@ -5,16 +5,9 @@ import math
 import pytest
 import torch
 
+from emosphere.model.architecture import MeanPoolingConfig, StatisticsPoolingConfig, StylePoolingConfig
 from emosphere.model.frames import Frames, validity
-from emosphere.model.pooling import (
-    MeanPooling,
-    MeanPoolingConfig,
-    StatisticsPooling,
-    StatisticsPoolingConfig,
-    StylePooling,
-    StylePoolingConfig,
-    build_pooling,
-)
+from emosphere.model.pooling import MeanPooling, StatisticsPooling, StylePooling, build_pooling
 
 LENGTHS = torch.tensor([9, 4, 1])
 

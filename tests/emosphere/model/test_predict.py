@@ -11,9 +11,11 @@ import torch
 
 from emosphere.config import from_mapping
 from emosphere.geometry import REGION_NAMES
+from emosphere.model.architecture import NetworkConfig
 from emosphere.model.batches import cut_batches
-from emosphere.model.checkpoint import Checkpoint, CheckpointConfig
-from emosphere.model.network import Network, NetworkConfig
+from emosphere.model.checkpoint import Checkpoint
+from emosphere.model.description import CheckpointConfig
+from emosphere.model.network import Network
 from emosphere.model.predict import Predictor
 from tests.encoders import TINY
 
@@ -33,7 +35,7 @@ def checkpoint(encoder: object = LOGMEL, *, regions: bool = True, temperature: f
         region_names=REGION_NAMES[8] if regions else (),
         region_temperature=temperature,
     )
-    return Checkpoint(network, config, "tiny", "0" * 12)
+    return Checkpoint(network=network, config=config, digest="0" * 12)
 
 
 def clips() -> list[npt.NDArray[np.float32]]:

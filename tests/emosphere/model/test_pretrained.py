@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from emosphere.errors import BadCheckpoint
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from emosphere.model.architecture import PretrainedConfig
+from emosphere.model.pretrained import PretrainedEncoder
 from tests.encoders import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")

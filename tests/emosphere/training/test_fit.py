@@ -14,8 +14,9 @@ from emosphere.data.collate import Batch
 from emosphere.errors import UsageError
 from emosphere.losses.ccc import EPSILON, ccc, ccc_loss
 from emosphere.losses.total import LossConfig
+from emosphere.model.architecture import NetworkConfig
 from emosphere.model.frames import Frames, validity
-from emosphere.model.network import Network, NetworkConfig
+from emosphere.model.network import Network
 from emosphere.training import Fit, FitConfig
 from emosphere.training.optimiser import build_optimiser, rate_at
 

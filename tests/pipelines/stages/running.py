@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from emosphere.errors import MachineError
-from emosphere.model.checkpoint import digest_of
+from emosphere.model.description import digest_of
 from emosphere.model.find import BUNDLED
 from emosphere.store import Location, locate
 from pipelines.archive.dates import Window

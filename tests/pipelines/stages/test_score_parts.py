@@ -89,7 +89,7 @@ def test_a_model_that_only_the_worker_finds_unfit_is_told_in_words(run, archive,
     def unfit(folder):
         raise BadCheckpoint("3 tensors do not fit config.json")
 
-    monkeypatch.setattr("pipelines.stages.score_parts.load_checkpoint", unfit)
+    monkeypatch.setattr("emosphere.model.checkpoint.load_checkpoint", unfit)
     with pytest.raises(MachineError, match="3 tensors do not fit"):
         run(archive)
 

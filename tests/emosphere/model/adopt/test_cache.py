@@ -9,7 +9,8 @@ import pytest
 from emosphere.errors import BadCheckpoint, MachineError
 from emosphere.model.adopt import odyssey as layout
 from emosphere.model.adopt.cache import adopt, cache_folder
-from emosphere.model.checkpoint import digest_of, load_checkpoint
+from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.description import digest_of
 from emosphere.model.find import BUNDLED
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from emosphere.model.architecture import LogMelConfig, PretrainedConfig
 from emosphere.model.encoder import build_encoder
 from emosphere.model.fast.encoder import FastEncoder, has_fast_bfloat16, quicken
 from emosphere.model.frames import Frames
-from emosphere.model.logmel import LogMelConfig
-from emosphere.model.pretrained import PretrainedConfig, PretrainedEncoder
+from emosphere.model.pretrained import PretrainedEncoder
 from tests.encoders import TINY as TINY_ENCODER
 
 TINY = TINY_ENCODER | {"num_hidden_layers": 3}

@@ -1,0 +1,181 @@
+"""What a model's folder says of itself, read without its network: torch alone takes seconds to import, and 450 MB."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from emosphere.config import from_mapping
+from emosphere.errors import BadCheckpoint, UsageError
+from emosphere.model.architecture import NetworkConfig
+from emosphere.vad import VAD_DIMS
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+CARD_NAME = "README.md"
+EVALUATION_NAME = "evaluation.json"
+"""What the model achieved, as its training measured it; in a folder of its own, what `emosphere evaluate` did."""
+FORMAT: Final = "emosphere-1"
+AT_WEIGHT_ZERO: Final = "at_weight_zero"
+"""Folder inside a model's folder: the checkpoint as it was when the weight of its region loss reached 0.
+
+A training writes it and an evaluation measures its region head too; the whole network, since the encoder went on."""
+EXPONENTS: Final[dict[str, tuple[type[np.unsignedinteger[Any]], int]]] = {
+    "F64": (np.uint64, 0x7FF0000000000000),
+    "F32": (np.uint32, 0x7F800000),
+    "F16": (np.uint16, 0x7C00),
+    "BF16": (np.uint16, 0x7F80),
+}
+"""Types of numbers in a safetensors file, and the bits of their exponent: all set in NaN and in infinity alone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointConfig:
+    """All that must be known to use the weights, as it stands in config.json."""
+
+    network: NetworkConfig
+    """Architecture."""
+    name: str
+    """Name for people and for partition paths; other characters than ``[a-z0-9._-]`` become ``-``."""
+    licence: str
+    """Licence of the weights."""
+    region_names: tuple[str, ...] = ()
+    """Region table: the name of each output of the region head, in order; empty without such a head."""
+    region_temperature: float = 1.0
+    """Region logits are divided by it, so that their softmax is calibrated."""
+    vad_radius_90: float | None = None
+    """Radius of the ball around an answer that holds the target with 90 %, on speakers like those it was calibrated
+    on; None where that was not measured, or says no more than a constant answer would."""
+    dims: tuple[str, ...] = VAD_DIMS
+    """Order of the VAD head's outputs."""
+    scale: Literal["centred"] = "centred"
+    """Each dimension lies in [-1, 1], 0 is the middle of the rating scale."""
+    sample_rate_hz: int = 16_000
+    """Rate of the waveforms it hears."""
+    max_clip_s: float = 12.0
+    """Longest clip it was meant to hear at once."""
+    format: Literal["emosphere-1"] = FORMAT
+    """Layout of this file."""
+
+    def __post_init__(self) -> None:
+        if self.dims != VAD_DIMS:
+            raise ValueError(f"dims={list(self.dims)} must be {list(VAD_DIMS)}: the one order of this project.")
+        if len(self.region_names) != self.network.num_regions:
+            raise ValueError(
+                f"region_names has {len(self.region_names)} names, the region head {self.network.num_regions} outputs."
+            )
+        if self.sample_rate_hz != 16_000:
+            raise ValueError(f"sample_rate_hz={self.sample_rate_hz} must be 16000.")
+        if not self.region_temperature > 0:
+            raise ValueError(f"region_temperature={self.region_temperature} must be above 0.")
+        if self.vad_radius_90 is not None and not self.vad_radius_90 > 0:
+            raise ValueError(f"vad_radius_90={self.vad_radius_90} must be above 0, or left out.")
+
+    @property
+    def num_regions(self) -> int:
+        """Regions its region head tells apart; 0 without one."""
+        return len(self.region_names)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """Enough of a checkpoint to plan with, and to name what comes of it."""
+
+    config: CheckpointConfig
+    digest: str
+    """First 12 hex digits of the sha256 over config.json and model.safetensors, in this order."""
+
+    @property
+    def name(self) -> str:
+        """``[a-z0-9._-]`` only."""
+        return sanitise(self.config.name)
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights."""
+        return self.config.licence
+
+
+def describe_checkpoint(folder: str | Path) -> Description:
+    """Read a folder that ``save_checkpoint`` wrote. Raises BadCheckpoint, saying what was found and what was wanted.
+
+    Whether the weights' shapes fit the configuration is left to ``load_checkpoint``.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    _check_weights(folder / WEIGHTS_NAME)
+    digest = hashlib.sha256()
+    for name in (CONFIG_NAME, WEIGHTS_NAME):
+        with (folder / name).open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return Description(config=config, digest=digest.hexdigest()[:12])
+
+
+def is_in_our_format(folder: Path) -> bool:
+    """Whether its config.json says so."""
+    try:
+        values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and values.get("format") == FORMAT
+
+
+def sanitise(name: str) -> str:
+    """Name fit for a partition path.
+
+    >>> sanitise("ORG/WavLM Large")
+    'org-wavlm-large'
+    """
+    return re.sub(r"[^a-z0-9._-]", "-", name.lower())
+
+
+def _read_config(folder: Path) -> CheckpointConfig:
+    for name in (CONFIG_NAME, WEIGHTS_NAME):
+        if not (folder / name).is_file():
+            raise BadCheckpoint(
+                f"{folder}: no {name} there; a model is a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, "
+                "as 'emosphere train' writes it."
+            )
+    path = folder / CONFIG_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadCheckpoint(f"{path}: not valid JSON ({error}); fetch or train the model again.") from error
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != FORMAT:
+        kind = values.get("model_type") or values.get("architectures") if isinstance(values, dict) else None
+        what = f"a configuration of {kind!r}" if kind else f"format {found!r}"
+        raise BadCheckpoint(
+            f"{path}: holds {what}, wanted format {FORMAT!r}; give a folder written by 'emosphere train' or one that "
+            "docs/adopt.md names (other weights only serve as an encoder, named in a training configuration)."
+        )
+    try:
+        return from_mapping(CheckpointConfig, values, source=str(path))
+    except UsageError as error:
+        raise BadCheckpoint(f"{error} Train or fetch the model again for this version.") from error
+
+
+def _check_weights(path: Path) -> None:
+    """Raise BadCheckpoint where the file is not whole, or holds what is not a number."""
+    try:
+        with safe_open(path, framework="numpy"):  # which checks that the header fits the file
+            pass
+        with path.open("rb") as file:
+            num_bytes = int.from_bytes(file.read(8), "little")
+            tensors = json.loads(file.read(num_bytes))
+        content = np.memmap(path, np.uint8, "r", offset=8 + num_bytes)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadCheckpoint(f"{path}: not a safetensors file ({error}); fetch or train the model again.") from error
+    for name, tensor in tensors.items():
+        unsigned, exponent = EXPONENTS.get(tensor.get("dtype"), (np.uint8, 0))
+        if exponent:
+            start, stop = tensor["data_offsets"]
+            if ((content[start:stop].view(unsigned) & unsigned(exponent)) == exponent).any():
+                raise BadCheckpoint(
+                    f"{path}: {name} holds NaN or infinity; the training broke off badly, train it again."
+                )
