@@ -13,7 +13,7 @@ from typing import Any
 import ray
 import ray.data
 
-from emosphere.errors import MachineError
+from emosphere.errors import MachineError, UsageError
 from emosphere.store import Location
 from pipelines.archive.seal import Seal
 from pipelines.ledger import Ledger, RunHeader
@@ -80,10 +80,10 @@ def score_parts(
         )
         for row in rows:
             if row.get("error"):
-                raise MachineError(row["error"])
+                raise (UsageError if row["exit_code"] == UsageError.exit_code else MachineError)(row["error"])
             if row["phone_calls"] and not done["phone_calls"] and not header.roles:
                 log.warning(NO_ROLES)
-            done.update({name: value for name, value in row.items() if name not in ("part", "error")}, parts=1)
+            done.update({name: n for name, n in row.items() if name not in ("part", "error", "exit_code")}, parts=1)
             on_progress(_progress(header, len(todo), done, time.monotonic() - began))
     except ray.exceptions.RayError as error:
         raise MachineError(f"Scoring stopped: {seal.hide(_last_words(error))}. The same command resumes.") from error

@@ -88,17 +88,18 @@ class ScoreParts:
             self._free.put(self._lanes[-1])
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        # A broken machine travels to the driver as a value: through Ray it would arrive as advice about Ray.
+        # What went wrong travels to the driver as a value: through Ray it would arrive as advice about Ray.
         try:
             if self._unfit is not None:
                 raise self._unfit
             summaries = [self._in_a_lane(int(part)) for part in batch["part"]]
         except EmosphereError as error:
-            return {"error": np.array([self._seal.hide(str(error))])}
+            return {"error": np.array([self._seal.hide(str(error))]), "exit_code": np.array([error.exit_code])}
         except Exception as error:
             if self._seal.key is None:
                 raise
-            return {"error": np.array([self._seal.hide(f"{type(error).__name__}: {error}")])}  # a name may stand in it
+            words = self._seal.hide(f"{type(error).__name__}: {error}")  # a name may stand in it
+            return {"error": np.array([words]), "exit_code": np.array([EmosphereError.exit_code])}
         return {name: np.array([summary[name] for summary in summaries]) for name in summaries[0]}
 
     def close(self) -> None:

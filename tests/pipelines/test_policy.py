@@ -10,7 +10,7 @@ import soundfile
 from emosphere.audio.cells import Cell
 from emosphere.errors import UsageError
 from emosphere.inference import Scorer
-from emosphere.model.description import digest_of
+from emosphere.model.description import describe_checkpoint
 from emosphere.model.find import BUNDLED
 from emosphere.store import locate
 from pipelines.archive.dates import Window
@@ -54,7 +54,8 @@ def hear(tmp_path, monkeypatch):
         settings = ScoreSettings(plan=PlanSettings(**plan))
         header = RunHeader(
             run_id="run", key="key", dt="2026-11-20", started_at="2026-11-20T00:00:00+00:00", model_name="m",
-            model_digest=digest_of(BUNDLED), model_licence="l", settings_digest="s", config={}, archives=[],
+            model_digest=describe_checkpoint(BUNDLED).digest,
+            model_licence="l", settings_digest="s", config={}, archives=[],
             purpose=None, roles={str(channel): role for channel, role in roles.items()}, exception=exception,
         )  # fmt: skip
         out = locate(str(tmp_path / "out"))

@@ -6,7 +6,10 @@ rows do not depend on unit size, batch size or workers; too many failures publis
 """
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +18,11 @@ import pandas.testing
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+from safetensors.numpy import load_file, save_file
 
 from emosphere.audio.segment import SegmentConfig
 from emosphere.errors import UsageError
+from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, ListenSettings
 from pipelines.archive.dates import Window, parse_time
 from pipelines.query import answer
@@ -67,6 +72,30 @@ def test_every_recording_ends_as_one_row_with_its_status(scored, rows):
     assert status["text.wav"][1] == "UNSUPPORTED"
     assert result["recordings"] == 6 == result["scored"] + result["no_speech"] + result["failed"]
     assert result["segments"] == len(rows(out, "segments")) == recordings["num_segments"].sum() > 6
+
+
+@pytest.mark.ray
+def test_a_model_whose_weights_do_not_fit_is_refused_in_words(archive, tmp_path):
+    """The driver, which has no torch, finds nothing amiss: an actor says so."""
+    model = shutil.copytree(BUNDLED, tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    name, tensor = next(iter(weights.items()))
+    save_file(weights | {name: np.concatenate([tensor, tensor])}, model / "model.safetensors")
+    with pytest.raises(UsageError, match=rf"1 tensors do not fit config.json, first {re.escape(name)}"):
+        score(request_for(archive, tmp_path / "out", model=str(model)))
+    assert not (tmp_path / "out" / "segments").exists()
+
+
+@pytest.mark.ray
+def test_the_driver_does_without_torch(archive, tmp_path):
+    program = (
+        "import sys; from pipelines.request import ScoreRequest; from pipelines.score import score; "
+        "result = score(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2])); "
+        "print(result['scored'], 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(archive), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "3 False"
 
 
 def test_segments_lie_in_order_within_their_recording(scored, rows):

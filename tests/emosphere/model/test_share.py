@@ -1,5 +1,6 @@
 """What goes to the hub, and what never does: a stand-in for the hub's API keeps what it is sent."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,9 +92,7 @@ def test_without_a_card_nothing_is_sent(model: tuple[Checkpoint, Path], card: st
 
 @pytest.mark.parametrize("licence", ["", "none published (MSP-Podcast terms apply)", "unknown", "TODO"])
 def test_without_a_licence_nothing_is_sent(model: tuple[Checkpoint, Path], licence: str) -> None:
-    import dataclasses
-
-    checkpoint = model[0]._replace(config=dataclasses.replace(model[0].config, licence=licence))
+    checkpoint = dataclasses.replace(model[0], config=dataclasses.replace(model[0].config, licence=licence))
     hub = Hub()
     with pytest.raises(UsageError, match="is no licence to share under"):
         push(checkpoint, model[1], "org/name", card=CARD, graph=None, public=False, api=hub)

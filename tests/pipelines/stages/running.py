@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from emosphere.errors import MachineError
-from emosphere.model.description import digest_of
+from emosphere.model.description import describe_checkpoint
 from emosphere.model.find import BUNDLED
 from emosphere.store import Location, locate
 from pipelines.archive.dates import Window
@@ -25,7 +25,8 @@ def planned(archive: Path, out: Location, settings: ScoreSettings, digest: str |
     """The plan of one run, in the ledger at ``out``."""
     header = RunHeader(
         run_id="run", key="key", dt="2026-11-20", started_at="2026-11-20T00:00:00+00:00", model_name="m",
-        model_digest=digest or digest_of(BUNDLED), model_licence="l", settings_digest="s", config={}, archives=[],
+        model_digest=digest or describe_checkpoint(BUNDLED).digest,
+        model_licence="l", settings_digest="s", config={}, archives=[],
         purpose=None, roles={},
     )  # fmt: skip
     with Choice() as choice:

@@ -10,7 +10,7 @@ from emosphere.errors import BadCheckpoint, MachineError
 from emosphere.model.adopt import odyssey as layout
 from emosphere.model.adopt.cache import adopt, cache_folder
 from emosphere.model.checkpoint import load_checkpoint
-from emosphere.model.description import digest_of
+from emosphere.model.description import describe_checkpoint
 from emosphere.model.find import BUNDLED
 
 
@@ -43,9 +43,9 @@ def test_another_version_converts_anew(odyssey: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_two_machines_convert_to_the_same_bytes(odyssey: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = digest_of(adopt(odyssey.folder))
+    first = describe_checkpoint(adopt(odyssey.folder)).digest
     monkeypatch.setenv("EMOSPHERE_CACHE", str(tmp_path / "other machine"))
-    assert digest_of(adopt(odyssey.folder)) == first
+    assert describe_checkpoint(adopt(odyssey.folder)).digest == first
 
 
 def test_a_conversion_that_fails_leaves_nothing(odyssey: Any, own_cache: Path) -> None:
