@@ -144,7 +144,8 @@ class ScoreParts:
             "units": len(units),
             "recordings": sum(unit["unit_index"] == 0 for unit in units),
             "failed": sum(row["error_code"] is not None for row in staged),
-            "segments": sum(len(row["segments"]) for row in staged),
+            # Rows of a copied channel are staged, and published only if the channel differs in another unit.
+            "segments": sum(one["channel"] in row["distinct_channels"] for row in staged for one in row["segments"]),
             "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
             "phone_calls": sum(is_phone_call(row["sample_rate_hz"], row["num_channels"]) for row in staged),
             "wait_s": decoding.waited_s,

@@ -10,18 +10,23 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from emosphere.audio.decode import DecodeLimits
 from emosphere.audio.isolation import IsolatedDecoder
 from emosphere.errors import BadCheckpoint, MachineError
 from emosphere.inference import Scorer
+from emosphere.store import locate
 from pipelines.archive.fetch import Fetcher
 from pipelines.decoding.beside import PartDecoding
+from pipelines.ledger import Ledger
 from pipelines.settings import PlanSettings, ScoreSettings
 from pipelines.staged import FIRST_FAILED
-from tests.pipelines.stages.running import POOL, staged
+from pipelines.stages.score_parts import ScoreParts
+from tests.pipelines.stages.running import POOL, planned, staged
 
 ROOT = Path(__file__).parents[3]
 
@@ -83,6 +88,19 @@ def test_the_thread_that_makes_an_actor_leaves_no_team_of_openmp(tmp_path):
     )  # fmt: skip
     before, after = map(int, answer.stdout.split())
     assert after == before
+
+
+def test_segments_of_a_copied_channel_are_not_counted(tmp_path, voice):
+    (tmp_path / "archive").mkdir()
+    soundfile.write(tmp_path / "archive/twins.wav", np.stack([voice[: 16 * 20_000]] * 2, axis=1), 16_000)
+    out = locate(str(tmp_path / "out"))
+    header = planned(tmp_path / "archive", out, ScoreSettings())
+    actor = ScoreParts(out, header, "default", ScoreSettings(), POOL)
+    counted = actor({"part": np.array([0])})["segments"]
+    actor.close()
+    [row] = Ledger(out).staged_part("run", 0).to_pylist()
+    assert row["distinct_channels"] == [0]
+    assert list(counted) == [len(row["segments"]) / 2]
 
 
 def test_a_model_that_only_the_worker_finds_unfit_is_told_in_words(run, archive, monkeypatch):
