@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_a_models_card_gets_a_section_of_its_own(measured: Path, tmp_path: Path)
 def test_an_evaluation_of_another_model_or_kind_is_refused(measured: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(BUNDLED)
     with pytest.raises(UsageError, match=r"is about the model .*, not 000000000000"):
-        model_card(checkpoint._replace(digest="0" * 12), BUNDLED, str(measured))
+        model_card(replace(checkpoint, digest="0" * 12), BUNDLED, str(measured))
     with pytest.raises(UsageError, match=r"not an evaluation\.json that 'emosphere evaluate' wrote"):
         model_card(checkpoint, BUNDLED, str(BUNDLED / "evaluation.json"))
     (tmp_path / "broken.json").write_text("{")

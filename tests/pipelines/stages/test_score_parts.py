@@ -256,7 +256,8 @@ def test_a_recording_is_hashed_once_for_all_its_units_and_its_first_unit_tells_t
     real_digest, real_open = hashlib.file_digest, IsolatedDecoder.open
 
     def hashing(file, algorithm):
-        hashed.append(file.name.rpartition("/")[2])
+        if file.name.startswith(str(archive)):  # the model is hashed too
+            hashed.append(file.name.rpartition("/")[2])
         return real_digest(file, algorithm)
 
     def opening(self, path, start_s=0.0):
@@ -285,7 +286,8 @@ def test_two_spans_of_a_recording_in_one_part_are_hashed_once(run, archive, monk
         return real_digest(self, recording_id, path)
 
     def hashing(file, algorithm):
-        hashed.append(file.name)
+        if file.name.startswith(str(archive)):
+            hashed.append(file.name)
         return real_file_digest(file, algorithm)
 
     monkeypatch.setattr(PartDecoding, "_digest", asking)
