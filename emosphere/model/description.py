@@ -168,14 +168,14 @@ def _check_weights(path: Path) -> None:
         with path.open("rb") as file:
             num_bytes = int.from_bytes(file.read(8), "little")
             tensors = json.loads(file.read(num_bytes))
+        tensors.pop("__metadata__", None)
         content = np.memmap(path, np.uint8, "r", offset=8 + num_bytes)
     except (SafetensorError, OSError, ValueError) as error:
         raise BadCheckpoint(f"{path}: not a safetensors file ({error}); fetch or train the model again.") from error
     for name, tensor in tensors.items():
-        unsigned, exponent = EXPONENTS.get(tensor.get("dtype"), (np.uint8, 0))
-        if exponent:
-            start, stop = tensor["data_offsets"]
-            if ((content[start:stop].view(unsigned) & unsigned(exponent)) == exponent).any():
-                raise BadCheckpoint(
-                    f"{path}: {name} holds NaN or infinity; the training broke off badly, train it again."
-                )
+        if tensor["dtype"] not in EXPONENTS:
+            continue
+        unsigned, exponent = EXPONENTS[tensor["dtype"]]
+        start, stop = tensor["data_offsets"]
+        if ((content[start:stop].view(unsigned) & unsigned(exponent)) == exponent).any():
+            raise BadCheckpoint(f"{path}: {name} holds NaN or infinity; the training broke off badly, train it again.")
