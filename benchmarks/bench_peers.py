@@ -7,8 +7,9 @@ for the bundled model, for which that is the smaller part, also with the core se
 All lanes run in turn, round after round; start-up is what the same command takes for a single clip, the median over the
 rounds. Answers are compared window by window with those of "ideal". Writes benchmarks/results/DATE-peers-NAME-NCPU.md.
 
-    python benchmarks/bench_peers.py --cases clips podcasts --model wavlm-base --seconds 240
-    python benchmarks/bench_peers.py --cases podcasts calls hostile --model default --seconds 18000 --find-speech
+    python benchmarks/bench_peers.py                                # a large encoder, then the bundled model: one table
+    python benchmarks/bench_peers.py --model wavlm-base --cases clips --seconds 240
+    python benchmarks/bench_peers.py --model default --cases podcasts --seconds 7200 --find-speech
 """
 
 import argparse
@@ -29,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -94,6 +96,25 @@ def hostile(folder: Path, seconds: float) -> None:
 CASES: dict[str, Callable[[Path, float], None]] = {
     "clips": clips, "podcasts": podcasts, "calls": calls, "hostile": hostile,
 }  # fmt: skip
+
+
+class Race(NamedTuple):
+    """One model over some archives."""
+
+    model: str
+    """default (the bundled one), or KIND-SIZE."""
+    cases: list[str]
+    seconds: float
+    """Of audio in each archive, all channels."""
+    find_speech: bool
+    """In every lane; else windows are cut evenly in every lane."""
+
+
+RACES = (
+    Race("wavlm-base", ["clips", "podcasts"], 240.0, find_speech=False),
+    Race("default", ["podcasts", "calls", "hostile"], 3600.0, find_speech=True),
+)
+"""What runs when nothing is asked for."""
 
 
 def fill(folder: Path, seconds: float, paths: Iterator[Path]) -> None:
@@ -201,34 +222,38 @@ def compared(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
     return f"{len(both):,} of {len(found):,}, {largest:.1e}{'' if largest < TOLERANCE else ' (!)'}"
 
 
-def race(case: str, asked: argparse.Namespace, model: Path, scratch: Path) -> list[str]:
+def run_race(race: Race, case: str, peers: list[str], rounds: int, model: Path, scratch: Path) -> list[str]:
     """Table rows of one archive."""
-    archive, one = scratch / case, scratch / f"{case}-one"
-    CASES[case](archive, asked.seconds)
-    clips(one, 1)
+    archive, one = scratch / case, scratch / "one"
+    CASES[case](archive, race.seconds)
+    if not one.exists():
+        clips(one, 1)
     audio_s = sum(map(channel_seconds, archive.iterdir()))
-    encoders = ["emosphere"] if asked.model == "default" else ["emosphere", "transformers"]
+    is_small = race.model == "default"
+    encoders = ["emosphere"] if is_small else ["emosphere", "transformers"]
     lanes = [Lane(IDEAL, encoder) for encoder in encoders] + [Lane("emosphere", "emosphere")]
-    if asked.model == "default":  # where the network is the smaller part of the work
+    if is_small:  # where the network is the smaller part of the work
         lanes.insert(1, Lane(ALL_COUNTED, "emosphere"))
-    lanes += [Lane(peer, encoder) for encoder in encoders for peer in asked.peers]
-    for turn in range(asked.rounds):
+    lanes += [Lane(peer, encoder) for encoder in encoders for peer in peers]
+    for turn in range(rounds):
         for lane in lanes:
             if not lane.is_ideal:
-                lane.startups.append(run(lane, one, model, asked.find_speech, scratch)[0])
-            wall_s, lane.answers = run(lane, archive, model, asked.find_speech, scratch)
+                lane.startups.append(run(lane, one, model, race.find_speech, scratch)[0])
+            wall_s, lane.answers = run(lane, archive, model, race.find_speech, scratch)
             lane.walls.append(wall_s)
             print(
                 f"{case} round {turn + 1}: {lane.engine} ({lane.encoder}) {wall_s:.1f} s", file=sys.stderr, flush=True
             )
     ideals, ours = [lane for lane in lanes if lane.is_ideal], next(lane for lane in lanes if lane.engine == "emosphere")
-    if asked.model != "default":
+    if not is_small:
         ideals = ideals[:1]  # the one with our encoder
     rows = []
+    speech = "found" if race.find_speech else "not sought"
     for lane in lanes:
         ratio = statistics.median(theirs / mine for theirs, mine in zip(lane.walls, ours.walls, strict=True))
         rows.append(
-            f"| {case} | {lane.engine} | {lane.encoder} | {statistics.median(lane.walls):.1f} | "
+            f"| {race.model} | {case} | {speech} | {lane.engine} | {lane.encoder} | "
+            f"{statistics.median(lane.walls):.1f} | "
             f"{max(lane.walls) - min(lane.walls):.1f} | {lane.startup_s:.1f} | "
             f"{audio_s / statistics.median(lane.beyond):.0f} | "
             f"{', '.join(f'{ideal.times(lane):.2f}' for ideal in ideals)} | {ratio:.2f} | {lane.times(ours):.2f} | "
@@ -241,39 +266,48 @@ def race(case: str, asked: argparse.Namespace, model: Path, scratch: Path) -> li
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["clips", "podcasts"])
-    parser.add_argument("--model", default="wavlm-base", help="default (the bundled one), or KIND-SIZE")
-    parser.add_argument("--seconds", type=float, default=240.0, help="of audio in each archive, all channels")
-    parser.add_argument("--find-speech", action="store_true", help="in every lane; else windows are cut evenly")
+    parser.add_argument("--model", help="default (the bundled one), or KIND-SIZE; left out: both races of RACES")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), help="archives (with --model)")
+    parser.add_argument("--seconds", type=float, help="of audio in each archive, all channels")
+    parser.add_argument(
+        "--find-speech", action="store_true", help="in every lane (with --model); else windows are cut evenly"
+    )
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
+    races = [race._replace(seconds=asked.seconds or race.seconds) for race in RACES]
+    if asked.model:
+        races = [Race(asked.model, asked.cases or list(CASES), asked.seconds or 240.0, asked.find_speech)]
+    elif asked.cases or asked.find_speech:
+        parser.error("--cases and --find-speech belong to one race: name its --model too")
     if "Daft" in asked.peers and importlib.util.find_spec("daft") is None:
         parser.error("Daft is not installed here: pip install -r requirements-bench.lock, or name other --peers")
     os.environ["RAY_AUTH_MODE"] = "disabled"
     lines = [
-        "| archive | engine | encoder | wall s (median) | spread s | start-up s | audio s per s beyond start-up "
-        "| share of each ideal beyond start-up | wall / ours | beyond start-up / ours | windows as ideal's, largest "
-        "difference |",
-        "| --- " * 11 + "|",
+        "| model | archive | speech | engine | encoder | wall s (median) | spread s | start-up s "
+        "| audio s per s beyond start-up | share of each ideal beyond start-up | wall / ours "
+        "| beyond start-up / ours | windows as ideal's, largest difference |",
+        "| --- " * 13 + "|",
     ]
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        model = model_folder(asked.model, Path(scratch) / "model")
-        for case in asked.cases:
-            lines += race(case, asked, model, Path(scratch))
+    for race in races:
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder)
+            model = model_folder(race.model, scratch / "model")
+            for case in race.cases:
+                lines += run_race(race, case, asked.peers, asked.rounds, model, scratch)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    words = {name: value for name, value in vars(asked).items() if name != "peers"}
     head = (
-        f"# Peers: the same files, the same weights\n\n`{Path(__file__).name}` with {json.dumps(words)}, commit "
-        f"{commit}, {datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), torch "
-        f"{torch.__version__}. Load at the beginning {load:.1f}. Speech activity is in "
-        f"{'every lane' if asked.find_speech else 'no lane: windows are cut evenly'}.\n\n"
+        f"# Peers: the same files, the same weights\n\n`{Path(__file__).name}` with "
+        f"{json.dumps([race._asdict() for race in races])}, {asked.rounds} rounds, commit {commit}, "
+        f"{datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), torch "
+        f"{torch.__version__}. Load at the beginning {load:.1f}. Speech is found in every lane or in "
+        "none, where windows are cut evenly.\n\n"
     )
-    kind = f"{asked.model}-{'-'.join(asked.cases)}{'-speech' if asked.find_speech else ''}"
+    kind = "-".join([race.model + ("-speech" if race.find_speech else "") for race in races] + (asked.cases or []))
     name = f"{datetime.date.today()}-peers-{kind}-{os.cpu_count()}cpu.md"
     (ROOT / "benchmarks/results" / name).write_text(head + "\n".join(lines) + "\n")
     print(f"written to benchmarks/results/{name}")

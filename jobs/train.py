@@ -41,10 +41,10 @@ def progress_line(progress: Any) -> str:
     """One line of a ``TrainProgress``; the ablation shows the same."""
     if progress.loss is None:
         return f"train  epoch=0/{progress.num_epochs} wall={progress.wall_s:.0f} s (clips are decoded, workers start)"
-    stage = f"fold={progress.stage}/{progress.num_stages - 1} " if progress.stage else ""
+    fit = f"{progress.fit} " if progress.fit else ""
     ccc = "" if progress.ccc is None else f" ccc={progress.ccc:.3f}"
     return (
-        f"train  {stage}epoch={progress.epoch}/{progress.num_epochs} loss={progress.loss:.3f}{ccc} "
+        f"train  {fit}epoch={progress.epoch}/{progress.num_epochs} loss={progress.loss:.3f}{ccc} "
         f"rate={progress.clips_per_s:.0f} clips/s wall={progress.wall_s:.0f} s left={progress.left_s:.0f} s"
     )
 

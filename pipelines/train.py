@@ -95,7 +95,13 @@ def train_with(
         "code_version": version("emosphere"),
         "manifest_sha256": manifest_sha256,
     }
-    with followed(out / LOG_NAME, num_epochs=config.fit.epochs, folds=config.folds, on_progress=on_progress):
+    with followed(
+        out / LOG_NAME,
+        num_epochs=config.fit.epochs,
+        folds=config.folds,
+        teachers=config.fit.teachers,
+        on_progress=on_progress,
+    ):
         result = _run(config, clips, record, num_workers, {} if heard is None else heard)
     summary = {
         "name": config.name,

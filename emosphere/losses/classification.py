@@ -1,4 +1,4 @@
-"""Cross entropy weighted against the imbalance of classes."""
+"""Cross entropy: against labels, weighted against the imbalance of classes, and against probabilities."""
 
 import torch
 from jaxtyping import Float, Int
@@ -32,3 +32,10 @@ def weighted_cross_entropy(
     losses = -logits.double().log_softmax(dim=1).gather(1, picked[:, None])[:, 0]
     total = item_weights.sum()
     return (item_weights * losses).sum() / torch.where(total > 0, total, 1.0)
+
+
+def soft_cross_entropy(
+    logits: Float[Tensor, "batch class"], probabilities: Float[Tensor, "batch class"]
+) -> Float[Tensor, ""]:
+    """Mean over the items of ``-sum p log softmax``: least where the softmax is the probabilities."""
+    return -(probabilities * logits.double().log_softmax(dim=1)).sum(dim=1).mean()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from emosphere.data.collate import Batch, to_device
 from emosphere.errors import UsageError
-from emosphere.losses.total import LearntWeights, detached_heads, loss_terms, total
+from emosphere.losses.total import TAUGHT, LearntWeights, detached_heads, loss_terms, total
 from emosphere.model.network import Network
 from emosphere.training.answers import Answers
 from emosphere.training.config import FitConfig
@@ -56,12 +56,17 @@ class Fit:
         steps_per_epoch: int,
         wrapped: nn.Module | None = None,
         peers: Peers | None = None,
+        teachers: Sequence[Network] = (),
     ) -> None:
-        """``wrapped``: the network inside DistributedDataParallel, with the ``peers`` it averages gradients over."""
+        """``wrapped``: the network inside DistributedDataParallel, with the ``peers`` it averages gradients over.
+
+        ``teachers``: networks with the same heads, from whose mean answers it learns beside the labels.
+        """
         self.network = network
         self.config = config
         self._wrapped = network if wrapped is None else wrapped
         self._peers = peers
+        self._teachers = [teacher.eval() for teacher in teachers]
         self._device = next(network.parameters()).device
         self._class_weights = {name: weights.to(self._device) for name, weights in class_weights.items()}
         self._learnt_weights: LearntWeights | None = None
@@ -130,7 +135,8 @@ class Fit:
             with torch.no_grad() if replays else self._without_sync(not last):
                 asked.append(self._ask(self.network if replays else self._wrapped, piece, epoch))
         answers = {name: torch.cat([one[name] for one in asked]) for name in asked[0]}
-        targets = {name: torch.cat([piece.targets[name] for piece in pieces]) for name in pieces[0].targets}
+        goals = [piece.targets | self._lesson(piece) for piece in pieces]
+        targets = {name: torch.cat([goal[name] for goal in goals]) for name in goals[0]}
         terms, pulls = self._pulls(answers, targets, epoch, alone=alone, num_groups=num_groups)
         start = 0
         for number, piece in enumerate(pieces):
@@ -171,6 +177,19 @@ class Fit:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             answers: Answers = network(piece.heard, detached=detached)
         return answers
+
+    @torch.no_grad()
+    def _lesson(self, piece: Batch) -> dict[str, Tensor]:
+        """Mean of the teachers' answers to a piece, by target: VAD as it is, classes as probabilities."""
+        if not self._teachers:
+            return {}
+        asked = [teacher(piece.heard) for teacher in self._teachers]
+        return {
+            TAUGHT + name: torch.stack(
+                [one[name] if name == "vad" else one[name].softmax(dim=1) for one in asked]
+            ).mean(0)
+            for name in asked[0]
+        }
 
     def _without_sync(self, quiet: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients are averaged over the workers once per update, at its last backward pass."""

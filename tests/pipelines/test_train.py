@@ -22,7 +22,7 @@ from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from pipelines.train import _with_absolute_paths, check_cores, train
 from pipelines.train_config import TrainConfig, told_settings
-from pipelines.train_loop import Worker
+from pipelines.train_loop import Stage, Worker
 from pipelines.train_progress import TrainProgress
 
 CONFIG = """
@@ -180,8 +180,11 @@ def is_own(pid: int) -> bool:
 @pytest.mark.ray
 @pytest.mark.training
 def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Path, tmp_path: Path) -> None:
-    """Killed in the third epoch, both go on from the second, bit for bit; the epochs are logged once each."""
-    best = {"epochs": 4, "fit": 'keep = "best"', "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1'}
+    """Killed behind the second epoch, its teacher's last, both go on from there, bit for bit; each is logged once."""
+    best = {
+        "fit": 'keep = "best"\nteachers = 1',
+        "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1',
+    }
     text = manifest.read_text().replace("s2,sadness,,c,train", "s2,sadness,,c,dev").replace(
         "s2,anger,,c,train", "s2,anger,,c,dev"
     )  # fmt: skip
@@ -203,7 +206,8 @@ def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Pat
     for mine, other in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(mine, other)
     curves = [logged(tmp_path / name) for name in ("calm", "killed-once")]
-    assert [line["epoch"] for line in curves[1]] == [1, 2, 3, 4]
+    assert [(line["stage"], line["epoch"]) for line in curves[1]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert ["taught_vad" in line["loss"] for line in curves[1]] == [False, False, True, True]
     assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]
     assert {"ccc", "ccc_valence", "uar"} <= curves[0][0]["choose"].keys()
     ball = json.loads((tmp_path / "calm" / "evaluation.json").read_text())["vad_radius_90"]
@@ -328,9 +332,10 @@ def test_encoder_weights_in_a_store_are_refused(manifest: Path, tmp_path: Path) 
 
 def test_a_run_that_was_killed_while_writing_writes_when_it_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker.__new__(Worker)
-    worker.state, worker.rank, worker.log = {"stage": 3}, 0, None
+    worker.state, worker.rank, worker.log = {"stage": 6}, 0, None
     written: list[list[int]] = []
-    monkeypatch.setattr(worker, "_folds", lambda: [[0, 2], [1]])
+    stages = [Stage(held_out, teacher) for held_out in ([], [0, 2], [1]) for teacher in (1, 0)]
+    monkeypatch.setattr(worker, "_stages", lambda: stages)
     monkeypatch.setattr(worker, "_write", written.append)
     worker.run()
     assert written == [[0, 2, 1]]

@@ -24,9 +24,17 @@ def test_what_is_left_follows_from_the_epochs_behind() -> None:
     lines = [line(0, 1), line(0, 2, wall_s=4.0), line(1, 1, choose={"ccc": 0.4, "uar": 0.2})]
     found = progress_of(lines, num_epochs=5, folds=2, wall_s=9.0)
     # The fit stopped early after two of its five epochs, which count as whole.
-    assert (found.parts, found.num_parts, found.stage, found.num_stages) == (6, 15, 1, 3)
+    assert (found.parts, found.num_parts, found.fit) == (6, 15, "fold=1/2")
     assert (found.loss, found.ccc, found.clips_per_s) == (1.5, 0.4, 80.0)
     assert found.left_s == pytest.approx(9 * (2 + 4 + 2) / 3)
+
+
+@pytest.mark.parametrize(
+    ("stage", "fit"), [(0, "teacher=1/2"), (1, "teacher=2/2"), (2, ""), (3, "fold=1/1 teacher=1/2"), (5, "fold=1/1")]
+)
+def test_a_fit_is_named_by_its_fold_and_teacher(stage: int, fit: str) -> None:
+    found = progress_of([line(stage, 1)], num_epochs=4, folds=1, teachers=2, wall_s=1.0)
+    assert (found.fit, found.parts, found.num_parts) == (fit, 4 * stage + 1, 24)
 
 
 def test_every_epoch_is_told_and_half_a_line_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,8 @@ from emosphere.training.optimiser import build_optimiser, rate_at
 WEIGHTS = {"region": torch.ones(8)}
 
 
-def network() -> Network:
-    torch.manual_seed(0)
+def network(seed: int = 0) -> Network:
+    torch.manual_seed(seed)
     heads = {name: {"outputs": outputs, "hidden": 8, "dropout": 0.0} for name, outputs in (("vad", 3), ("region", 8))}
     values: dict[str, Any] = {
         "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1, "dropout": 0.0},
@@ -226,6 +226,38 @@ def test_two_workers_with_unequal_shares_pull_like_one() -> None:
         fit.step([[mine]], epoch=0)
         found.append(gradients(fit))
     assert_same({name: (found[0][name] + found[1][name]) / 2 for name in found[0]}, textbook_gradients(batch))
+
+
+def test_teachers_pull_beside_the_labels_by_the_mean_of_their_answers() -> None:
+    """The twin: plain autograd of a second concordance and a second cross entropy, over all clips at once."""
+    (batch,) = batches(1)
+    teachers = [network(1), network(2)]
+    twin = network().train()
+    answers = twin(batch.heard)
+    with torch.no_grad():
+        told = [teacher.eval()(batch.heard) for teacher in teachers]
+    loss = ccc_loss(answers["vad"], batch.targets["vad"]) + ccc_loss(
+        answers["vad"], sum(one["vad"] for one in told) / 2
+    )
+    loss = loss + torch.nn.functional.cross_entropy(answers["region"], batch.targets["region"], ignore_index=-1)
+    mean = sum(one["region"].softmax(dim=1) for one in told) / 2
+    loss = loss - (mean * answers["region"].log_softmax(dim=1)).sum(dim=1).mean()
+    loss.backward()
+    expected = {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
+    for sizes in ((12,), (5, 7)):
+        fit = Fit(network(), config(teachers=2), WEIGHTS, steps_per_epoch=2, teachers=teachers)
+        terms = fit.step([cut(batch, *sizes)], epoch=0)
+        assert terms.keys() == {"vad", "region", "taught_vad", "taught_region"}
+        assert_same(gradients(fit), expected)
+    for teacher, seed in zip(teachers, (1, 2), strict=True):
+        assert all(torch.equal(*pair) for pair in zip(teacher.parameters(), network(seed).parameters(), strict=True))
+
+
+def test_teachers_do_not_go_with_learnt_weights() -> None:
+    with pytest.raises(ValueError, match="teachers=-1 must not be negative"):
+        FitConfig(teachers=-1)
+    with pytest.raises(ValueError, match="teachers do not go with"):
+        FitConfig(teachers=1, loss=LossConfig(region_schedule="uncertainty"))
 
 
 def test_the_gradient_of_concordance_is_the_closed_form() -> None:
