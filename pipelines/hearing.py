@@ -13,12 +13,12 @@ import ray
 import torch
 from torch import Tensor
 
-from emosphere.config import to_mapping
+from emosphere.config import from_mapping, to_mapping
 from emosphere.data.augment import DistortionConfig, Waveform
 from emosphere.data.collate import HeardClips, heard, read_clip, targets_of, version_of
 from emosphere.data.manifest import Clip
 from emosphere.errors import BadClip
-from emosphere.model.architecture import PretrainedConfig
+from emosphere.model.architecture import NetworkConfig, PretrainedConfig
 from emosphere.model.encoder import Encoder, build_encoder
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
@@ -153,9 +153,6 @@ class StreamedClips:
 @functools.lru_cache(maxsize=1)
 def _front_end(settings: str, weights: str | None, seed: int) -> Encoder:
     """The one that the network of ``seed`` begins with. One per process: it costs seconds to build a large one."""
-    from emosphere.config import from_mapping
-    from emosphere.model.architecture import NetworkConfig
-
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     network = from_mapping(NetworkConfig, json.loads(settings), source="network")

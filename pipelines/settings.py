@@ -1,4 +1,4 @@
-"""What a scoring run can be told by its TOML file: one table per stage, each beside its owner."""
+"""What a scoring run can be told by its TOML file: one table per stage."""
 
 from dataclasses import dataclass, field
 from typing import Any

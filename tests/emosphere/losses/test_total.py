@@ -124,7 +124,7 @@ def test_each_head_is_held_against_its_teachers_with_its_own_weight() -> None:
     assert float(found["taught_region"]) == pytest.approx(2 * 0.604 * float(soft))
     assert terms_in(7, LossConfig(afterwards="freeze"), **taught).keys() == {"vad", "taught_vad"}
     assert terms_in(2, LossConfig(taught=0.0), **taught).keys() == {"vad", "region"}
-    with pytest.raises(ValueError, match="taught=-1.0 must not be negative"):
+    with pytest.raises(ValueError, match=r"taught=-1\.0 must not be negative"):
         LossConfig(taught=-1.0)
 
 
