@@ -267,8 +267,10 @@ def run_race(race: Race, case: str, peers: list[str], rounds: int, model: Path, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="default (the bundled one), or KIND-SIZE; left out: both races of RACES")
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), help="archives (with --model)")
-    parser.add_argument("--seconds", type=float, help="of audio in each archive, all channels")
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), help="archives (with --model; default: all)")
+    parser.add_argument(
+        "--seconds", type=float, help="of audio in each archive, all channels; default: 240, or each race's own"
+    )
     parser.add_argument(
         "--find-speech", action="store_true", help="in every lane (with --model); else windows are cut evenly"
     )
@@ -290,12 +292,6 @@ def main() -> None:
         "| --- " * 13 + "|",
     ]
     load = os.getloadavg()[0]
-    for race in races:
-        with tempfile.TemporaryDirectory() as folder:
-            scratch = Path(folder)
-            model = model_folder(race.model, scratch / "model")
-            for case in race.cases:
-                lines += run_race(race, case, asked.peers, asked.rounds, model, scratch)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
@@ -309,7 +305,13 @@ def main() -> None:
     )
     kind = "-".join([race.model + ("-speech" if race.find_speech else "") for race in races] + (asked.cases or []))
     name = f"{datetime.date.today()}-peers-{kind}-{os.cpu_count()}cpu.md"
-    (ROOT / "benchmarks/results" / name).write_text(head + "\n".join(lines) + "\n")
+    for race in races:
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder)
+            model = model_folder(race.model, scratch / "model")
+            for case in race.cases:
+                lines += run_race(race, case, asked.peers, asked.rounds, model, scratch)
+                (ROOT / "benchmarks/results" / name).write_text(head + "\n".join(lines) + "\n")  # hours are not lost
     print(f"written to benchmarks/results/{name}")
 
 

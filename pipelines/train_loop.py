@@ -62,8 +62,8 @@ class Stage(NamedTuple):
 
 
 class Worker:
-    """One rank. The stages are the fit on all clips to learn from, then the folds of the cross-validation; each begins
-    with its teachers, which must not know the fold either.
+    """One rank. Stages are fits: on all clips to learn from, then on all but each fold of the cross-validation. Each
+    has a stage per teacher before it, since a fold's teachers must not know the fold either.
     """
 
     def __init__(self, config: TrainConfig, clips: Sequence[Clip]) -> None:
@@ -137,7 +137,7 @@ class Worker:
             return False
         return region_weight(loss, epoch, num_epochs) > 0 == region_weight(loss, epoch + 1, num_epochs)
 
-    def _epoch(self, fit: Fit, rows: list[int], stage: int, epoch: int, seed: int) -> dict[str, Any]:
+    def _epoch(self, fit: Fit, rows: list[int], number: int, epoch: int, seed: int) -> dict[str, Any]:
         """One round over the clips; returns the loss terms and what the round cost."""
         config, fitting = self.config, self.config.fit
         plan = plan_epoch(
@@ -149,7 +149,7 @@ class Worker:
             epoch=epoch, rank=self.rank, num_ranks=self.num_ranks,
         )  # fmt: skip
         # Keyed by the epoch, so that a resumed run draws what an undisturbed one would have drawn.
-        random_key = [seed, stage, epoch, self.rank]
+        random_key = [seed, number, epoch, self.rank]
         torch.manual_seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
         np.random.seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
         waiting = Waiting(ahead(shares))

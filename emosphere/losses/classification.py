@@ -35,7 +35,12 @@ def weighted_cross_entropy(
 
 
 def soft_cross_entropy(
-    logits: Float[Tensor, "batch class"], probabilities: Float[Tensor, "batch class"]
+    logits: Float[Tensor, "batch class"], probabilities: Float[Tensor, "batch class"], labels: Int[Tensor, "batch"]
 ) -> Float[Tensor, ""]:
-    """Mean over the items of ``-sum p log softmax``: least where the softmax is the probabilities."""
-    return -(probabilities * logits.double().log_softmax(dim=1)).sum(dim=1).mean()
+    """Mean of ``-sum p log softmax`` over the items that have a class: least where the softmax is the probabilities.
+
+    Items with a negative label are left out, as above: no label tells a teacher of them either.
+    """
+    has_class = labels >= 0
+    losses = -(probabilities * logits.double().log_softmax(dim=1)).sum(dim=1)
+    return torch.where(has_class, losses, 0.0).sum() / has_class.sum().clamp(min=1)

@@ -93,7 +93,8 @@ def loss_terms(
 
     Where the scheduled head is detached its term has weight 1: it can then move nothing but the head itself. With what
     teachers answered among the targets (``taught_vad`` (batch, 3), probabilities ``taught_region``, ...), each head is
-    also held against that, by the same kind of loss, ``config.taught`` times its weight.
+    also held against that, ``config.taught`` times its weight: by concordance, or by cross entropy without class
+    weights, over the clips that have a label.
     """
     terms = {"vad": ccc_loss(answers["vad"], targets["vad"], reduction=config.reduction)}
     weights = dict(config.auxiliary)
@@ -112,7 +113,7 @@ def loss_terms(
             if name == "vad":
                 term = ccc_loss(answers[name], taught, reduction=config.reduction)
             else:
-                term = soft_cross_entropy(answers[name], taught)
+                term = soft_cross_entropy(answers[name], taught, targets[name])
             terms[TAUGHT + name] = config.taught * weight * term
     return terms
 

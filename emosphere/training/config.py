@@ -50,7 +50,8 @@ class FitConfig:
     teachers: int = 0
     """Networks of other seeds that are fitted first, by the same clips and settings. The one that counts then learns
     from the labels and from the mean of their answers to just what it hears (Hinton, Vinyals and Dean 2015): most of
-    what an ensemble gains, at the price of one network. Training takes (1 + teachers) times as long."""
+    what an ensemble gains, at the price of one network. Training takes more than (1 + teachers) times as long, and each
+    worker holds all teachers: every update of the last network asks them too."""
     loss: LossConfig = field(default_factory=LossConfig)
     """Terms and their weights."""
 
@@ -66,6 +67,8 @@ class FitConfig:
             raise ValueError(
                 'teachers do not go with region_schedule = "uncertainty": their terms have no weight to learn.'
             )
+        if self.teachers and not self.loss.taught:
+            raise ValueError("teachers with loss.taught = 0 would be fitted for nothing.")
         if self.micro_batch_size is not None and self.micro_batch_size < (
             2 if self.concordance == "micro-batch" else 1
         ):

@@ -135,7 +135,7 @@ class Fit:
             with torch.no_grad() if replays else self._without_sync(not last):
                 asked.append(self._ask(self.network if replays else self._wrapped, piece, epoch))
         answers = {name: torch.cat([one[name] for one in asked]) for name in asked[0]}
-        goals = [piece.targets | self._lesson(piece) for piece in pieces]
+        goals = [piece.targets | self._lesson(piece, epoch) for piece in pieces]
         targets = {name: torch.cat([goal[name] for goal in goals]) for name in goals[0]}
         terms, pulls = self._pulls(answers, targets, epoch, alone=alone, num_groups=num_groups)
         start = 0
@@ -179,16 +179,14 @@ class Fit:
         return answers
 
     @torch.no_grad()
-    def _lesson(self, piece: Batch) -> dict[str, Tensor]:
+    def _lesson(self, piece: Batch, epoch: int) -> dict[str, Tensor]:
         """Mean of the teachers' answers to a piece, by target: VAD as it is, classes as probabilities."""
         if not self._teachers:
             return {}
-        asked = [teacher(piece.heard) for teacher in self._teachers]
+        asked = [self._ask(teacher, piece, epoch) for teacher in self._teachers]
+        told = {name: torch.stack([one[name].float() for one in asked]) for name in asked[0]}
         return {
-            TAUGHT + name: torch.stack(
-                [one[name] if name == "vad" else one[name].softmax(dim=1) for one in asked]
-            ).mean(0)
-            for name in asked[0]
+            TAUGHT + name: (every if name == "vad" else every.softmax(dim=2)).mean(0) for name, every in told.items()
         }
 
     def _without_sync(self, quiet: bool) -> contextlib.AbstractContextManager[Any]:

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -152,10 +153,12 @@ def logged(out: Path) -> list[dict[str, Any]]:
 
 
 def kill_worker(log: Path, victims: list[int]) -> None:
-    """Kill -9 one of this test's training workers once two epochs are logged."""
+    """Kill -9 one of this test's training workers once Ray knows of a saved state, to which it can go back."""
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and (not log.exists() or len(log.read_text().splitlines()) < 2):
+    saved = log.parent / "_training" / "fit" / "checkpoint_manager_snapshot.json"
+    while time.monotonic() < deadline and not (saved.exists() and "checkpoint_2" in saved.read_text()):
         time.sleep(0.02)
+    log.with_name("at-the-kill").write_text(log.read_text())
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and is_own(int(folder.name)):
             with contextlib.suppress(OSError):
@@ -180,7 +183,7 @@ def is_own(pid: int) -> bool:
 @pytest.mark.ray
 @pytest.mark.training
 def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Path, tmp_path: Path) -> None:
-    """Killed behind the second epoch, its teacher's last, both go on from there, bit for bit; each is logged once."""
+    """Killed in the fit behind its teacher's, both go on from the teacher, bit for bit; each epoch is logged once."""
     best = {
         "fit": 'keep = "best"\nteachers = 1',
         "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1',
@@ -207,6 +210,8 @@ def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Pat
         assert torch.equal(mine, other)
     curves = [logged(tmp_path / name) for name in ("calm", "killed-once")]
     assert [(line["stage"], line["epoch"]) for line in curves[1]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    before = (tmp_path / "killed-once" / "at-the-kill").read_text().splitlines()
+    assert (tmp_path / "killed-once" / "log.jsonl").read_text().splitlines()[:2] == before[:2]  # seconds and all
     assert ["taught_vad" in line["loss"] for line in curves[1]] == [False, False, True, True]
     assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]
     assert {"ccc", "ccc_valence", "uar"} <= curves[0][0]["choose"].keys()
@@ -339,6 +344,17 @@ def test_a_run_that_was_killed_while_writing_writes_when_it_resumes(monkeypatch:
     monkeypatch.setattr(worker, "_write", written.append)
     worker.run()
     assert written == [[0, 2, 1]]
+
+
+def test_teachers_that_would_hear_something_else_are_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest, fit="teachers = 1")
+    encoder = 'kind = "wavlm"\nsize = "base"\n[network.pooling]'
+    text = re.sub(r'kind = "logmel".*?\[network.pooling\]', encoder, path.read_text(), flags=re.DOTALL)
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"fit\.teachers each draw convolutions of their own.*give encoder_weights"):
+        load_config(TrainConfig, path)
+    path.write_text(text.replace("licence =", 'encoder_weights = "weights"\nlicence =', 1))
+    assert load_config(TrainConfig, path).fit.teachers == 1
 
 
 def test_a_misspelt_setting_is_refused(manifest: Path, tmp_path: Path) -> None:

@@ -51,16 +51,19 @@ def test_weights_are_inverse_frequencies_over_all_classes() -> None:
 
 def test_against_probabilities_a_slow_twin_agrees_and_the_least_is_their_entropy() -> None:
     torch.manual_seed(0)
-    logits, probabilities = torch.randn(4, 3), torch.randn(4, 3).softmax(dim=1)
+    logits, probabilities = torch.randn(5, 3), torch.randn(5, 3).softmax(dim=1)
+    labels = torch.tensor([0, 2, -1, 1, 1])
     slow = 0.0
-    for row in range(4):
+    for row in (0, 1, 3, 4):  # the third has no class
         total = sum(math.exp(float(logit)) for logit in logits[row])
         for logit, probability in zip(logits[row], probabilities[row], strict=True):
             slow -= float(probability) * math.log(math.exp(float(logit)) / total) / 4
-    assert float(soft_cross_entropy(logits, probabilities)) == pytest.approx(slow, rel=1e-6)
-    entropy = -(probabilities * probabilities.log()).sum(dim=1).mean()
-    assert float(soft_cross_entropy(probabilities.log(), probabilities)) == pytest.approx(float(entropy), rel=1e-6)
+    assert float(soft_cross_entropy(logits, probabilities, labels)) == pytest.approx(slow, rel=1e-6)
+    entropy = -(probabilities * probabilities.log()).sum(dim=1)[labels >= 0].mean()
+    least = soft_cross_entropy(probabilities.log(), probabilities, labels)
+    assert float(least) == pytest.approx(float(entropy), rel=1e-6)
     assert slow > entropy
+    assert float(soft_cross_entropy(logits, probabilities, torch.full((5,), -1))) == 0
 
 
 def test_against_certainty_it_is_plain_cross_entropy() -> None:
@@ -68,4 +71,4 @@ def test_against_certainty_it_is_plain_cross_entropy() -> None:
     logits, labels = torch.randn(5, 4), torch.tensor([0, 3, 1, 1, 2])
     certain = torch.nn.functional.one_hot(labels, 4).float()
     plain = torch.nn.functional.cross_entropy(logits, labels)
-    assert float(soft_cross_entropy(logits, certain)) == pytest.approx(float(plain), rel=1e-6)
+    assert float(soft_cross_entropy(logits, certain, labels)) == pytest.approx(float(plain), rel=1e-6)
