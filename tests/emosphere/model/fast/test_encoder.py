@@ -105,7 +105,8 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(variant: str) -> None
     for row, length in enumerate(num_samples):
         alone = fast(fast.listen(waveforms[row : row + 1, :length], num_samples[row : row + 1]))
         found = together.values[row, : alone.values.shape[1]]
-        torch.testing.assert_close(found, alone.values[0], rtol=0, atol=1e-5)
+        # Not less: on some processors a waveform changed in its last bit moves a frame of this network by 2e-5.
+        torch.testing.assert_close(found, alone.values[0], rtol=0, atol=1e-4)
 
 
 def test_what_stands_in_the_padding_is_not_heard() -> None:
