@@ -23,9 +23,10 @@ export PATH="$root/.venv/bin:$PATH"
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 (umask 077 && ray get-auth-token --generate >/dev/null 2>&1)  # to ~/.ray/auth_token, unless there is one
 
-read -r port dashboard_port < <(python -c '
+# Also the port of the agent that starts jobs: Ray's own choice is one and the same for every head of a machine.
+read -r port dashboard_port agent_port < <(python -c '
 import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 print(*(server.getsockname()[1] for server in sockets))')
 address="http://127.0.0.1:$dashboard_port"
 scratch="$(mktemp -d /tmp/emosphere-ray.XXXXXX)"  # short: Ray keeps Unix sockets in it
@@ -33,7 +34,7 @@ cpus="$(nproc)"
 
 # Scoring needs four logical CPUs to move; on a smaller machine they are only counted, not there.
 ray start --head --block --port "$port" --dashboard-host 127.0.0.1 --dashboard-port "$dashboard_port" \
-  --num-cpus "$((cpus > 4 ? cpus : 4))" --temp-dir "$scratch" --disable-usage-stats --log-color false \
+  --dashboard-agent-listen-port "$agent_port" --num-cpus "$((cpus > 4 ? cpus : 4))" --temp-dir "$scratch" --disable-usage-stats --log-color false \
   >"$scratch/head.log" 2>&1 &
 head=$!
 # Not `ray stop`: it would stop every Ray of this user.
