@@ -24,9 +24,11 @@ from emosphere.training.optimiser import build_optimiser, rate_at
 WEIGHTS = {"region": torch.ones(8)}
 
 
-def network(seed: int = 0) -> Network:
+def network(seed: int = 0, dropout: float = 0.0) -> Network:
     torch.manual_seed(seed)
-    heads = {name: {"outputs": outputs, "hidden": 8, "dropout": 0.0} for name, outputs in (("vad", 3), ("region", 8))}
+    heads = {
+        name: {"outputs": outputs, "hidden": 8, "dropout": dropout} for name, outputs in (("vad", 3), ("region", 8))
+    }
     values: dict[str, Any] = {
         "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1, "dropout": 0.0},
         "pooling": {"kind": "style", "dim": 8, "dropout": 0.0},
@@ -232,9 +234,7 @@ def test_two_workers_with_unequal_shares_pull_like_one() -> None:
 def test_teachers_pull_beside_the_labels_by_the_mean_of_their_answers() -> None:
     """The twin: plain autograd of a second concordance and a second cross entropy, over all clips at once."""
     (batch,) = batches(1)
-    teachers = [network(1).train(), network(2).train()]
-    for teacher in teachers:
-        teacher.pooling.attention.dropout.p = 0.5  # type: ignore[union-attr]
+    teachers = [network(seed, dropout=0.5).train() for seed in (1, 2)]
     twin = network().train()
     answers = twin(batch.heard)
     with torch.no_grad():
