@@ -34,7 +34,8 @@ cpus="$(nproc)"
 
 # Scoring needs four logical CPUs to move; on a smaller machine they are only counted, not there.
 ray start --head --block --port "$port" --dashboard-host 127.0.0.1 --dashboard-port "$dashboard_port" \
-  --dashboard-agent-listen-port "$agent_port" --num-cpus "$((cpus > 4 ? cpus : 4))" --temp-dir "$scratch" --disable-usage-stats --log-color false \
+  --dashboard-agent-listen-port "$agent_port" --num-cpus "$((cpus > 4 ? cpus : 4))" \
+  --temp-dir "$scratch" --disable-usage-stats --log-color false \
   >"$scratch/head.log" 2>&1 &
 head=$!
 # Not `ray stop`: it would stop every Ray of this user.
