@@ -35,7 +35,7 @@ class Peers(Protocol):
     count: int
     """Workers, this one included."""
 
-    def gather(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    def gather(self, own: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
         """Rows of all workers, in one order everywhere; gradient reaches this worker's own."""
         ...
 
@@ -163,7 +163,7 @@ class Fit:
         own = {name: answer.detach().double().requires_grad_() for name, answer in answers.items()}
         every, goals, count = own, targets, 1
         if self._peers is not None and not alone:
-            every, goals, count = self._peers.gather(own), self._peers.gather(targets), self._peers.count
+            (every, goals), count = self._peers.gather([own, targets]), self._peers.count
         terms = loss_terms(
             every, goals, self._class_weights, self.config.loss, epoch=epoch, num_epochs=self.config.epochs
         )

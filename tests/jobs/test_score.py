@@ -177,6 +177,7 @@ def test_a_command_that_leaves_at_once_leaves_nothing_running(root, archive, tmp
     command = [sys.executable, "-m", "jobs", "score", str(archive), "--out", str(tmp_path / "out"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
     assert (done.returncode, json.loads(done.stdout)["failed"]) == (0, 0), done.stderr
+    assert "oken authentication" not in done.stderr
     refusal = subprocess.run([*command, "--dt", "soon"], capture_output=True, text=True, cwd=root, env=environment)
     assert (refusal.returncode, "is not a date" in json.loads(refusal.stdout)["error"]) == (2, True)
     deadline = time.monotonic() + 20

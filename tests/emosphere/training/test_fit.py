@@ -4,6 +4,7 @@ The textbook twin: one network asked once for all clips, one CCC over them in pl
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -208,9 +209,11 @@ class Pretended:
     def __init__(self, answers: dict[str, Tensor], targets: dict[str, Tensor]) -> None:
         self.answers, self.targets = answers, targets
 
-    def gather(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
-        other = self.answers if own["vad"].requires_grad else self.targets
-        return {name: torch.cat([own[name], other[name].to(own[name])]) for name in own}
+    def gather(self, own: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+        return [
+            {name: torch.cat([tensor, others[name].to(tensor)]) for name, tensor in mine.items()}
+            for mine, others in zip(own, (self.answers, self.targets), strict=True)
+        ]
 
     def average(self, value: Tensor) -> None:
         pass
