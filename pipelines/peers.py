@@ -18,13 +18,20 @@ class Workers:
     def gather(self, own: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
         """Rows of all ranks, in rank order; gradient reaches this rank's own.
 
-        Ranks may hold different numbers of rows, each the same number in all its tensors, and names in any order.
+        ``own``: groups of (row, ...) tensors by name. Ranks may hold different numbers of rows, each the same number in
+        all its tensors, and names in any order.
         """
         places = [(number, name) for number, group in enumerate(own) for name in sorted(group)]
         mine = [own[number][name] for number, name in places]
+        widths = [math.prod(tensor.shape[1:]) for tensor in mine]
+        # All in one message, which costs more than what is in it. float64 holds any precision and labels exactly.
+        flat = [tensor.detach().double().reshape(-1, width) for tensor, width in zip(mine, widths, strict=True)]
+        ranks = [rows.split(widths, dim=1) for rows in self._rows_of_all(torch.cat(flat, dim=1))]
         every: list[dict[str, Tensor]] = [{} for _ in own]
-        for (number, name), parts in zip(places, self._exchange([tensor.detach() for tensor in mine]), strict=True):
-            parts[self.rank] = own[number][name]
+        for column, (number, name) in enumerate(places):
+            tensor = mine[column]
+            parts = [rows[column].reshape(-1, *tensor.shape[1:]).to(tensor.dtype) for rows in ranks]
+            parts[self.rank] = tensor
             every[number][name] = torch.cat(parts)
         return every
 
@@ -32,21 +39,14 @@ class Workers:
         dist.all_reduce(value)
         value /= self.count
 
-    def _exchange(self, mine: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Each rank's part of each tensor, all in one message: on two cores a message costs more than what is in it."""
-        size = torch.tensor([len(mine[0])], device=mine[0].device)
+    def _rows_of_all(self, own: Tensor) -> list[Tensor]:
+        """Each rank's (row, column) tensor."""
+        size = torch.tensor([len(own)], device=own.device)
         sizes = [torch.zeros_like(size) for _ in range(self.count)]
         dist.all_gather(sizes, size)
         counts = [int(size) for size in sizes]
-        widths = [math.prod(tensor.shape[1:]) for tensor in mine]
-        # float64 holds answers of any precision and labels exactly.
-        packed = torch.cat([tensor.double().reshape(-1, width) for tensor, width in zip(mine, widths, strict=True)], 1)
-        padded = packed.new_zeros(max(counts), sum(widths))
-        padded[: len(packed)] = packed
+        padded = own.new_zeros(max(counts), own.shape[1])
+        padded[: len(own)] = own
         everyone = [torch.empty_like(padded) for _ in counts]
         dist.all_gather(everyone, padded)
-        columns = [part[:count].split(widths, dim=1) for part, count in zip(everyone, counts, strict=True)]
-        return [
-            [part.reshape(-1, *tensor.shape[1:]).to(tensor.dtype) for part in parts]
-            for parts, tensor in zip(zip(*columns, strict=True), mine, strict=True)
-        ]
+        return [rows[:count] for rows, count in zip(everyone, counts, strict=True)]

@@ -89,7 +89,7 @@ def connect() -> None:
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     # Native code would report to the terminal that Ray Data's own actors could not be restarted under all conditions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # That a Ray which nobody else can reach guards itself by a token of its own is no news for whoever scores.
+    # That a Ray of this run's own guards itself by a token is no news for whoever scores.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     ray.init(
         address="local",
