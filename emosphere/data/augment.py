@@ -1,8 +1,10 @@
-"""What archives do to sound, done to training clips: other speeds, noise, rooms, telephones, MP3."""
+"""What archives do to sound, done to training clips: other speeds, noise, rooms, telephones, MP3, AAC."""
 
 import io
 from dataclasses import dataclass
+from typing import cast
 
+import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
@@ -28,6 +30,8 @@ class DistortionConfig:
     """Probability of a telephone: 300 to 3400 Hz at 8 kHz, mu-law."""
     mp3: float = 0.25
     """Probability of MP3 at a low rate."""
+    aac: float = 0.25
+    """Probability of AAC at a low rate, with nothing above 3.5 to 8 kHz: its encoders cut there."""
     clip: float = 0.1
     """Probability of an overdriven input."""
     gain_db: tuple[float, float] | None = None
@@ -39,7 +43,7 @@ class DistortionConfig:
             raise ValueError(f"copies={self.copies} must not be negative.")
         if self.gain_db is not None and not (len(self.gain_db) == 2 and self.gain_db[0] <= self.gain_db[1]):
             raise ValueError(f"gain_db={list(self.gain_db)} must be the lowest and the highest change of level.")
-        for name in ("reverb", "noise", "telephone", "mp3", "clip"):
+        for name in ("reverb", "noise", "telephone", "mp3", "aac", "clip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is not a probability.")
 
@@ -57,6 +61,8 @@ def distort(waveform: Waveform, config: DistortionConfig, rng: np.random.Generat
         waveform = telephone(waveform)
     if rng.random() < config.mp3:
         waveform = through_mp3(waveform, rng.uniform(0.5, 1.0))
+    if rng.random() < config.aac:
+        waveform = through_aac(waveform, int(rng.integers(12, 49)), rng.uniform(3500, 8000))
     if config.gain_db is not None:
         # Last, so that the copies without it draw what they always drew.
         waveform = change_level(waveform, rng.uniform(*config.gain_db))
@@ -126,6 +132,27 @@ def through_mp3(waveform: Waveform, strength: float) -> Waveform:
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
     return np.asarray(decoded, np.float32)
+
+
+def through_aac(waveform: Waveform, kbit_s: int, cutoff_hz: float) -> Waveform:
+    """Encode as AAC and decode, with nothing left above ``cutoff_hz``."""
+    peak = max(float(np.abs(waveform).max(initial=0.0)), 1.0)
+    file = io.BytesIO()
+    with av.open(file, "w", format="adts") as container:
+        stream = cast(
+            av.AudioStream,
+            container.add_stream("aac", rate=RATE_HZ, layout="mono", options={"cutoff": str(round(cutoff_hz))}),
+        )
+        stream.bit_rate = kbit_s * 1000
+        whole = av.AudioFrame.from_ndarray((waveform / peak)[None].astype(np.float32), format="fltp", layout="mono")
+        whole.sample_rate = RATE_HZ
+        for frame in (whole, None):
+            container.mux(stream.encode(frame))
+    file.seek(0)
+    with av.open(file, format="aac") as container:
+        decoded = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    # The encoder's first frame is its run-up.
+    return np.asarray(decoded[1024 : 1024 + len(waveform)] * peak, np.float32)
 
 
 def _fast_size(length: int) -> int:

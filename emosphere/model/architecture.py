@@ -11,7 +11,7 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogMelConfig:
-    """Log-mel spectrum, two-dimensional convolutions, then convolutions over time."""
+    """Log-mel spectrum, a convolution, thinning, then convolutions over time."""
 
     kind: Literal["logmel"]
     num_mels: int = 64
@@ -20,10 +20,8 @@ class LogMelConfig:
     """Lower edge of the lowest band."""
     high_hz: float = 7600.0
     """Upper edge of the highest band."""
-    channels: tuple[int, ...] = ()
-    """Channels of convolutions over time and frequency, if any; each halves the bands and leaves the frames."""
-    stack: int = 4
-    """Frames (of 16 ms) that are laid side by side and become one."""
+    stride: int = 4
+    """Frames (of 16 ms) that become one."""
     dim: int = 144
     """Features per frame that leave the encoder."""
     num_blocks: int = 3

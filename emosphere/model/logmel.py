@@ -1,14 +1,12 @@
 """A small encoder trained from scratch on log-mel spectra; it needs no download."""
 
-import itertools
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from emosphere.model.architecture import LogMelConfig
-from emosphere.model.frames import Frames, silence_padding, validity
+from emosphere.model.frames import Frames, silence_padding, thin, validity
 
 DEPTH = 10.0
 """How far below a clip's loudest cell its floor lies, in natural logs of energy (43 dB)."""
@@ -24,6 +22,8 @@ class LogMelEncoder(nn.Module):
     """40 ms: long enough to tell the harmonics of most voices apart."""
     hop_samples = 256
     fft_samples = 1024
+    front_frames = 5
+    """Frames of 16 ms that one feature sees before thinning."""
     min_samples = window_samples
     """A shorter waveform has no frame."""
 
@@ -38,12 +38,7 @@ class LogMelEncoder(nn.Module):
         # Both follow from the configuration: they are not worth a place in the checkpoint.
         self.register_buffer("mel_bands", bands, persistent=False)
         self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
-        widths = (1, *config.channels)
-        self.stem = nn.ModuleList(SpectralConv(before, after) for before, after in itertools.pairwise(widths))
-        bands_left = config.num_mels
-        for _ in config.channels:
-            bands_left = (bands_left + 1) // 2
-        self.to_dim = nn.Linear(config.stack * bands_left * widths[-1], config.dim)
+        self.front = nn.Conv1d(config.num_mels, config.dim, self.front_frames, padding=self.front_frames // 2)
         self.blocks = nn.ModuleList(
             TimeConv(config.dim, config.kernel, config.dropout) for _ in range(config.num_blocks)
         )
@@ -64,12 +59,8 @@ class LogMelEncoder(nn.Module):
 
     def forward(self, heard: Frames) -> Frames:
         """Frames of 64 ms from what ``listen`` gave."""
-        values = self.normalise(heard).unsqueeze(-1)
-        frames = Frames(values, heard.is_valid)
-        for conv in self.stem:
-            frames = conv(frames)
-        frames = stack_frames(Frames(silence_padding(frames).flatten(2), frames.is_valid), self.config.stack)
-        frames = Frames(self.to_dim(frames.values), frames.is_valid)
+        features = nn.functional.gelu(self.front(self.normalise(heard).transpose(1, 2))).transpose(1, 2)
+        frames = thin(Frames(features, heard.is_valid), self.config.stride)
         for block in self.blocks:
             frames = block(frames)
         return Frames(self.norm(frames.values), frames.is_valid)
@@ -88,28 +79,6 @@ class LogMelEncoder(nn.Module):
             power = power.mean(dim=2, keepdim=True)
         # The constant keeps a band without sound (telephone, above 4 kHz) at rest.
         return values / (power + 0.1).sqrt()
-
-
-def stack_frames(frames: Frames, count: int) -> Frames:
-    """Lay ``count`` successive frames side by side; one that holds any valid frame is valid. Padding must be zero."""
-    missing = -frames.values.shape[1] % count
-    values = nn.functional.pad(frames.values, (0, 0, 0, missing))
-    is_valid = nn.functional.pad(frames.is_valid, (0, missing))
-    batch, _, features = values.shape
-    return Frames(values.reshape(batch, -1, count * features), is_valid[:, ::count])
-
-
-class SpectralConv(nn.Module):
-    """Convolution over time and frequency, then GELU. No norm: over channels it would erase how loud a cell is."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel_size=3, stride=(1, 2), padding=1)
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
-
-    def forward(self, frames: Frames) -> Frames:
-        values = self.conv(silence_padding(frames).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return Frames(nn.functional.gelu(values), frames.is_valid)
 
 
 class TimeConv(nn.Module):

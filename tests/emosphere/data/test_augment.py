@@ -13,6 +13,7 @@ from emosphere.data.augment import (
     distort,
     overdrive,
     telephone,
+    through_aac,
     through_mp3,
 )
 
@@ -81,6 +82,17 @@ def test_mp3_keeps_the_clip_recognisable() -> None:
     assert len(heard) == pytest.approx(16_000, abs=2400)
 
 
+@pytest.mark.parametrize(("hz", "passes"), [(500, True), (4500, True), (6000, False), (7000, False)])
+def test_aac_keeps_time_and_level_and_cuts_where_it_is_told(hz: float, passes: bool) -> None:
+    heard = through_aac(tone(hz), 24, 5300)
+    assert len(heard) == 16_000
+    if passes:
+        error = heard - tone(hz)
+        assert level(error) < 0.1 * level(tone(hz))
+    else:
+        assert level(heard) < 0.01 * level(tone(hz))
+
+
 def test_a_room_adds_a_tail_after_the_sound() -> None:
     click = np.zeros(16_000, np.float32)
     click[100] = 1.0
@@ -100,7 +112,7 @@ def test_overdriven_sound_is_cut_at_full_scale() -> None:
     "sound", [tone(300), np.zeros(4000, np.float32), np.zeros(700, np.float32)], ids=["tone", "silence", "short"]
 )
 def test_copies_are_finite_and_repeatable(sound: Sound) -> None:
-    config = DistortionConfig(reverb=1, noise=1, telephone=1, mp3=1, clip=1)
+    config = DistortionConfig(reverb=1, noise=1, telephone=1, mp3=1, aac=1, clip=1)
     one, two = (distort(sound, config, np.random.default_rng(3)) for _ in range(2))
     assert np.isfinite(one).all()
     assert one.dtype == np.float32

@@ -15,7 +15,7 @@ from emosphere.errors import BadClip
 from emosphere.model.architecture import LogMelConfig
 from emosphere.model.logmel import LogMelEncoder
 
-EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, channels=(4,), dim=8))
+EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8))
 
 
 def clip(path: Path, region: int = 0) -> Clip:

@@ -18,7 +18,7 @@ from emosphere.model.description import CheckpointConfig, describe_checkpoint
 from emosphere.model.network import Network
 from tests.encoders import TINY
 
-LOGMEL = {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1}
+LOGMEL = {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}
 WAVLM = {"kind": "wavlm", "size": "base", "settings": TINY}
 
 

@@ -9,9 +9,7 @@ from emosphere.model.logmel import LogMelEncoder
 
 
 def encoder(**settings: object) -> LogMelEncoder:
-    return LogMelEncoder(
-        LogMelConfig(kind="logmel", num_mels=16, channels=(4, 6), dim=8, num_blocks=2, **settings)
-    ).eval()  # type: ignore[arg-type]
+    return LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8, num_blocks=2, **settings)).eval()  # type: ignore[arg-type]
 
 
 def sound(num_samples: int, hz: float = 440.0) -> torch.Tensor:

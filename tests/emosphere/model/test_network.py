@@ -13,7 +13,7 @@ from emosphere.model.heads import Head
 from emosphere.model.network import Network
 
 SMALL: dict[str, Any] = {
-    "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1},
+    "encoder": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1},
     "pooling": {"kind": "style", "dim": 8},
     "heads": {"vad": {"outputs": 3, "hidden": 8}, "region": {"outputs": 8, "hidden": 8}},
 }

@@ -19,7 +19,7 @@ from emosphere.model.network import Network
 from emosphere.model.predict import Predictor
 from tests.encoders import TINY
 
-LOGMEL = {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1}
+LOGMEL = {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}
 TINY_GROUP_NORM = {"kind": "wavlm", "size": "base", "settings": TINY}
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 

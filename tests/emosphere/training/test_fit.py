@@ -31,7 +31,7 @@ def network(seed: int = 0, dropout: float = 0.0) -> Network:
         name: {"outputs": outputs, "hidden": 8, "dropout": dropout} for name, outputs in (("vad", 3), ("region", 8))
     }
     values: dict[str, Any] = {
-        "encoder": {"kind": "logmel", "num_mels": 16, "channels": [4, 6], "dim": 8, "num_blocks": 1, "dropout": 0.0},
+        "encoder": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1, "dropout": 0.0},
         "pooling": {"kind": "style", "dim": 8, "dropout": 0.0},
         "heads": heads,
     }
