@@ -36,6 +36,8 @@ class LogMelConfig:
     def __post_init__(self) -> None:
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel={self.kernel} must be odd, so that frames keep their place.")
+        if self.stride < 1:
+            raise ValueError(f"stride={self.stride} must be at least 1.")
         if not 0 <= self.low_hz < self.high_hz <= 8000:
             raise ValueError(f"low_hz={self.low_hz} must be below high_hz={self.high_hz}, both within 0..8000.")
 

@@ -88,6 +88,8 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(num_samples: int) -> 
     torch.testing.assert_close(together.values[1, :length], alone.values[0], rtol=0, atol=1e-5)
 
 
-def test_an_even_kernel_is_refused() -> None:
-    with pytest.raises(ValueError, match="kernel=6 must be odd"):
-        LogMelConfig(kind="logmel", kernel=6)
+@pytest.mark.parametrize("setting", [{"kernel": 6}, {"stride": 0}, {"low_hz": 5000.0, "high_hz": 4000.0}])
+def test_what_cannot_be_built_is_refused_by_name(setting: dict[str, float]) -> None:
+    [name, value], *_ = setting.items()
+    with pytest.raises(ValueError, match=f"^{name}={value} must be"):
+        LogMelConfig(kind="logmel", **setting)  # type: ignore[arg-type]
