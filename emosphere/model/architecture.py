@@ -21,7 +21,7 @@ class LogMelConfig:
     high_hz: float = 7600.0
     """Upper edge of the highest band."""
     stride: int = 4
-    """Frames (of 16 ms) that become one."""
+    """Frames (of 16 ms) from one that is kept to the next; each is a mean over some three strides."""
     dim: int = 144
     """Features per frame that leave the encoder."""
     num_blocks: int = 3

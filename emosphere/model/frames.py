@@ -44,7 +44,8 @@ def pad_frames(sequences: list[Float[Tensor, "_ feature"]]) -> Frames:
 
 
 def thin(frames: Frames, stride: int) -> Frames:
-    """Every ``stride``-th frame, each the mean of the valid ones near it under a Hann window of three strides.
+    """Every ``stride``-th frame, each the mean of the valid ones near it under a Hann window of three strides
+    (rounded down to an even width; a stride of 1 leaves all as it is).
 
     Without the window, what moves faster than the frames left can follow would come back as something else, and a clip
     cut 16 ms later would be another clip to the network (Zhang 2019, "Making convolutional networks shift-invariant

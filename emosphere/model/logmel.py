@@ -16,7 +16,7 @@ SOUNDING = 8.0
 
 
 class LogMelEncoder(nn.Module):
-    """16 kHz waveforms to frames of 64 ms, ``dim`` features each."""
+    """16 kHz waveforms to frames of ``stride`` times 16 ms, ``dim`` features each."""
 
     window_samples = 640
     """40 ms: long enough to tell the harmonics of most voices apart."""
@@ -58,7 +58,7 @@ class LogMelEncoder(nn.Module):
         return Frames(logmel, validity(num_frames, logmel.shape[1]))
 
     def forward(self, heard: Frames) -> Frames:
-        """Frames of 64 ms from what ``listen`` gave."""
+        """Frames of ``stride`` times 16 ms from what ``listen`` gave."""
         features = nn.functional.gelu(self.front(self.normalise(heard).transpose(1, 2))).transpose(1, 2)
         frames = thin(Frames(features, heard.is_valid), self.config.stride)
         for block in self.blocks:

@@ -109,7 +109,9 @@ def test_overdriven_sound_is_cut_at_full_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    "sound", [tone(300), np.zeros(4000, np.float32), np.zeros(700, np.float32)], ids=["tone", "silence", "short"]
+    "sound",
+    [tone(300), np.zeros(4000, np.float32), np.zeros(700, np.float32), tone(300)[:700]],
+    ids=["tone", "silence", "short silence", "short tone"],
 )
 def test_copies_are_finite_and_repeatable(sound: Sound) -> None:
     config = DistortionConfig(reverb=1, noise=1, telephone=1, mp3=1, aac=1, clip=1)

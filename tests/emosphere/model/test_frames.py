@@ -43,8 +43,11 @@ def test_what_is_too_fast_for_the_frames_left_does_not_come_back_as_something_sl
 
 
 def test_a_beginning_two_frames_later_is_heard_the_same() -> None:
-    """Half a stride: the worst place. What swings with eight strides keeps its strength, over five whole swings."""
-    swing = torch.sin(2 * torch.pi * torch.arange(202) / 32)[:, None]
-    early, late = (thin(whole(swing[begin : begin + 200]), 4).values[0, 4:44] for begin in (0, 2))
-    assert float(early.square().mean()) == pytest.approx(float(late.square().mean()), rel=1e-3)
-    assert float(early.square().mean()) > 0.4
+    """Half a stride: the worst place. A slow swing keeps its strength, over five whole ones, and a fast ripple adds none
+    (thinned without the window it would add 0, 1 or -1 to all of it, as the beginning has it).
+    """
+    places = torch.arange(202)
+    sound = (torch.sin(2 * torch.pi * places / 32) + torch.cos(2 * torch.pi * places / 4))[:, None]
+    for begin in (0, 1, 2):
+        heard = thin(whole(sound[begin : begin + 200]), 4).values[0, 4:44]
+        assert float(heard.square().mean()) == pytest.approx(0.42, abs=0.02), begin
