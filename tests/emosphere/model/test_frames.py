@@ -43,7 +43,7 @@ def test_what_is_too_fast_for_the_frames_left_does_not_come_back_as_something_sl
 
 
 def test_a_beginning_two_frames_later_is_heard_the_same() -> None:
-    """Half a stride: the worst place. A slow swing keeps its strength, over five whole ones, and a fast ripple adds none
+    """Half a stride: the worst place. A slow swing keeps its strength, over five whole ones; a fast ripple adds none
     (thinned without the window it would add 0, 1 or -1 to all of it, as the beginning has it).
     """
     places = torch.arange(202)
