@@ -135,7 +135,9 @@ def through_mp3(waveform: Waveform, strength: float) -> Waveform:
 
 
 def through_aac(waveform: Waveform, kbit_s: int, cutoff_hz: float) -> Waveform:
-    """Encode as AAC and decode, with nothing left above ``cutoff_hz``."""
+    """Encode 16 kHz samples, ``(samples,)`` of at least one, as AAC of ``kbit_s`` kbit/s and decode: as many samples at
+    their places, with nothing left above ``cutoff_hz`` (at most 8000).
+    """
     peak = max(float(np.abs(waveform).max(initial=0.0)), 1.0)
     file = io.BytesIO()
     with av.open(file, "w", format="adts") as container:

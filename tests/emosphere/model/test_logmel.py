@@ -1,5 +1,7 @@
 """The log-mel encoder hears a clip the same at any level and in any company."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,8 +10,8 @@ from emosphere.model.frames import Frames
 from emosphere.model.logmel import LogMelEncoder
 
 
-def encoder(**settings: object) -> LogMelEncoder:
-    return LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8, num_blocks=2, **settings)).eval()  # type: ignore[arg-type]
+def encoder(**settings: Any) -> LogMelEncoder:
+    return LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8, num_blocks=2, **settings)).eval()
 
 
 def sound(num_samples: int, hz: float = 440.0) -> torch.Tensor:
@@ -88,8 +90,14 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(num_samples: int) -> 
     torch.testing.assert_close(together.values[1, :length], alone.values[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("setting", [{"kernel": 6}, {"stride": 0}, {"low_hz": 5000.0, "high_hz": 4000.0}])
-def test_what_cannot_be_built_is_refused_by_name(setting: dict[str, float]) -> None:
-    [name, value], *_ = setting.items()
-    with pytest.raises(ValueError, match=f"^{name}={value} must be"):
-        LogMelConfig(kind="logmel", **setting)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"kernel": 6}, "kernel=6 must be odd"),
+        ({"stride": 0}, "stride=0 must be at least 1"),
+        ({"low_hz": 5000.0, "high_hz": 4000.0}, "low_hz=5000.0 must be below high_hz=4000.0"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_its_reason(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        LogMelConfig(kind="logmel", **settings)
