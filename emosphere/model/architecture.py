@@ -11,7 +11,7 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogMelConfig:
-    """Log-mel spectrum, a convolution, thinning, then convolutions over time."""
+    """Log-mel spectrum, two convolutions over time and bands, thinning, then convolutions over time."""
 
     kind: Literal["logmel"]
     num_mels: int = 64
@@ -20,6 +20,8 @@ class LogMelConfig:
     """Lower edge of the lowest band."""
     high_hz: float = 7600.0
     """Upper edge of the highest band."""
+    channels: tuple[int, int] = (16, 24)
+    """Features per band after the first and the second convolution over time and bands; each halves the bands."""
     stride: int = 4
     """Frames (of 16 ms) from one that is kept to the next; each is a mean over some three strides."""
     dim: int = 144
@@ -36,6 +38,8 @@ class LogMelConfig:
     def __post_init__(self) -> None:
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel={self.kernel} must be odd, so that frames keep their place.")
+        if len(self.channels) != 2 or min(self.channels) < 1:
+            raise ValueError(f"channels={list(self.channels)} must be two numbers, at least 1.")
         if self.stride < 1:
             raise ValueError(f"stride={self.stride} must be at least 1.")
         if not 0 <= self.low_hz < self.high_hz <= 8000:

@@ -22,8 +22,6 @@ class LogMelEncoder(nn.Module):
     """40 ms: long enough to tell the harmonics of most voices apart."""
     hop_samples = 256
     fft_samples = 1024
-    front_frames = 5
-    """Frames of 16 ms that one feature sees before thinning."""
     min_samples = window_samples
     """A shorter waveform has no frame."""
 
@@ -38,7 +36,11 @@ class LogMelEncoder(nn.Module):
         # Both follow from the configuration: they are not worth a place in the checkpoint.
         self.register_buffer("mel_bands", bands, persistent=False)
         self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
-        self.front = nn.Conv1d(config.num_mels, config.dim, self.front_frames, padding=self.front_frames // 2)
+        # Over bands as over time: what is learnt at one pitch and one length of throat is known at others.
+        fine, coarse = config.channels
+        self.fine = nn.Conv2d(1, fine, (5, 7), stride=(1, 2), padding=(2, 3))
+        self.coarse = nn.Conv2d(fine, coarse, (3, 5), stride=(1, 2), padding=(1, 2))
+        self.join = nn.Linear(coarse * -(-config.num_mels // 4), config.dim)
         self.blocks = nn.ModuleList(
             TimeConv(config.dim, config.kernel, config.dropout) for _ in range(config.num_blocks)
         )
@@ -59,8 +61,10 @@ class LogMelEncoder(nn.Module):
 
     def forward(self, heard: Frames) -> Frames:
         """Frames of ``stride`` times 16 ms from what ``listen`` gave."""
-        features = nn.functional.gelu(self.front(self.normalise(heard).transpose(1, 2))).transpose(1, 2)
-        frames = thin(Frames(features, heard.is_valid), self.config.stride)
+        bands = nn.functional.gelu(self.fine(self.normalise(heard)[:, None]))
+        bands = nn.functional.gelu(self.coarse(bands.masked_fill(~heard.is_valid[:, None, :, None], 0.0)))
+        frames = thin(Frames(bands.transpose(1, 2).flatten(2), heard.is_valid), self.config.stride)
+        frames = Frames(self.join(frames.values), frames.is_valid)
         for block in self.blocks:
             frames = block(frames)
         return Frames(self.norm(frames.values), frames.is_valid)

@@ -94,6 +94,8 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(num_samples: int) -> 
     ("settings", "reason"),
     [
         ({"kernel": 6}, "kernel=6 must be odd"),
+        ({"channels": (16,)}, r"channels=\[16\] must be two numbers"),
+        ({"channels": (16, 0)}, r"channels=\[16, 0\] must be two numbers, at least 1"),
         ({"stride": 0}, "stride=0 must be at least 1"),
         ({"low_hz": 5000.0, "high_hz": 4000.0}, "low_hz=5000.0 must be below high_hz=4000.0"),
     ],
