@@ -62,6 +62,7 @@ class LogMelEncoder(nn.Module):
     def forward(self, heard: Frames) -> Frames:
         """Frames of ``stride`` times 16 ms from what ``listen`` gave."""
         bands = nn.functional.gelu(self.fine(self.normalise(heard)[:, None]))
+        # What the first convolution makes of padding must not reach valid frames through the second.
         bands = nn.functional.gelu(self.coarse(bands.masked_fill(~heard.is_valid[:, None, :, None], 0.0)))
         frames = thin(Frames(bands.transpose(1, 2).flatten(2), heard.is_valid), self.config.stride)
         frames = Frames(self.join(frames.values), frames.is_valid)
