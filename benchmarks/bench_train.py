@@ -1,6 +1,6 @@
 """What does an epoch of training cost, how much of it waits for data, and what does a second worker bring?
 
-The bundled model's settings, without teachers, for a few epochs on the shared acted speech, with one worker and with
+The bundled model's settings for a few epochs on the shared acted speech, with one worker and with
 two; clips held in memory, and decoded anew in every epoch. Writes benchmarks/results/DATE-train-NCPU.md.
 """
 
@@ -31,7 +31,7 @@ def settings(folder: Path, hold: str, epochs: int) -> Path:
     path.write_text(
         f'base = "{base}"\nout = "{folder / "out"}"\nfolds = 0\ncard = ""\nsave_every = 100\n'
         f'[clips]\nmanifest = "{ROOT.parent / "shared/data/emotion/manifest.csv"}"\nhold = "{hold}"\nevaluate = []\n'
-        f"[fit]\nepochs = {epochs}\nteachers = 0\n"
+        f"[fit]\nepochs = {epochs}\n"
     )
     return path
 

@@ -99,7 +99,6 @@ def train_with(
         out / LOG_NAME,
         num_epochs=config.fit.epochs,
         folds=config.folds,
-        teachers=config.fit.teachers,
         on_progress=on_progress,
     ):
         result = _run(config, clips, record, num_workers, {} if heard is None else heard)

@@ -7,7 +7,7 @@ from emosphere.config import to_mapping
 from emosphere.data.augment import DistortionConfig
 from emosphere.data.labels import EMOTIONS
 from emosphere.data.spectrum import SpectrumConfig
-from emosphere.model.architecture import NetworkConfig, PretrainedConfig
+from emosphere.model.architecture import NetworkConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
 from emosphere.training import FitConfig
@@ -90,10 +90,6 @@ class TrainConfig:
             raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")
         if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
             raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
-        if self.fit.teachers and self._hears_by_chance():
-            raise ValueError(
-                "fit.teachers each draw convolutions of their own, which stay as drawn: give encoder_weights."
-            )
         uses = [self.clips.train, self.clips.choose, self.clips.calibrate, self.clips.evaluate]
         shared = [split for split in {*sum(uses, ())} if sum(split in use for use in uses) > 1]
         # Choosing an epoch by the clips that are reported on is common, and said in the report; the rest is not.
@@ -103,10 +99,6 @@ class TrainConfig:
         for name, head in self.network.heads.items():
             if name in outputs and head.outputs != outputs[name]:
                 raise ValueError(f"network.heads.{name}.outputs={head.outputs}, but there are {outputs[name]} classes.")
-
-    def _hears_by_chance(self) -> bool:
-        """Whether the fixed front end is a random one, so that networks of two seeds hear two things."""
-        return isinstance(self.network.encoder, PretrainedConfig) and self.encoder_weights is None
 
     @property
     def num_regions(self) -> int:

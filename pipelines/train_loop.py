@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import ray.train
@@ -42,8 +42,6 @@ HEARD = "heard"
 IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
 """Layer drop skips whole layers, and a head may rest. Buffers are constants (filters, windows), and ranks with unequal
 numbers of pieces, which broadcast them unequally often, would wait for one another for ever."""
-SEEDS_APART = 1000
-"""Between the seeds of two teachers: trainings of neighbouring seeds, as an ablation runs them, share none."""
 Item = TypeVar("Item")
 
 
@@ -52,19 +50,8 @@ def train_on_worker(arguments: dict[str, Any]) -> None:
     Worker(arguments["config"], arguments["clips"]).run()
 
 
-class Stage(NamedTuple):
-    """One fit of a training."""
-
-    held_out: list[int]
-    """Rows that it does not learn from: a fold of the cross-validation, or none."""
-    teacher: int = 0
-    """Its number from 1 on; 0: the network that counts, which is fitted behind its teachers."""
-
-
 class Worker:
-    """One rank. Stages are fits: on all clips to learn from, then on all but each fold of the cross-validation. Each
-    has a stage per teacher before it, since a fold's teachers must not know the fold either.
-    """
+    """One rank. Stages are fits: on all clips to learn from, then on all but each fold of the cross-validation."""
 
     def __init__(self, config: TrainConfig, clips: Sequence[Clip]) -> None:
         self.config = config
@@ -78,8 +65,8 @@ class Worker:
         self.learnt = self._rows(config.clips.train)
         self.chosen_by = self._rows(config.clips.choose)
         self.state = self._resumed() or {
-            "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "teachers": [], "network": None,
-            "at_rest": None, "rest_weights": None, "held_out": [],
+            "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "at_rest": None,
+            "rest_weights": None, "held_out": [],
         }  # fmt: skip
         self.log = None
         if self.rank == 0:
@@ -96,26 +83,25 @@ class Worker:
         stages = self._stages()
         for number in range(self.state["stage"], len(stages)):
             self._fit(number, stages[number])
-            if self.rank == 0 and stages[number] == Stage([]) and number + 1 < len(stages):
+            if self.rank == 0 and not stages[number] and number + 1 < len(stages):
                 self._write([])
         # Also where a run that was killed while writing resumes behind its last stage.
         if self.rank == 0:
-            self._write([row for stage in stages if not stage.teacher for row in stage.held_out])
+            self._write([row for held_out in stages for row in held_out])
         if self.log is not None:
             self.log.close()
 
-    def _fit(self, number: int, stage: Stage) -> None:
+    def _fit(self, number: int, held_out: list[int]) -> None:
         config, fitting = self.config, self.config.fit
-        rows = sorted(set(self.learnt) - set(stage.held_out))
-        seed = config.seed + SEEDS_APART * stage.teacher
-        fit = self._start(rows, seed, [] if stage.teacher else self._teachers())
+        rows = sorted(set(self.learnt) - set(held_out))
+        fit = self._start(rows)
         for epoch in range(self.state["epoch"], fitting.epochs):
-            metrics = self._epoch(fit, rows, number, epoch, seed)
+            metrics = self._epoch(fit, rows, number, epoch)
             stops = False
             if self.chosen_by:
                 metrics["choose"] = self._judge(fit.result())
                 stops = self._remember_best(fit, epoch, metrics["choose"])
-            if stage == Stage([]) and self._comes_to_rest(epoch):
+            if not held_out and self._comes_to_rest(epoch):
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in fit.result().state_dict().items()}
                 self.state |= {"at_rest": {"epochs": epoch + 1} | metrics.get("choose", {}), "rest_weights": weights}
             if self.log is not None:
@@ -123,7 +109,7 @@ class Worker:
             last = stops or epoch + 1 == fitting.epochs
             self.state |= {"epoch": epoch + 1, "epochs_done": self.state["epochs_done"] + 1, "fit": fit.state()}
             if last:
-                self._finish(fit, stage)
+                self._finish(fit, held_out)
             # All ranks by the same rule, else Ray waits for ever. A report takes about two seconds.
             if last or (epoch + 1) % config.save_every == 0:
                 self._report({"stage": number, "epoch": epoch + 1} | metrics)
@@ -137,19 +123,19 @@ class Worker:
             return False
         return region_weight(loss, epoch, num_epochs) > 0 == region_weight(loss, epoch + 1, num_epochs)
 
-    def _epoch(self, fit: Fit, rows: list[int], number: int, epoch: int, seed: int) -> dict[str, Any]:
+    def _epoch(self, fit: Fit, rows: list[int], number: int, epoch: int) -> dict[str, Any]:
         """One round over the clips; returns the loss terms and what the round cost."""
         config, fitting = self.config, self.config.fit
         plan = plan_epoch(
             self.clips, rows, config.spectrum, batch_size=fitting.batch_size, pool_batches=fitting.pool_batches,
-            seed=seed, epoch=epoch,
+            seed=config.seed, epoch=epoch,
         )  # fmt: skip
         shares = training_shares(
-            self.clips, plan, config.spectrum, micro_batch_size=fitting.micro_batch_size, seed=seed,
+            self.clips, plan, config.spectrum, micro_batch_size=fitting.micro_batch_size, seed=config.seed,
             epoch=epoch, rank=self.rank, num_ranks=self.num_ranks,
         )  # fmt: skip
         # Keyed by the epoch, so that a resumed run draws what an undisturbed one would have drawn.
-        random_key = [seed, number, epoch, self.rank]
+        random_key = [config.seed, number, epoch, self.rank]
         torch.manual_seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
         np.random.seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
         waiting = Waiting(ahead(shares))
@@ -164,9 +150,9 @@ class Worker:
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
 
-    def _start(self, rows: Sequence[int], seed: int, teachers: Sequence[Network]) -> Fit:
+    def _start(self, rows: Sequence[int]) -> Fit:
         config = self.config
-        torch.manual_seed(seed)
+        torch.manual_seed(config.seed)
         network = Network(config.network)
         if config.encoder_weights:
             cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
@@ -181,7 +167,6 @@ class Worker:
             steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size) // config.fit.accumulate),
             wrapped=prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
             peers=Workers() if shared else None,
-            teachers=teachers,
         )
         if self.state["fit"] is not None:
             fit.restore(self.state["fit"])
@@ -219,28 +204,16 @@ class Worker:
         patience = self.config.fit.patience
         return patience is not None and epoch - best["epoch"] >= patience
 
-    def _teachers(self) -> list[Network]:
-        """Those that were fitted for this stage."""
-        teachers = []
-        for weights in self.state["teachers"]:
-            teachers.append(Network(self.config.network).to(self.device))
-            teachers[-1].load_state_dict(weights)
-        return teachers
-
-    def _finish(self, fit: Fit, stage: Stage) -> None:
+    def _finish(self, fit: Fit, held_out: list[int]) -> None:
         network = fit.result()
         if self.config.fit.keep == "best":
             network.load_state_dict(self.state["best"]["network"])
         self.state |= {"stage": self.state["stage"] + 1, "epoch": 0, "fit": None, "best": None}
         weights = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
-        if stage.teacher:
-            self.state["teachers"].append(weights)
-            return
-        self.state["teachers"] = []
-        if not stage.held_out:
+        if not held_out:
             self.state["network"] = weights
         elif self.rank == 0:
-            self.state["held_out"].append(answers_for(network, self.clips, stage.held_out))
+            self.state["held_out"].append(answers_for(network, self.clips, held_out))
 
     def _report(self, metrics: dict[str, Any]) -> None:
         # Every rank reports; only the first has a checkpoint to give.
@@ -263,9 +236,9 @@ class Worker:
     def _rows(self, splits: Sequence[str]) -> list[int]:
         return [row for row, clip in enumerate(self.clips.clips) if clip.split in splits]
 
-    def _stages(self) -> list[Stage]:
-        numbers = [*range(1, 1 + self.config.fit.teachers), 0]
-        return [Stage(held_out, number) for held_out in [[], *self._folds()] for number in numbers]
+    def _stages(self) -> list[list[int]]:
+        """Rows that each stage does not learn from."""
+        return [[], *self._folds()]
 
     def _folds(self) -> list[list[int]]:
         if not self.config.folds:

@@ -19,11 +19,10 @@ class TrainProgress:
     """The last epoch that ended, and what is left."""
 
     parts: int
-    """Epochs behind, over all fits: on all clips, then the folds of a cross-validation, each behind its teachers. Early
-    stops count as whole."""
+    """Epochs behind, over all fits: on all clips, then the folds of a cross-validation. Early stops count as whole."""
     num_parts: int
     fit: str
-    """Which it is, such as ``fold=1/2 teacher=3/3``; empty for that of the network that will be written."""
+    """Which it is, such as ``fold=1/2``; empty for that of the network that will be written."""
     epoch: int
     """Epochs that ended in this fit; 0 while clips are decoded and workers start."""
     num_epochs: int
@@ -42,9 +41,7 @@ OnProgress = Callable[[TrainProgress], None]
 
 
 @contextlib.contextmanager
-def followed(
-    log: Path, *, num_epochs: int, folds: int, teachers: int = 0, on_progress: OnProgress | None
-) -> Iterator[None]:
+def followed(log: Path, *, num_epochs: int, folds: int, on_progress: OnProgress | None) -> Iterator[None]:
     """While inside, tell ``on_progress`` of every epoch that ``log`` gets, and from time to time of none."""
     if on_progress is None:
         yield
@@ -59,7 +56,7 @@ def followed(
             if len(lines) != told or time.monotonic() - told_at >= HEARTBEAT_S:
                 told, told_at = len(lines), time.monotonic()
                 wall_s = told_at - started
-                on_progress(progress_of(lines, num_epochs=num_epochs, folds=folds, teachers=teachers, wall_s=wall_s))
+                on_progress(progress_of(lines, num_epochs=num_epochs, folds=folds, wall_s=wall_s))
             if last:
                 return
 
@@ -72,22 +69,18 @@ def followed(
         thread.join()
 
 
-def progress_of(
-    lines: list[dict[str, Any]], *, num_epochs: int, folds: int, teachers: int = 0, wall_s: float
-) -> TrainProgress:
+def progress_of(lines: list[dict[str, Any]], *, num_epochs: int, folds: int, wall_s: float) -> TrainProgress:
     """How far a training with these ``lines`` in its log is."""
-    num_parts = num_epochs * (1 + folds) * (1 + teachers)
+    num_parts = num_epochs * (1 + folds)
     if not lines:
         return TrainProgress(0, num_parts, "", 0, num_epochs, None, None, None, wall_s, None)
     last = lines[-1]
-    fold, number = divmod(last["stage"], 1 + teachers)
-    names = [f"fold={fold}/{folds}"] if fold else []
-    names += [f"teacher={number + 1}/{teachers}"] if number < teachers else []
-    parts = last["stage"] * num_epochs + last["epoch"]
+    fold = last["stage"]
+    parts = fold * num_epochs + last["epoch"]
     return TrainProgress(
         parts=parts,
         num_parts=num_parts,
-        fit=" ".join(names),
+        fit=f"fold={fold}/{folds}" if fold else "",
         epoch=last["epoch"],
         num_epochs=num_epochs,
         loss=sum(last["loss"].values()),

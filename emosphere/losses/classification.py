@@ -1,4 +1,4 @@
-"""Cross entropy: against labels, weighted against the imbalance of classes, and against probabilities."""
+"""Cross entropy against labels, weighted against the imbalance of classes."""
 
 import torch
 from jaxtyping import Float, Int
@@ -32,15 +32,3 @@ def weighted_cross_entropy(
     losses = -logits.double().log_softmax(dim=1).gather(1, picked[:, None])[:, 0]
     total = item_weights.sum()
     return (item_weights * losses).sum() / torch.where(total > 0, total, 1.0)
-
-
-def soft_cross_entropy(
-    logits: Float[Tensor, "batch class"], probabilities: Float[Tensor, "batch class"], labels: Int[Tensor, "batch"]
-) -> Float[Tensor, ""]:
-    """Mean of ``-sum p log softmax`` over the items that have a class: least where the softmax is the probabilities.
-
-    Items with a negative label are left out, as above: no label tells a teacher of them either.
-    """
-    has_class = labels >= 0
-    losses = -(probabilities * logits.double().log_softmax(dim=1)).sum(dim=1)
-    return torch.where(has_class, losses, 0.0).sum() / has_class.sum().clamp(min=1)

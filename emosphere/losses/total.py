@@ -9,12 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from emosphere.losses.ccc import Reduction, ccc_loss
-from emosphere.losses.classification import soft_cross_entropy, weighted_cross_entropy
+from emosphere.losses.classification import weighted_cross_entropy
 
 CLASS_HEADS = ("region", "category")
 """Heads that tell classes apart, and for which clips have labels."""
-TAUGHT = "taught_"
-"""Before a head's name: what teachers answered, among the targets, and the term that holds the head against it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,16 +37,12 @@ class LossConfig:
     encoder, or leave it as it is, as the authors' code does."""
     auxiliary: dict[str, float] = field(default_factory=dict)
     """Constant weights of further classification heads, by name."""
-    taught: float = 1.0
-    """Weight of what teachers answered beside that of the labels, head by head; see ``fit.teachers``."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.lambda_span <= 1:
             raise ValueError(f"lambda_span={self.lambda_span} must lie in 0..1, a share of all epochs.")
         if self.lambda_epochs is not None and self.lambda_epochs < 0:
             raise ValueError(f"lambda_epochs={self.lambda_epochs} must not be negative.")
-        if self.taught < 0:
-            raise ValueError(f"taught={self.taught} must not be negative.")
         if {"vad", self.joint_head} & self.auxiliary.keys():
             raise ValueError(f"auxiliary names further heads; 'vad' and '{self.joint_head}' have their own terms.")
         unknown = self.auxiliary.keys() - set(CLASS_HEADS)
@@ -91,10 +85,7 @@ def loss_terms(
 ) -> dict[str, Float[Tensor, ""]]:
     """Weighted terms by head; their sum is the loss. ``targets``: VAD (batch, 3), class labels (batch,), -1 for none.
 
-    Where the scheduled head is detached its term has weight 1: it can then move nothing but the head itself. With what
-    teachers answered among the targets (``taught_vad`` (batch, 3), probabilities ``taught_region``, ...), each head is
-    also held against that, ``config.taught`` times its weight: by concordance, or by cross entropy without class
-    weights, over the clips that have a label.
+    Where the scheduled head is detached its term has weight 1: it can then move nothing but the head itself.
     """
     terms = {"vad": ccc_loss(answers["vad"], targets["vad"], reduction=config.reduction)}
     weights = dict(config.auxiliary)
@@ -107,14 +98,6 @@ def loss_terms(
             # A class without a clip keeps its weight of 0.
             of_classes = of_classes if config.class_weighted else (of_classes > 0).to(of_classes)
             terms[name] = weight * weighted_cross_entropy(answers[name], targets[name], of_classes)
-    for name, weight in ({"vad": 1.0} | weights).items():
-        taught = targets.get(TAUGHT + name)
-        if taught is not None and weight and config.taught:
-            if name == "vad":
-                term = ccc_loss(answers[name], taught, reduction=config.reduction)
-            else:
-                term = soft_cross_entropy(answers[name], taught, targets[name])
-            terms[TAUGHT + name] = config.taught * weight * term
     return terms
 
 

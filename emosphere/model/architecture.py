@@ -130,10 +130,19 @@ class NetworkConfig:
     pooling: PoolingConfig
     heads: dict[str, HeadConfig]
     """By name. ``vad`` is the regression (V, A, D, centred), ``region`` the region logits; others are auxiliary."""
+    members: int = 1
+    """Networks of this form side by side. Each is held to the targets by itself; their answers are averaged."""
 
     def __post_init__(self) -> None:
         if "vad" not in self.heads or self.heads["vad"].outputs != 3:
             raise ValueError("heads needs one named 'vad' with outputs=3: valence, arousal, dominance.")
+        if self.members < 1:
+            raise ValueError(f"members={self.members} must be at least 1.")
+        if self.members > 1 and isinstance(self.encoder, PretrainedConfig):
+            raise ValueError(
+                f"members={self.members} with a pretrained encoder: members differ by the dice that they start from, "
+                'and these would start alike; they are for kind = "logmel".'
+            )
 
     @property
     def num_regions(self) -> int:

@@ -1,8 +1,10 @@
 """The network: encoder, pooling, heads. The file to read first."""
 
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Collection, Sequence
 from typing import cast
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -14,7 +16,10 @@ from emosphere.model.pooling import build_pooling
 
 
 class Network(nn.Module):
-    """Waveforms -> frames -> one vector per clip -> one answer per head, all heads in parallel."""
+    """Waveforms -> frames -> one vector per clip -> one answer per head, all heads in parallel.
+
+    With ``members``, so many of these side by side behind one front end: a clip's vector is all of theirs in a row.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -23,6 +28,13 @@ class Network(nn.Module):
         width = cast(Encoder, self.encoder).out_features
         self.pooling = build_pooling(width, config.pooling)
         self.heads = nn.ModuleDict({name: Head(self.pooling.out_features, head) for name, head in config.heads.items()})
+        alone = dataclasses.replace(config, members=1)
+        self.others = nn.ModuleList(Network(alone) for _ in range(config.members - 1))
+
+    @property
+    def members(self) -> "list[Network]":
+        """Itself, for its own encoder, pooling and heads, then the others."""
+        return [self, *cast("Sequence[Network]", self.others)]
 
     @property
     def min_samples(self) -> int:
@@ -35,8 +47,7 @@ class Network(nn.Module):
 
     def embed(self, heard: Frames) -> Float[Tensor, "batch feature"]:
         """One vector per clip; it does not depend on the other clips of the batch."""
-        vector: Tensor = self.pooling(self.encoder(heard))
-        return vector
+        return torch.cat([member.pooling(member.encoder(heard)) for member in self.members], dim=1)
 
     def forward(
         self, heard: Frames, *, detached: Collection[str] = frozenset()
@@ -49,6 +60,23 @@ class Network(nn.Module):
 
     def judge(
         self, vector: Float[Tensor, "batch feature"], *, detached: Collection[str] = frozenset()
-    ) -> dict[str, Float[Tensor, "batch output"]]:
-        """Each head's answer, by its name, from a clip's vector."""
-        return {name: head(vector.detach() if name in detached else vector) for name, head in self.heads.items()}
+    ) -> dict[str, Float[Tensor, "row output"]]:
+        """Each head's answer, by its name, from a clip's vector: a row per clip.
+
+        Members in training answer each for itself, so that each is held to the targets: all clips for the first, then
+        all for the second, and so on.
+        """
+        answers = {}
+        for name in self.heads:
+            told = [
+                cast(Head, member.heads[name])(part.detach() if name in detached else part)
+                for member, part in zip(self.members, vector.chunk(self.config.members, dim=1), strict=True)
+            ]
+            answers[name] = torch.cat(told) if self.training else told[0] if len(told) == 1 else _agreed(name, told)
+        return answers
+
+
+def _agreed(name: str, told: Sequence[Tensor]) -> Tensor:
+    """The mean of the members' VAD, or the logits of the mean of their probabilities."""
+    every = torch.stack(list(told))
+    return every.mean(0) if name == "vad" else every.log_softmax(2).logsumexp(0)

@@ -95,6 +95,8 @@ class Predictor:
         heard = self._encoder.listen(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )
+        if self._encoder is self._network.encoder:
+            return self._network(heard)
         return self._network.judge(self._network.pooling(self._encoder(heard)))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:

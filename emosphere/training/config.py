@@ -47,11 +47,6 @@ class FitConfig:
     """Which epoch's weights count: the last, or the one with the best mean CCC on the clips to choose by."""
     patience: int | None = None
     """Stop after so many epochs without a better mean CCC on the clips to choose by."""
-    teachers: int = 0
-    """Networks of other seeds that are fitted first, by the same clips and settings. The one that counts then learns
-    from the labels and from the mean of their answers to just what it hears (Hinton, Vinyals and Dean 2015): most of
-    what an ensemble gains, at the price of one network. Training takes more than (1 + teachers) times as long, and each
-    worker holds all teachers: every update of the last network asks them too."""
     loss: LossConfig = field(default_factory=LossConfig)
     """Terms and their weights."""
 
@@ -61,14 +56,6 @@ class FitConfig:
         for name in ("accumulate", "pool_batches", "patience"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1.")
-        if self.teachers < 0:
-            raise ValueError(f"teachers={self.teachers} must not be negative.")
-        if self.teachers and self.loss.region_schedule == "uncertainty":
-            raise ValueError(
-                'teachers do not go with region_schedule = "uncertainty": their terms have no weight to learn.'
-            )
-        if self.teachers and not self.loss.taught:
-            raise ValueError("teachers with loss.taught = 0 would be fitted for nothing.")
         if self.micro_batch_size is not None and self.micro_batch_size < (
             2 if self.concordance == "micro-batch" else 1
         ):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from emosphere.data.collate import Batch, to_device
 from emosphere.errors import UsageError
-from emosphere.losses.total import TAUGHT, LearntWeights, detached_heads, loss_terms, total
+from emosphere.losses.total import LearntWeights, detached_heads, loss_terms, total
 from emosphere.model.network import Network
 from emosphere.training.answers import Answers
 from emosphere.training.config import FitConfig
@@ -56,17 +56,12 @@ class Fit:
         steps_per_epoch: int,
         wrapped: nn.Module | None = None,
         peers: Peers | None = None,
-        teachers: Sequence[Network] = (),
     ) -> None:
-        """``wrapped``: the network inside DistributedDataParallel, with the ``peers`` it averages gradients over.
-
-        ``teachers``: networks with the same heads, from whose mean answers it learns beside the labels.
-        """
+        """``wrapped``: the network inside DistributedDataParallel, with the ``peers`` it averages gradients over."""
         self.network = network
         self.config = config
         self._wrapped = network if wrapped is None else wrapped
         self._peers = peers
-        self._teachers = [teacher.eval() for teacher in teachers]
         self._device = next(network.parameters()).device
         self._class_weights = {name: weights.to(self._device) for name, weights in class_weights.items()}
         self._learnt_weights: LearntWeights | None = None
@@ -135,7 +130,11 @@ class Fit:
             with torch.no_grad() if replays else self._without_sync(not last):
                 asked.append(self._ask(self.network if replays else self._wrapped, piece, epoch))
         answers = {name: torch.cat([one[name] for one in asked]) for name in asked[0]}
-        goals = [piece.targets | self._lesson(piece, epoch) for piece in pieces]
+        # Each member of the network has a row of its own for every clip, and the same target.
+        num_members = self.network.config.members
+        goals = [
+            {name: torch.cat([target] * num_members) for name, target in piece.targets.items()} for piece in pieces
+        ]
         targets = {name: torch.cat([goal[name] for goal in goals]) for name in goals[0]}
         terms, pulls = self._pulls(answers, targets, epoch, alone=alone, num_groups=num_groups)
         start = 0
@@ -177,17 +176,6 @@ class Fit:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             answers: Answers = network(piece.heard, detached=detached)
         return answers
-
-    @torch.no_grad()
-    def _lesson(self, piece: Batch, epoch: int) -> dict[str, Tensor]:
-        """Mean of the teachers' answers to a piece, by target: VAD as it is, classes as probabilities."""
-        if not self._teachers:
-            return {}
-        asked = [self._ask(teacher, piece, epoch) for teacher in self._teachers]
-        told = {name: torch.stack([one[name].float() for one in asked]) for name in asked[0]}
-        return {
-            TAUGHT + name: (every if name == "vad" else every.softmax(dim=2)).mean(0) for name, every in told.items()
-        }
 
     def _without_sync(self, quiet: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients are averaged over the workers once per update, at its last backward pass."""

@@ -17,7 +17,8 @@ def build_optimiser(network: Network, weights: LearntWeights | None, config: Fit
     """
     groups: list[dict[str, Any]] = []
     for part in PARTS:
-        learned = [tensor for tensor in getattr(network, part).parameters() if tensor.requires_grad]
+        every = [tensor for member in network.members for tensor in getattr(member, part).parameters()]
+        learned = [tensor for tensor in every if tensor.requires_grad]
         rate = config.learning_rates.get(part, config.learning_rate)
         groups.append({"params": [tensor for tensor in learned if tensor.dim() > 1], "lr": rate})
         vectors = [tensor for tensor in learned if tensor.dim() <= 1]

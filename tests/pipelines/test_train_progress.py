@@ -29,14 +29,6 @@ def test_what_is_left_follows_from_the_epochs_behind() -> None:
     assert found.left_s == pytest.approx(9 * (2 + 4 + 2) / 3)
 
 
-@pytest.mark.parametrize(
-    ("stage", "fit"), [(0, "teacher=1/2"), (1, "teacher=2/2"), (2, ""), (3, "fold=1/1 teacher=1/2"), (5, "fold=1/1")]
-)
-def test_a_fit_is_named_by_its_fold_and_teacher(stage: int, fit: str) -> None:
-    found = progress_of([line(stage, 1)], num_epochs=4, folds=1, teachers=2, wall_s=1.0)
-    assert (found.fit, found.parts, found.num_parts) == (fit, 4 * stage + 1, 24)
-
-
 def test_every_epoch_is_told_and_half_a_line_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_progress, "POLL_S", 0.01)
     told: list[TrainProgress] = []

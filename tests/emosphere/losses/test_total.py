@@ -5,8 +5,6 @@ import math
 import pytest
 import torch
 
-from emosphere.losses.ccc import ccc_loss
-from emosphere.losses.classification import soft_cross_entropy
 from emosphere.losses.total import (
     LearntWeights,
     LossConfig,
@@ -89,12 +87,12 @@ def test_after_the_fall_the_region_head_learns_alone_or_rests() -> None:
     assert not detached_heads(LossConfig(afterwards="freeze"), 10, 20)
 
 
-def terms_in(epoch: int, config: LossConfig, **taught: torch.Tensor) -> dict[str, torch.Tensor]:
+def terms_in(epoch: int, config: LossConfig) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     answers = {"vad": torch.randn(6, 3), "region": torch.randn(6, 8), "category": torch.randn(6, 9)}
     targets = {"vad": torch.randn(6, 3), "region": torch.tensor([0, 1, -1, 2, 6, 3]), "category": torch.arange(6)}
     weights = {"region": torch.ones(8), "category": torch.ones(9)}
-    return loss_terms(answers, targets | taught, weights, config, epoch=epoch, num_epochs=20)
+    return loss_terms(answers, targets, weights, config, epoch=epoch, num_epochs=20)
 
 
 def test_terms_are_named_and_weighed() -> None:
@@ -109,23 +107,6 @@ def test_terms_are_named_and_weighed() -> None:
 def test_after_the_fall_the_term_stays_for_the_head_or_goes() -> None:
     assert float(terms_in(7, LossConfig())["region"]) == float(terms_in(0, LossConfig())["region"])
     assert terms_in(7, LossConfig(afterwards="freeze")).keys() == {"vad"}
-
-
-def test_each_head_is_held_against_its_teachers_with_its_own_weight() -> None:
-    taught = {"taught_vad": torch.randn(6, 3), "taught_region": torch.eye(8)[[0, 1, 2, 2, 6, 3]]}
-    config = LossConfig(auxiliary={"category": 0.5}, taught=2.0)
-    without, found = terms_in(2, config), terms_in(2, config, **taught)
-    assert found.keys() == without.keys() | taught.keys()  # nobody taught the category
-    assert {name: found[name] for name in without} == without
-    torch.manual_seed(0)  # as terms_in draws them
-    answers = {"vad": torch.randn(6, 3), "region": torch.randn(6, 8)}
-    assert float(found["taught_vad"]) == pytest.approx(2 * float(ccc_loss(answers["vad"], taught["taught_vad"])))
-    soft = soft_cross_entropy(answers["region"], taught["taught_region"], torch.tensor([0, 1, -1, 2, 6, 3]))
-    assert float(found["taught_region"]) == pytest.approx(2 * 0.604 * float(soft))
-    assert terms_in(7, LossConfig(afterwards="freeze"), **taught).keys() == {"vad", "taught_vad"}
-    assert terms_in(2, LossConfig(taught=0.0), **taught).keys() == {"vad", "region"}
-    with pytest.raises(ValueError, match=r"taught=-1\.0 must not be negative"):
-        LossConfig(taught=-1.0)
 
 
 def test_vad_and_region_are_not_auxiliary() -> None:

@@ -71,3 +71,30 @@ def test_encoders_and_poolings_combine_by_settings_alone() -> None:
 def test_a_network_without_a_vad_head_is_refused() -> None:
     with pytest.raises(UsageError, match="needs one named 'vad'"):
         network(SMALL | {"heads": {"region": {"outputs": 8}}})
+
+
+def test_a_committee_answers_with_the_mean_of_its_members() -> None:
+    net = network(SMALL | {"members": 3})
+    heard = net.listen(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
+    answers = net(heard)
+    told = []
+    for number in range(3):
+        prefix = f"others.{number - 1}." if number else ""
+        alone = network()  # the same parts by themselves
+        alone.load_state_dict({name: net.state_dict()[prefix + name] for name in alone.state_dict()})
+        told.append(alone(heard))
+    assert not torch.allclose(told[0]["vad"], told[1]["vad"])
+    torch.testing.assert_close(answers["vad"], (told[0]["vad"] + told[1]["vad"] + told[2]["vad"]) / 3)
+    mean = sum(one["region"].softmax(dim=1) for one in told) / 3
+    torch.testing.assert_close(answers["region"].softmax(dim=1), mean)
+    # While it learns, each answers for itself: all clips for the first member, then for the second.
+    net.apply(lambda part: setattr(part, "p", 0.0) if isinstance(part, torch.nn.Dropout) else None)
+    for name, rows in net.train()(heard).items():
+        torch.testing.assert_close(rows, torch.cat([one[name] for one in told]))
+
+
+def test_members_are_for_small_encoders_and_at_least_one() -> None:
+    with pytest.raises(UsageError, match="members=0 must be at least 1"):
+        network(SMALL | {"members": 0})
+    with pytest.raises(UsageError, match=r"members=2 with a pretrained encoder.*logmel"):
+        network(SMALL | {"encoder": {"kind": "wavlm"}, "members": 2})

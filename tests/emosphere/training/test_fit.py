@@ -3,7 +3,6 @@
 The textbook twin: one network asked once for all clips, one CCC over them in plain autograd.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ from emosphere.training.optimiser import build_optimiser, rate_at
 WEIGHTS = {"region": torch.ones(8)}
 
 
-def network(seed: int = 0, dropout: float = 0.0) -> Network:
+def network(seed: int = 0, dropout: float = 0.0, members: int = 1) -> Network:
     torch.manual_seed(seed)
     heads = {
         name: {"outputs": outputs, "hidden": 8, "dropout": dropout} for name, outputs in (("vad", 3), ("region", 8))
@@ -34,6 +33,7 @@ def network(seed: int = 0, dropout: float = 0.0) -> Network:
         "encoder": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1, "dropout": 0.0},
         "pooling": {"kind": "style", "dim": 8, "dropout": 0.0},
         "heads": heads,
+        "members": members,
     }
     return Network(from_mapping(NetworkConfig, values, source="test"))
 
@@ -234,37 +234,24 @@ def test_two_workers_with_unequal_shares_pull_like_one() -> None:
     assert_same({name: (found[0][name] + found[1][name]) / 2 for name in found[0]}, textbook_gradients(batch))
 
 
-def test_teachers_pull_beside_the_labels_by_the_mean_of_their_answers() -> None:
-    """The twin: plain autograd of a second concordance and a second cross entropy, over all clips at once."""
+def test_every_member_is_held_to_the_targets() -> None:
+    """The twin: plain autograd over what each member answers alone, not over their mean."""
     (batch,) = batches(1)
-    teachers = [network(seed, dropout=0.5).train() for seed in (1, 2)]
-    twin = network().train()
-    answers = twin(batch.heard)
-    with torch.no_grad():
-        told = [copy.deepcopy(teacher).eval()(batch.heard) for teacher in teachers]
-    loss = ccc_loss(answers["vad"], batch.targets["vad"]) + ccc_loss(
-        answers["vad"], sum(one["vad"] for one in told) / 2
+    twin = network(members=3).train()
+    alone = [member.pooling(member.encoder(batch.heard)) for member in twin.members]
+    vad, region = (
+        torch.cat([member.heads[name](vector) for member, vector in zip(twin.members, alone, strict=True)])  # type: ignore[operator]
+        for name in ("vad", "region")
     )
-    loss = loss + torch.nn.functional.cross_entropy(answers["region"], batch.targets["region"], ignore_index=-1)
-    mean = sum(one["region"].softmax(dim=1) for one in told) / 2
-    has_region = batch.targets["region"] >= 0
-    loss = loss - (mean * answers["region"].log_softmax(dim=1)).sum(dim=1)[has_region].mean()
-    loss.backward()
+    loss = ccc_loss(vad, batch.targets["vad"].repeat(3, 1))
+    labels = batch.targets["region"].repeat(3)
+    (loss + torch.nn.functional.cross_entropy(region, labels, ignore_index=-1)).backward()
     expected = {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
+    assert {name.split(".")[1] for name in expected if name.startswith("others.")} == {"0", "1"}
     for sizes in ((12,), (5, 7)):
-        fit = Fit(network(), config(teachers=2), WEIGHTS, steps_per_epoch=2, teachers=teachers)
-        terms = fit.step([cut(batch, *sizes)], epoch=0)
-        assert terms.keys() == {"vad", "region", "taught_vad", "taught_region"}
+        fit = Fit(network(members=3), config(), WEIGHTS, steps_per_epoch=2)
+        fit.step([cut(batch, *sizes)], epoch=0)
         assert_same(gradients(fit), expected)
-
-
-def test_teachers_need_a_weight_of_their_own() -> None:
-    with pytest.raises(ValueError, match="teachers=-1 must not be negative"):
-        FitConfig(teachers=-1)
-    with pytest.raises(ValueError, match="would be fitted for nothing"):
-        FitConfig(teachers=1, loss=LossConfig(taught=0.0))
-    with pytest.raises(ValueError, match="teachers do not go with"):
-        FitConfig(teachers=1, loss=LossConfig(region_schedule="uncertainty"))
 
 
 def test_the_gradient_of_concordance_is_the_closed_form() -> None:
