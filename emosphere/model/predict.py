@@ -49,7 +49,9 @@ class Predictor:
         self.checkpoint = checkpoint
         self._device = torch.device(device)
         self._network = checkpoint.network.to(self._device).eval()
-        self._encoder = quicken(cast(Encoder, self._network.encoder), precision)
+        encoder = cast(Encoder, self._network.encoder)
+        self._encoder = quicken(encoder, precision)
+        self._is_quickened = self._encoder is not encoder
         self._batch_samples = int(batch_s * checkpoint.config.sample_rate_hz)
         self._max_samples = int(checkpoint.config.max_clip_s * checkpoint.config.sample_rate_hz)
         self._workers = workers
@@ -95,9 +97,9 @@ class Predictor:
         heard = self._encoder.listen(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )
-        if self._encoder is self._network.encoder:
-            return self._network(heard)
-        return self._network.judge(self._network.pooling(self._encoder(heard)))
+        if self._is_quickened:  # a pretrained one, so the network has no other members
+            return self._network.judge(self._network.pooling(self._encoder(heard)))
+        return self._network.judge(self._network.embed(heard))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:
         """As the network hears them."""
