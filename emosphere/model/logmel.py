@@ -64,8 +64,8 @@ class LogMelEncoder(nn.Module):
         bands = nn.functional.gelu(self.fine(self.normalise(heard)[:, None]))
         # What the first convolution makes of padding must not reach valid frames through the second.
         bands = nn.functional.gelu(self.coarse(bands.masked_fill(~heard.is_valid[:, None, :, None], 0.0)))
-        frames = thin(Frames(bands.transpose(1, 2).flatten(2), heard.is_valid), self.config.stride)
-        frames = Frames(self.join(frames.values), frames.is_valid)
+        frames = thin(Frames(bands.transpose(1, 2), heard.is_valid), self.config.stride)
+        frames = Frames(self.join(frames.values.flatten(2)), frames.is_valid)
         for block in self.blocks:
             frames = block(frames)
         return Frames(self.norm(frames.values), frames.is_valid)

@@ -1,7 +1,5 @@
 """The scoring actor: one part of the plan in, its staged results out, one small row about it back to the driver."""
 
-import contextlib
-import ctypes
 import os
 import queue
 import time
@@ -18,6 +16,7 @@ from emosphere.store import Location
 from pipelines.archive.seal import UNSEALED, Seal
 from pipelines.decoding.apart import DecodersApart, DecodersLost
 from pipelines.decoding.beside import Decoders, Event
+from pipelines.heap import give_back, keep_freed_memory
 from pipelines.ledger import Ledger, RunHeader
 from pipelines.policy import is_phone_call, withheld_channels
 from pipelines.resources import Pool
@@ -54,10 +53,12 @@ class ScoreParts:
 
         self._lanes: list[_Lane] = []
         self._workers: ThreadPoolExecutor | None = None
+        keep_freed_memory()
         # This thread only loads: a team of OpenMP's would stay with it for good.
         torch.set_num_threads(1)
-        # One compiled kernel per shape would be kept for each of a thousand segment lengths.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+        # One compiled kernel per shape would be kept for each of a thousand segment lengths. Enough for two lanes'
+        # batches, in which the members of a network ask for the same ones in turn.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         self._ledger, self._run_id, self._settings, self._seal = Ledger(out), header.run_id, settings, seal
         self._unfit: EmosphereError | None = None
         try:
@@ -164,7 +165,7 @@ class ScoreParts:
                 told = time.monotonic()
                 self._ledger.write_sign_of_life(self._run_id, part, number)
             if number % CELLS_PER_TRIM == CELLS_PER_TRIM - 1:
-                _give_back_memory()
+                give_back()
 
 
 class _Lane:
@@ -182,11 +183,3 @@ class _Lane:
     def close(self) -> None:
         self.decoders.close()
         self.thread.shutdown(wait=False)
-
-
-def _give_back_memory() -> None:
-    """Hand freed memory back to the system: batches of ever new lengths leave the C library's heap full of holes, which
-    grew the actor by 30 MB with every quarter of an hour of audio (measured over 10 h; with this it stays level).
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library has other ways
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
