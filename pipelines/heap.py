@@ -17,7 +17,9 @@ KEPT_BYTES: Final = 256 << 20
 def keep_freed_memory() -> None:
     """From now on, give freed memory to the next tensor instead of the system, which would clear every page anew.
 
-    It saves a tenth of the bundled network's time (docs/benchmarks.md). :func:`give_back` still returns all of it.
+    It saves a tenth of the bundled network's time (docs/benchmarks.md). What
+    :func:`give_back` returns is the heap that all threads share, so ``MALLOC_ARENA_MAX=1`` belongs to it: set for a
+    local Ray and in the image.
     """
     with _ELSEWHERE:
         library = ctypes.CDLL("libc.so.6")

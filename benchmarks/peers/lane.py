@@ -91,7 +91,11 @@ class Judge:
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = wave
         heard = self.encoder.listen(torch.from_numpy(padded), torch.tensor(lengths))
-        return self.network.judge(self.network.pooling(self.encoder(heard)))["vad"].clamp(-1, 1).numpy()
+        if self.encoder is self.network.encoder:
+            vector = self.network.embed(heard)
+        else:
+            vector = self.network.pooling(self.encoder(heard))
+        return self.network.judge(vector)["vad"].clamp(-1, 1).numpy()
 
 
 def full_batches(lengths: Sequence[int], batch_s: float) -> list[list[int]]:

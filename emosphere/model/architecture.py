@@ -131,7 +131,7 @@ class NetworkConfig:
     heads: dict[str, HeadConfig]
     """By name. ``vad`` is the regression (V, A, D, centred), ``region`` the region logits; others are auxiliary."""
     members: int = 1
-    """Networks of this form side by side. Each is held to the targets by itself; their answers are averaged."""
+    """Networks of this form side by side, whose answers are averaged. While they learn, each answers for itself."""
 
     def __post_init__(self) -> None:
         if "vad" not in self.heads or self.heads["vad"].outputs != 3:

@@ -63,9 +63,11 @@ class Network(nn.Module):
     ) -> dict[str, Float[Tensor, "row output"]]:
         """Each head's answer, by its name, from a clip's vector: a row per clip.
 
-        Members in training answer each for itself, so that each is held to the targets: all clips for the first, then
-        all for the second, and so on.
+        Members in training answer each for itself, since the targets are each one's and not only their mean's: all
+        clips for the first, then all for the second, and so on.
         """
+        if vector.shape[1] != self.config.members * self.pooling.out_features:
+            raise ValueError(f"a vector of {vector.shape[1]} features is not what embed() gives for all members.")
         answers = {}
         for name in self.heads:
             told = [

@@ -130,7 +130,7 @@ class Fit:
             with torch.no_grad() if replays else self._without_sync(not last):
                 asked.append(self._ask(self.network if replays else self._wrapped, piece, epoch))
         answers = {name: torch.cat([one[name] for one in asked]) for name in asked[0]}
-        # Each member of the network has a row of its own for every clip, and the same target.
+        # Each member of the network has a row of its own for every clip, with the same target.
         num_members = self.network.config.members
         goals = [
             {name: torch.cat([target] * num_members) for name, target in piece.targets.items()} for piece in pieces

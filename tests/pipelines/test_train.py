@@ -186,7 +186,12 @@ def is_own(pid: int) -> bool:
 @pytest.mark.training
 def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Path, tmp_path: Path) -> None:
     """Killed behind a saved epoch, both go on from it, bit for bit; each epoch is logged once."""
-    best = {"epochs": 6, "fit": 'keep = "best"', "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1'}
+    best = {
+        "epochs": 4,
+        "folds": 2,
+        "fit": 'keep = "best"',
+        "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1',
+    }
     text = manifest.read_text().replace("s2,sadness,,c,train", "s2,sadness,,c,dev").replace(
         "s2,anger,,c,train", "s2,anger,,c,dev"
     )  # fmt: skip
@@ -195,7 +200,7 @@ def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Pat
     (tmp_path / "1-1-neutral.flac").write_bytes(b"no sound")
     told: list[TrainProgress] = []
     calm = train(write(tmp_path, manifest, out=tmp_path / "calm", **best), num_workers=2, on_progress=told.append)
-    assert (told[-1].parts, told[-1].num_parts) == (6, 6)
+    assert (told[-1].parts, told[-1].num_parts) == (12, 12)
     assert told[-1].ccc is not None
     victims: list[int] = []
     killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed-once" / "log.jsonl", victims))
@@ -204,11 +209,13 @@ def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Pat
     killer.join()
     assert len(victims) == 1
     assert killed["test"] == calm["test"]
+    assert killed["cross_validation"] == calm["cross_validation"]
     one, two = load_checkpoint(tmp_path / "calm").network, load_checkpoint(tmp_path / "killed-once").network
     for mine, other in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(mine, other)
     curves = [logged(tmp_path / name) for name in ("calm", "killed-once")]
-    assert [line["epoch"] for line in curves[1]] == [1, 2, 3, 4, 5, 6]
+    stages = [(stage, epoch) for stage in (0, 1, 2) for epoch in (1, 2, 3, 4)]
+    assert [(line["stage"], line["epoch"]) for line in curves[1]] == stages
     before = (tmp_path / "killed-once" / "at-the-kill").read_text().splitlines()
     assert (tmp_path / "killed-once" / "log.jsonl").read_text().splitlines()[:2] == before[:2]  # seconds and all
     assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]

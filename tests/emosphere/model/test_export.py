@@ -79,7 +79,7 @@ def test_the_bundled_model_answers_alike_as_a_graph(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(BUNDLED)
     exported = export_onnx(checkpoint, tmp_path, card="# Card\n")
     assert exported.path == tmp_path / "model.onnx"
-    assert exported.num_bytes == exported.path.stat().st_size > 2_000_000
+    assert exported.num_bytes == exported.path.stat().st_size > 7_000_000
     assert exported.largest_difference < 1e-4
     assert (tmp_path / "README.md").read_text() == "# Card\n"
     agrees(checkpoint, exported.path)

@@ -12,9 +12,10 @@ def whole(values: torch.Tensor) -> Frames:
     return Frames(values[None], torch.ones(1, len(values), dtype=torch.bool))
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 2)])
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
-def test_thinning_agrees_with_a_slow_mean(stride: int) -> None:
-    sequences = [torch.randn(length, 3) for length in (1, 2, 5, 17, 40)]
+def test_thinning_agrees_with_a_slow_mean(stride: int, shape: tuple[int, ...]) -> None:
+    sequences = [torch.randn(length, *shape) for length in (1, 2, 5, 17, 40)]
     frames = thin(pad_frames(sequences), stride)
     reach = 3 * stride // 2
     for row, sequence in enumerate(sequences):

@@ -93,6 +93,13 @@ def test_a_committee_answers_with_the_mean_of_its_members() -> None:
         torch.testing.assert_close(rows, torch.cat([one[name] for one in told]))
 
 
+def test_a_vector_of_one_member_is_not_taken_for_that_of_all() -> None:
+    net = network(SMALL | {"members": 3})
+    heard = net.listen(torch.randn(2, 3000), torch.tensor([3000, 2000]))
+    with pytest.raises(ValueError, match="8 features is not what embed"):
+        net.judge(net.pooling(net.encoder(heard)))
+
+
 def test_members_are_for_small_encoders_and_at_least_one() -> None:
     with pytest.raises(UsageError, match="members=0 must be at least 1"):
         network(SMALL | {"members": 0})

@@ -84,19 +84,23 @@ def test_a_run_in_two_parts_ends_where_an_undisturbed_one_does() -> None:
         torch.testing.assert_close(one, two, rtol=0, atol=0)
 
 
-def test_after_the_fall_the_region_term_leaves_the_shared_parts_alone() -> None:
-    """With the VAD term silenced, only the region head may still move."""
-    fit = Fit(network(), config(weight_decay=0.0), WEIGHTS, steps_per_epoch=1)
+@pytest.mark.parametrize("members", [1, 2])
+def test_after_the_fall_the_region_term_leaves_the_shared_parts_alone(members: int) -> None:
+    """With the VAD term silenced, only the region heads may still move."""
+    fit = Fit(network(members=members), config(weight_decay=0.0), WEIGHTS, steps_per_epoch=1)
     before = {name: tensor.clone() for name, tensor in fit.network.named_parameters()}
     batch = batches(1)[0]
     flat = Batch(batch.heard, batch.targets | {"vad": torch.zeros(12, 3)})
     with torch.no_grad():
-        fit.network.heads["vad"].layers[-1].weight.zero_()  # type: ignore[union-attr,operator,index]
-        fit.network.heads["vad"].layers[-1].bias.zero_()  # type: ignore[union-attr,operator,index]
+        for member in fit.network.members:
+            member.heads["vad"].layers[-1].weight.zero_()  # type: ignore[union-attr,operator,index]
+            member.heads["vad"].layers[-1].bias.zero_()  # type: ignore[union-attr,operator,index]
     fit.step([[flat]], epoch=10)
     moved = {name for name, tensor in fit.network.named_parameters() if not torch.equal(tensor, before[name])}
-    assert any(name.startswith("heads.region") for name in moved)
-    assert not any(name.startswith(("encoder", "pooling")) for name in moved)
+    for number in range(members):
+        prefix = f"others.{number - 1}." if number else ""
+        assert any(name.startswith(prefix + "heads.region") for name in moved)
+        assert not any(name.startswith((prefix + "encoder", prefix + "pooling")) for name in moved)
 
 
 def test_the_running_mean_lags_behind_the_weights() -> None:
@@ -295,13 +299,15 @@ def test_learnt_weights_fall_for_the_larger_term() -> None:
     torch.testing.assert_close(again.state()["weights"], weights)
 
 
-def test_parts_have_their_own_rates_and_all_that_learns_is_in_one_group() -> None:
-    net = network()
+@pytest.mark.parametrize("members", [1, 3])
+def test_parts_have_their_own_rates_and_all_that_learns_is_in_one_group(members: int) -> None:
+    net = network(members=members)
     optimiser = build_optimiser(net, None, config(learning_rates={"encoder": 1e-5}))
     rate_of = {id(tensor): group["lr"] for group in optimiser.param_groups for tensor in group["params"]}
     assert len(rate_of) == sum(1 for _ in net.parameters())
-    assert {rate_of[id(tensor)] for tensor in net.encoder.parameters()} == {1e-5}
-    assert {rate_of[id(tensor)] for tensor in net.heads.parameters()} == {3e-3}
+    for member in net.members:
+        assert {rate_of[id(tensor)] for tensor in member.encoder.parameters()} == {1e-5}
+        assert {rate_of[id(tensor)] for tensor in member.heads.parameters()} == {3e-3}
 
 
 def test_rates_warm_up_and_fall() -> None:
