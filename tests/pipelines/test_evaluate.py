@@ -42,10 +42,11 @@ def manifest(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def changed_model(folder: Path, change: Any) -> Path:
-    """The bundled model with other weights in its VAD head."""
+    """The bundled model with other weights in its members' VAD heads."""
     checkpoint = load_checkpoint(BUNDLED)
     with torch.no_grad():
-        change(list(checkpoint.network.heads["vad"].modules())[-1])
+        for member in checkpoint.network.members:
+            change(list(member.heads["vad"].modules())[-1])
     config = dataclasses.replace(checkpoint.config, name=folder.name)
     save_checkpoint(checkpoint.network, folder, config, card="")
     return folder
