@@ -1,7 +1,7 @@
 """What does an epoch of training cost, how much of it waits for data, and what does a second worker bring?
 
-The bundled model's settings for a few epochs on the shared acted speech, with one worker and with
-two; clips held in memory, and decoded anew in every epoch. Writes benchmarks/results/DATE-train-NCPU.md.
+The bundled model's settings for a few epochs on the shared acted speech, with one worker and with two; clips held in
+memory, and decoded anew in every epoch. Writes benchmarks/results/DATE-train-NCPU.md.
 """
 
 import argparse

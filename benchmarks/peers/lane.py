@@ -82,7 +82,8 @@ class Judge:
     def __init__(self, model: str, encoder: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.network = load_checkpoint(model).network
-        self.encoder = quicken(self.network.encoder, "float32") if encoder == "emosphere" else self.network.encoder
+        own = [member.encoder for member in self.network.members]
+        self.encoders = [quicken(one, "float32") for one in own] if encoder == "emosphere" else own
 
     @torch.inference_mode()
     def __call__(self, waves: Sequence[np.ndarray]) -> np.ndarray:
@@ -90,12 +91,8 @@ class Judge:
         padded = np.zeros((len(waves), max(lengths)), np.float32)
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = wave
-        heard = self.encoder.listen(torch.from_numpy(padded), torch.tensor(lengths))
-        if self.encoder is self.network.encoder:
-            vector = self.network.embed(heard)
-        else:
-            vector = self.network.pooling(self.encoder(heard))
-        return self.network.judge(vector)["vad"].clamp(-1, 1).numpy()
+        heard = self.encoders[0].listen(torch.from_numpy(padded), torch.tensor(lengths))
+        return self.network.judge(self.network.embed(heard, self.encoders))["vad"].clamp(-1, 1).numpy()
 
 
 def full_batches(lengths: Sequence[int], batch_s: float) -> list[list[int]]:

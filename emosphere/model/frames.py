@@ -58,8 +58,8 @@ def thin(frames: Frames, stride: int) -> Frames:
     weight = torch.nn.functional.conv1d(is_valid, window, stride=stride, padding=reach - 1)
     values = silence_padding(frames)
     # (batch, feature, frame, rest): with a matrix per frame that is how a convolution left it, so nothing is copied.
-    grid = (values if values.dim() == 4 else values[..., None]).transpose(1, 2)
+    grid = values.reshape(*values.shape[:3], -1).transpose(1, 2)
     kernel = window[..., None].expand(grid.shape[1], -1, -1, -1)
     total = torch.nn.functional.conv2d(grid, kernel, stride=(stride, 1), padding=(reach - 1, 0), groups=grid.shape[1])
     thinned = (total / weight[..., None].clamp(min=1e-6)).transpose(1, 2)
-    return Frames(thinned if values.dim() == 4 else thinned[..., 0], frames.is_valid[:, ::stride])
+    return Frames(thinned.reshape(*thinned.shape[:2], *values.shape[2:]), frames.is_valid[:, ::stride])

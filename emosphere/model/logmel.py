@@ -61,10 +61,11 @@ class LogMelEncoder(nn.Module):
 
     def forward(self, heard: Frames) -> Frames:
         """Frames of ``stride`` times 16 ms from what ``listen`` gave."""
-        bands = nn.functional.gelu(self.fine(self.normalise(heard)[:, None]))
+        bands = nn.functional.gelu(self.fine(self.normalise(heard)[:, None])).transpose(1, 2)
         # What the first convolution makes of padding must not reach valid frames through the second.
-        bands = nn.functional.gelu(self.coarse(bands.masked_fill(~heard.is_valid[:, None, :, None], 0.0)))
-        frames = thin(Frames(bands.transpose(1, 2), heard.is_valid), self.config.stride)
+        bands = silence_padding(Frames(bands, heard.is_valid)).transpose(1, 2)
+        bands = nn.functional.gelu(self.coarse(bands)).transpose(1, 2)
+        frames = thin(Frames(bands, heard.is_valid), self.config.stride)
         frames = Frames(self.join(frames.values.flatten(2)), frames.is_valid)
         for block in self.blocks:
             frames = block(frames)

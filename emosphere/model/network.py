@@ -45,9 +45,14 @@ class Network(nn.Module):
         """The encoder's fixed front end, without gradient. Waveforms: 16 kHz, zeros behind ``num_samples``."""
         return cast(Encoder, self.encoder).listen(waveforms, num_samples)
 
-    def embed(self, heard: Frames) -> Float[Tensor, "batch feature"]:
-        """One vector per clip; it does not depend on the other clips of the batch."""
-        return torch.cat([member.pooling(member.encoder(heard)) for member in self.members], dim=1)
+    def embed(self, heard: Frames, encoders: Sequence[Encoder] = ()) -> Float[Tensor, "batch feature"]:
+        """One vector per clip; it does not depend on the other clips of the batch.
+
+        ``encoders``, one for each of ``members``, are asked instead of their own.
+        """
+        asked = encoders or [cast(Encoder, member.encoder) for member in self.members]
+        told = [member.pooling(encoder(heard)) for member, encoder in zip(self.members, asked, strict=True)]
+        return torch.cat(told, dim=1)
 
     def forward(
         self, heard: Frames, *, detached: Collection[str] = frozenset()

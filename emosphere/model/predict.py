@@ -49,9 +49,7 @@ class Predictor:
         self.checkpoint = checkpoint
         self._device = torch.device(device)
         self._network = checkpoint.network.to(self._device).eval()
-        encoder = cast(Encoder, self._network.encoder)
-        self._encoder = quicken(encoder, precision)
-        self._is_quickened = self._encoder is not encoder
+        self._encoders = [quicken(cast(Encoder, member.encoder), precision) for member in self._network.members]
         self._batch_samples = int(batch_s * checkpoint.config.sample_rate_hz)
         self._max_samples = int(checkpoint.config.max_clip_s * checkpoint.config.sample_rate_hz)
         self._workers = workers
@@ -94,12 +92,10 @@ class Predictor:
         padded = np.zeros((len(waveforms), max(num_samples)), np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        heard = self._encoder.listen(
+        heard = self._encoders[0].listen(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )
-        if self._is_quickened:  # a pretrained one, so the network has no other members
-            return self._network.judge(self._network.pooling(self._encoder(heard)))
-        return self._network.judge(self._network.embed(heard))
+        return self._network.judge(self._network.embed(heard, self._encoders))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:
         """As the network hears them."""

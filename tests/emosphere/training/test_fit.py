@@ -93,8 +93,9 @@ def test_after_the_fall_the_region_term_leaves_the_shared_parts_alone(members: i
     flat = Batch(batch.heard, batch.targets | {"vad": torch.zeros(12, 3)})
     with torch.no_grad():
         for member in fit.network.members:
-            member.heads["vad"].layers[-1].weight.zero_()  # type: ignore[union-attr,operator,index]
-            member.heads["vad"].layers[-1].bias.zero_()  # type: ignore[union-attr,operator,index]
+            *_, weight, bias = member.heads["vad"].parameters()
+            weight.zero_()
+            bias.zero_()
     fit.step([[flat]], epoch=10)
     moved = {name for name, tensor in fit.network.named_parameters() if not torch.equal(tensor, before[name])}
     for number in range(members):
@@ -244,7 +245,7 @@ def test_every_member_is_held_to_the_targets() -> None:
     twin = network(members=3).train()
     alone = [member.pooling(member.encoder(batch.heard)) for member in twin.members]
     vad, region = (
-        torch.cat([member.heads[name](vector) for member, vector in zip(twin.members, alone, strict=True)])  # type: ignore[operator]
+        torch.cat([member.heads[name](vector) for member, vector in zip(twin.members, alone, strict=True)])
         for name in ("vad", "region")
     )
     loss = ccc_loss(vad, batch.targets["vad"].repeat(3, 1))
