@@ -70,7 +70,7 @@ bench: setup  ## run every benchmark (hours); results go to benchmarks/results
 	@set -e; for question in benchmarks/bench_*.py; do echo "bench     $$question"; $(BIN)/python "$$question"; done
 
 docs: setup  ## write docs/tables.md from the schema
-	$(BIN)/python -m emosphere.data.schema > docs/tables.md.new && mv docs/tables.md.new docs/tables.md
+	$(BIN)/python -m emosphere.tables.schema > docs/tables.md.new && mv docs/tables.md.new docs/tables.md
 
 lock: setup  ## resolve the locks anew within pyproject.toml's bounds
 	$(LOCK) --output-file requirements.lock

@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILE_ROWS = 100_000
 PLAN = """
 import json, resource, sys, time
-from pipelines.request import ScoreRequest
-from pipelines.score import Job
+from pipelines.score.request import ScoreRequest
+from pipelines.score.command import Job
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 job = Job(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2], dt="2026-11-20"))
@@ -86,7 +86,7 @@ def plan(archive: str, out: Path) -> dict:
 def finish(out: Path, planned: dict) -> None:
     """Publish what was planned as if it had been scored, but for one in a thousand; the run is over."""
     sys.path.insert(0, str(ROOT))
-    from emosphere.data.schema import arrow_schema
+    from emosphere.tables.schema import arrow_schema
 
     schema = arrow_schema("recordings")
     folder = out / f"recordings/dt=2026-11-20/model={planned['model']}"

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.audio.resample import MODEL_RATE_HZ
-from emosphere.data.labels import MEAN_VAD, weak_vad
+from emosphere.clips.labels import MEAN_VAD, weak_vad
 from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.encoder import Encoder
 from emosphere.model.fast.encoder import has_fast_bfloat16, quicken

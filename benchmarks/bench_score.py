@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ["composite_long.mp3", "ami_meetings_5min.opus", "librivox_de.mp3", "librivox_es.mp3", "call_phone_8k.wav"]

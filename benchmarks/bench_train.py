@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from emosphere.config import load_tables
-from pipelines.train import train
-from pipelines.train_log import LOG_NAME
+from pipelines.train.command import train
+from pipelines.train.log import LOG_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = [("memory", 1), ("memory", 2), ("stream", 1), ("stream", 2)]

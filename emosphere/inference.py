@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from emosphere.audio.activity import SpeechActivity
-from emosphere.audio.cells import Cell, cut_cells
-from emosphere.audio.listen import HeardSegment, heard_segments
 from emosphere.audio.resample import to_model_rate
-from emosphere.data.located import located
-from emosphere.data.schema import SEGMENTS
 from emosphere.model.checkpoint import Checkpoint, load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
 from emosphere.settings import BatchSettings, ListenSettings
+from emosphere.speech.activity import SpeechActivity
+from emosphere.speech.cells import Cell, cut_cells
+from emosphere.speech.find import HeardSegment, heard_segments
+from emosphere.tables.schema import SEGMENTS
+from emosphere.tables.vad_columns import located
 
 SAMPLES_PER_MS = 16
 Key = TypeVar("Key", bound=Hashable)

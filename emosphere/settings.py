@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from emosphere.audio.cells import CellGrid
-from emosphere.audio.quality import QualityConfig
-from emosphere.audio.segment import SegmentConfig
 from emosphere.model.architecture import Precision
+from emosphere.speech.cells import CellGrid
+from emosphere.speech.quality import QualityConfig
+from emosphere.speech.segment import SegmentConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,7 +35,7 @@ def ablate(
     from jobs.train import progress_line
 
     def work() -> dict[str, Any]:
-        from pipelines.ablation import ablate as run_table
+        from pipelines.ablate.command import ablate as run_table
 
         def tell(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
@@ -50,7 +50,7 @@ def ablate(
 
 
 def _summary(result: dict[str, Any]) -> str:
-    from pipelines.ablation import table_text
+    from pipelines.ablate.command import table_text
 
     return table_text(result)
 

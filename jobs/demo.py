@@ -37,9 +37,9 @@ def demo(
 
     def work() -> dict[str, Any]:
         from emosphere.errors import UsageError
-        from pipelines.ledger import HOME
-        from pipelines.query import answer
-        from pipelines.score import score
+        from pipelines.out.ledger import HOME
+        from pipelines.score.command import score
+        from pipelines.sql.command import answer
 
         if out.exists() and not (out / HOME).is_dir():
             raise UsageError(f"{out}: exists and holds no tables; give another --out, this one would be made anew.")

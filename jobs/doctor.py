@@ -27,8 +27,8 @@ def doctor(
 
     def work() -> dict[str, Any]:
         from emosphere.config import load_config
-        from pipelines.checkup import Unhealthy, check_up
-        from pipelines.settings import ScoreSettings
+        from pipelines.doctor.command import Unhealthy, check_up
+        from pipelines.score.settings import ScoreSettings
 
         findings = check_up(archive, out, model, None if config is None else load_config(ScoreSettings, config))
         broken = [finding.check for finding in findings if finding.state == "fail"]

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import typer
 
-from emosphere.data.identity import id_key
 from emosphere.errors import EmosphereError
 from emosphere.redaction import redact
+from emosphere.tables.identity import id_key
 
 
 @contextmanager

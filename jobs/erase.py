@@ -35,8 +35,8 @@ def erase(
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.erasure import erase as erase_from
-        from pipelines.erasure_target import Target
+        from pipelines.erase.command import erase as erase_from
+        from pipelines.erase.target import Target
 
         target = Target(recording=recording, uri=uri, speaker=speaker, older_than=older_than)
         return erase_from(out, target, verify=verify, dry_run=dry_run)

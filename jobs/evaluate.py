@@ -34,7 +34,7 @@ def evaluate(
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.evaluate import evaluate_model
+        from pipelines.evaluate.command import evaluate_model
 
         return evaluate_model(
             model, manifest, split=split, out=out, against=against, num_bootstrap=num_bootstrap, seed=seed,

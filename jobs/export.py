@@ -46,7 +46,7 @@ def export(
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.export import export as export_model
+        from pipelines.export.command import export as export_model
 
         return export_model(model, out, push, evaluation=evaluation, public=public)
 

@@ -18,8 +18,8 @@ def leave_with(app: Callable[[], object]) -> NoReturn:
         if not isinstance(leaving.code, int):
             raise
         code = leaving.code
-    if "pipelines.resources" in sys.modules:
-        from pipelines.resources import disconnect
+    if "pipelines.cluster.resources" in sys.modules:
+        from pipelines.cluster.resources import disconnect
 
         disconnect()
     sys.stdout.flush()

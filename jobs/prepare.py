@@ -61,8 +61,8 @@ def prepare(
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.prepare import PrepareRequest
-        from pipelines.prepare import prepare as prepare_corpus
+        from pipelines.prepare.command import PrepareRequest
+        from pipelines.prepare.command import prepare as prepare_corpus
 
         return prepare_corpus(
             PrepareRequest(

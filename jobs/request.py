@@ -7,8 +7,8 @@ from pathlib import Path
 from emosphere.config import load_config
 from emosphere.errors import UsageError
 from pipelines.archive.dates import Window, check_template, parse_time
-from pipelines.request import ScoreRequest
-from pipelines.settings import ScoreSettings
+from pipelines.score.request import ScoreRequest
+from pipelines.score.settings import ScoreSettings
 
 
 def score_request(

@@ -53,10 +53,10 @@ def score(
             roles=roles, purpose=purpose, exception=exception, max_error_rate=max_error_rate, limit=limit,
         )  # fmt: skip
         if dry_run:
-            from pipelines.preview import preview
+            from pipelines.score.dry_run import preview
 
             return preview(request)
-        from pipelines.score import score as score_archives
+        from pipelines.score.command import score as score_archives
 
         with progress_printer() as on_progress:
             return score_archives(request, on_progress)

@@ -24,7 +24,7 @@ def sql(
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.query import FORMATS, answer
+        from pipelines.sql.command import FORMATS, answer
 
         if format not in FORMATS:
             from emosphere.errors import UsageError

@@ -29,7 +29,7 @@ def train(
     from jobs.door import progress_printer, run
 
     def work() -> dict[str, Any]:
-        from pipelines.train import train as train_model
+        from pipelines.train.command import train as train_model
 
         with progress_printer("training", progress_line, keeps=True) as on_progress:
             return train_model(config, num_workers=workers, resume=resume, on_progress=on_progress)

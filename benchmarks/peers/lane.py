@@ -14,13 +14,13 @@ import soundfile
 import soxr
 import torch
 
-from emosphere.audio.activity import SpeechActivity
-from emosphere.audio.cells import CellGrid, cut_cells
-from emosphere.audio.listen import heard_segments
-from emosphere.audio.quality import QualityConfig
-from emosphere.audio.segment import SegmentConfig
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.fast.encoder import quicken
+from emosphere.speech.activity import SpeechActivity
+from emosphere.speech.cells import CellGrid, cut_cells
+from emosphere.speech.find import heard_segments
+from emosphere.speech.quality import QualityConfig
+from emosphere.speech.segment import SegmentConfig
 
 RATE_HZ = 16_000
 SPAN = ("uri", "channel", "start_ms", "end_ms")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from emosphere.data.manifest import Clip
+from emosphere.clips.manifest import Clip
 from emosphere.errors import UsageError
 from emosphere.geometry import region_of
 from emosphere.vad import VAD_DIMS

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from emosphere.evaluation.answered import Answered
 from emosphere.evaluation.figures import WAYS
-from emosphere.evaluation.pictures import Bar, heat_map, intervals, reliability_diagram, scatter
+from emosphere.plots.charts import Bar, heat_map, intervals, reliability_diagram, scatter
 from emosphere.vad import VAD_DIMS
 
 SPEAKERS_FOR_INTERVALS: Final = 40

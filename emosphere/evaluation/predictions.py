@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.data.located import located
-from emosphere.data.schema import Column
 from emosphere.evaluation.answered import Answered
 from emosphere.evaluation.figures import named_regions
 from emosphere.geometry import REGION_NAMES
 from emosphere.store import unsigned
+from emosphere.tables.schema import Column
+from emosphere.tables.vad_columns import located
 from emosphere.vad import VAD_DIMS
 
 _string, _i64, _i32, _f32, _f64 = pa.string(), pa.int64(), pa.int32(), pa.float32(), pa.float64()

@@ -5,7 +5,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from emosphere.data.collate import Clips, evaluation_batches, to_device
+from emosphere.clips.batches import Clips, evaluation_batches, to_device
 from emosphere.model.network import Network
 
 Answers = dict[str, Tensor]

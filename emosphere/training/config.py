@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from emosphere.losses.total import LossConfig
+from emosphere.training.loss import LossConfig
 
 PARTS = ("encoder", "pooling", "heads")
 """Parts of a network that may have a learning rate of their own."""

@@ -16,12 +16,12 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from emosphere.data.collate import Batch, to_device
+from emosphere.clips.batches import Batch, to_device
 from emosphere.errors import UsageError
-from emosphere.losses.total import LearntWeights, detached_heads, loss_terms, total
 from emosphere.model.network import Network
 from emosphere.training.answers import Answers
 from emosphere.training.config import FitConfig
+from emosphere.training.loss import LearntWeights, detached_heads, loss_terms, total
 from emosphere.training.optimiser import build_optimiser, rate_at
 from emosphere.training.replay import random_state, wind_back
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from emosphere.losses.total import LearntWeights
 from emosphere.model.network import Network
 from emosphere.training.config import PARTS, FitConfig
+from emosphere.training.loss import LearntWeights
 
 
 def build_optimiser(network: Network, weights: LearntWeights | None, config: FitConfig) -> torch.optim.AdamW:

@@ -13,7 +13,7 @@ from emosphere.store import Location
 from pipelines.archive.containers import Container, Readable, container_of
 from pipelines.archive.members import BROKEN
 from pipelines.archive.recording import Changed, Recording, check_version, content_version, reopen, url_bytes
-from pipelines.scratch import Scratch
+from pipelines.cluster.scratch import Scratch
 
 COPY_BYTES = 1 << 20
 KEPT_OPEN, KEPT_ENTRIES = 4, 1_000_000

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from emosphere.data.identity import IdKey, public_uri
 from emosphere.errors import BadRecording
 from emosphere.redaction import redact
 from emosphere.store import ABSENT, explained, locate
+from emosphere.tables.identity import IdKey, public_uri
 from pipelines.archive.recording import Recording, options_for
 
 MARK: Final = b"sealed:"

@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import soundfile
 
-from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.store import Location, locate
-from pipelines.ledger import read_parquet
-from pipelines.resources import MOST_LANES
+from pipelines.cluster.resources import MOST_LANES
+from pipelines.out.ledger import read_parquet
 from tests.chaos.nodes import Nodes
 from tests.chaos.proxy import FaultProxy
 

@@ -12,7 +12,7 @@ import typer
 
 from emosphere.config import from_mapping
 from jobs.__main__ import app
-from pipelines.settings import ScoreSettings
+from pipelines.score.settings import ScoreSettings
 
 PAGES = [
     "README.md",
@@ -119,6 +119,6 @@ def test_design_notes_keep_their_form(root: Path) -> None:
 
 
 def test_the_page_of_columns_is_the_one_the_schema_writes(root: Path) -> None:
-    command = [sys.executable, "-m", "emosphere.data.schema"]
+    command = [sys.executable, "-m", "emosphere.tables.schema"]
     written = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     assert text_of(root, "docs/tables.md") == written, "run `make docs`"

@@ -8,12 +8,12 @@ import pandas.testing
 import pytest
 
 import emosphere
-from emosphere.audio.cells import Cell, cut_cells
-from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.inference import Scorer
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, ListenSettings
+from emosphere.speech.cells import Cell, cut_cells
 
 
 @pytest.fixture(scope="module")

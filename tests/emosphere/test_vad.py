@@ -1,4 +1,4 @@
-from emosphere.data.schema import SEGMENTS
+from emosphere.tables.schema import SEGMENTS
 from emosphere.vad import VAD_DIMS
 
 

@@ -11,8 +11,8 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from emosphere.audio.decode import DecodeLimits
-from emosphere.audio.isolation import IsolatedDecoder
+from emosphere.audio.decoding.child import IsolatedDecoder
+from emosphere.audio.decoding.decode import DecodeLimits
 from emosphere.errors import ERROR_CODES, BadRecording
 from tests.fuzz.mutate import KINDS, MAX_BYTES
 

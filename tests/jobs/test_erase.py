@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from emosphere.data.identity import recording_id
-from emosphere.data.schema import arrow_schema
-from pipelines.ledger import parquet_bytes
+from emosphere.tables.identity import recording_id
+from emosphere.tables.schema import arrow_schema
+from pipelines.out.ledger import parquet_bytes
 
 URI = "s3://calls/customer-17/a.wav"
 

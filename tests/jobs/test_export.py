@@ -37,7 +37,7 @@ def test_what_is_pushed_is_told(emosphere, monkeypatch):
         asked.update(repository=repository, card=card[:19], graph=graph, public=public)
         return "https://hub.test/org/name"
 
-    monkeypatch.setattr("pipelines.export.push", push)
+    monkeypatch.setattr("pipelines.export.command.push", push)
     answer = emosphere("export", "default", "--push", "org/name")
     assert answer.code == 0
     assert asked == {"repository": "org/name", "card": "# emosphere-default", "graph": None, "public": False}

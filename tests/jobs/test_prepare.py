@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emosphere.data.manifest import read_manifest
+from emosphere.clips.manifest import read_manifest
 from tests.corpora.msp_podcast import make_msp_podcast
 
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from emosphere.data.identity import IdKey
-from pipelines.plan import PLAN_SCHEMA
+from emosphere.tables.identity import IdKey
+from pipelines.score.plan.cut import PLAN_SCHEMA
 
 KEY = "a key of the test, long enough"
 NUMBER = "+49 171 5551234"

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory, root):
-    from pipelines.request import ScoreRequest
-    from pipelines.score import score
+    from pipelines.score.command import score
+    from pipelines.score.request import ScoreRequest
 
     out = tmp_path_factory.mktemp("tables")
     score(ScoreRequest(archives=(str(root / "demo/archive"),), out=str(out), roles={0: "customer"}))

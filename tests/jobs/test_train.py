@@ -11,7 +11,7 @@ import pytest
 
 from jobs.door import progress_printer
 from jobs.train import progress_line
-from pipelines.train_progress import progress_of
+from pipelines.train.progress import progress_of
 
 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from emosphere.audio.decode import DecodeLimits, open_recording
+from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.errors import MachineError
 from emosphere.store import locate
-from pipelines.ledger import read_parquet
-from pipelines.request import ScoreRequest
-from pipelines.resources import Pool
-from pipelines.score import TooManyFailures, score
-from pipelines.workers import Progress
+from pipelines.cluster.resources import Pool
+from pipelines.out.ledger import read_parquet
+from pipelines.score.command import TooManyFailures, score
+from pipelines.score.request import ScoreRequest
+from pipelines.score.run.chain import Progress
 
 DEMO = Path(__file__).parents[2] / "demo" / "archive"
 
@@ -75,11 +75,11 @@ def copy_demo(tmp_path: Path) -> Path:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scoring without a cluster: the same actor, in this process, one part after another."""
-    monkeypatch.setattr("pipelines.score.score_parts", score_here)
+    monkeypatch.setattr("pipelines.score.command.score_parts", score_here)
 
 
 def score_here(out, header, todo, model, settings, seal, on_progress) -> None:
-    from pipelines.stages.score_parts import ScoreParts
+    from pipelines.score.run.actor import ScoreParts
 
     actor = ScoreParts(
         out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=1, lanes=1), seal
@@ -108,7 +108,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     archives = (str(archive / "customer-17/b.flac"), str(manifest), str(archive))
     out = home / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.score.score_parts", score_here)
+        patch.setattr("pipelines.score.command.score_parts", score_here)
         result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
         assert result["scored"] == 4
         late = archive / "customer-17/late"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from emosphere.data.manifest import Clip
+from emosphere.clips.manifest import Clip
 from emosphere.evaluation.answered import Answered
 from emosphere.evaluation.figures import MEANINGS, figures_of, slice_figures
 from emosphere.geometry import region_of

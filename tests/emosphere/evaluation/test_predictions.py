@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow.parquet as pq
 
-from emosphere.data.manifest import Clip
+from emosphere.clips.manifest import Clip
 from emosphere.evaluation.answered import Answered
 from emosphere.evaluation.predictions import PREDICTIONS, predictions_parquet
 

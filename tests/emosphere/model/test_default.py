@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from emosphere.data.collate import read_clip
-from emosphere.data.manifest import read_manifest, region_targets, vad_targets
+from emosphere.clips.batches import read_clip
+from emosphere.clips.manifest import read_manifest, region_targets, vad_targets
 from emosphere.geometry import region_of
 from emosphere.metrics import ccc, region_report
 from emosphere.model.checkpoint import load_checkpoint
@@ -38,8 +38,8 @@ def test_the_card_says_what_it_must() -> None:
 
 def test_card_and_evaluation_agree() -> None:
     from emosphere.config import load_config
-    from pipelines.card import card_text  # the card's maker stands above the library
-    from pipelines.train_config import TrainConfig
+    from pipelines.card.text import card_text  # the card's maker stands above the library
+    from pipelines.train.config import TrainConfig
 
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
     config = load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml")
@@ -54,7 +54,7 @@ def test_card_and_evaluation_agree() -> None:
 
 def test_its_settings_are_those_of_the_shipped_configuration() -> None:
     from emosphere.config import from_mapping, load_config
-    from pipelines.train_config import TrainConfig
+    from pipelines.train.config import TrainConfig
 
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
     trained = from_mapping(TrainConfig, evaluation["settings"] | {"out": ""}, source="evaluation.json")

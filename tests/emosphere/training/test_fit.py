@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from emosphere.clips.batches import Batch
 from emosphere.config import from_mapping
-from emosphere.data.collate import Batch
 from emosphere.errors import UsageError
 from emosphere.losses.ccc import EPSILON, ccc, ccc_loss
-from emosphere.losses.total import LossConfig
 from emosphere.model.architecture import NetworkConfig
 from emosphere.model.frames import Frames, validity
 from emosphere.model.network import Network
 from emosphere.training import Fit, FitConfig
+from emosphere.training.loss import LossConfig
 from emosphere.training.optimiser import build_optimiser, rate_at
 
 WEIGHTS = {"region": torch.ones(8)}

@@ -15,7 +15,7 @@ from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher, FetchLimits
 from pipelines.archive.listing import list_archives
-from pipelines.choose import Choice
+from pipelines.score.plan.choose import Choice
 from tests.pipelines.archive.building import listed, member, touch
 
 

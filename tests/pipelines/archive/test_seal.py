@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emosphere.data.identity import IdKey
 from emosphere.errors import BadRecording
+from emosphere.tables.identity import IdKey
 from pipelines.archive.recording import Recording
 from pipelines.archive.seal import Seal, seal_for
 

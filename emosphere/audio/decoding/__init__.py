@@ -1,0 +1,1 @@
+"""Bytes of any container -> samples on the recording's own clock."""

@@ -1,0 +1,1 @@
+"""Labelled clips: their manifest, and the batches that a training is fed."""

@@ -1,0 +1,149 @@
+"""Labelled clips to batches: heard once, kept in memory, then drawn, changed and padded."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from emosphere.clips.augment import RATE_HZ, DistortionConfig, Waveform, distort
+from emosphere.clips.labels import EMOTIONS
+from emosphere.clips.manifest import Clip, category_targets, region_targets, vad_targets
+from emosphere.errors import BadClip
+from emosphere.model.frames import Frames, pad_frames
+from emosphere.store import locate
+
+Listen = Callable[[Float[Tensor, "batch sample"], Int[Tensor, "batch"]], Frames]
+
+
+class Batch(NamedTuple):
+    """What the network hears, and what it should have answered."""
+
+    heard: Frames
+    targets: dict[str, Tensor]
+    """``vad`` (batch, 3) centred; class labels (batch,) by head name, -1 where an item has none."""
+
+
+class Clips(Protocol):
+    """Labelled clips behind a network's fixed front end, wherever they are kept."""
+
+    clips: Sequence[Clip]
+    num_versions: int
+    """The clean one, and distorted copies."""
+
+    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Targets of the clips in ``rows``, by head."""
+        ...
+
+    def num_frames(self, row: int) -> int:
+        """Length of a clip, as far as it is known beforehand."""
+        ...
+
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        """(frame, feature) tensors of the (row, version) ``picks``, in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeardClips:
+    """Clips kept in memory."""
+
+    clips: tuple[Clip, ...]
+    versions: tuple[tuple[Tensor, ...], ...]
+    """``versions[0]`` is clean; each holds one float16 (frame, feature) tensor per clip."""
+    categories: tuple[str, ...] = EMOTIONS
+    """What the classes of the category head mean."""
+
+    @property
+    def num_versions(self) -> int:
+        return len(self.versions)
+
+    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        return targets_of([self.clips[row] for row in rows], self.categories)
+
+    def num_frames(self, row: int) -> int:
+        return len(self.versions[0][row])
+
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+        return (self.versions[version][row].float() for row, version in picks)
+
+
+def targets_of(clips: Sequence[Clip], categories: Sequence[str]) -> dict[str, Tensor]:
+    """What each head should answer."""
+    return {
+        "vad": vad_targets(clips),
+        "region": region_targets(clips),
+        "category": category_targets(clips, categories),
+    }
+
+
+def read_clip(clip: Clip, *, max_s: float = 12.0) -> Waveform:
+    """First ``max_s`` seconds of the clip at 16 kHz, its channel or their average. Raises BadClip."""
+    try:
+        location = locate(clip.uri)
+        source = location.path if location.is_local else io.BytesIO(location.read_bytes())
+        with soundfile.SoundFile(source) as file:
+            rate_hz = file.samplerate
+            start = round(clip.start_ms * rate_hz / 1000)
+            longest = int(max_s * rate_hz)
+            if clip.end_ms is not None:
+                longest = min(longest, round(clip.end_ms * rate_hz / 1000) - start)
+            file.seek(min(start, file.frames))
+            samples = file.read(max(longest, 0), dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise BadClip(f"{clip.uri}: a clip of the manifest cannot be read ({error}).") from error
+    if clip.channel is not None and clip.channel >= samples.shape[1]:
+        raise BadClip(f"{clip.uri}: has no channel {clip.channel}, only {samples.shape[1]}.")
+    waveform = samples.mean(axis=1) if clip.channel is None else samples[:, clip.channel]
+    if not len(waveform) or not np.isfinite(waveform).all():
+        found = "values that are not finite" if len(waveform) else "no sample"
+        raise BadClip(f"{clip.uri}: holds {found} from {clip.start_ms} ms on.")
+    if rate_hz != RATE_HZ:
+        waveform = soxr.resample(waveform, rate_hz, RATE_HZ)
+    return np.ascontiguousarray(waveform, np.float32)
+
+
+def version_of(clean: Waveform, clip: Clip, version: int, distortion: DistortionConfig | None, seed: int) -> Waveform:
+    """The clip itself (0), or a distorted copy that depends on (seed, version, clip) alone, not on other clips."""
+    if not version or distortion is None:
+        return clean
+    return distort(clean, distortion, np.random.default_rng([seed, version - 1, *clip.name.encode()]))
+
+
+def heard(
+    waveform: Waveform, listen: Listen, min_samples: int, device: torch.device | None = None
+) -> Float[Tensor, "frame feature"]:
+    """What the front end on ``device`` makes of one clip; a very short one is padded with silence to one frame."""
+    padded = np.pad(waveform, (0, max(min_samples - len(waveform), 0)))
+    frames = listen(torch.from_numpy(padded)[None].to(device), torch.tensor([len(padded)], device=device))
+    return frames.values[0]
+
+
+def evaluation_batches(
+    clips: Clips, rows: Sequence[int], *, version: int = 0, batch_frames: int = 6000
+) -> Iterator[tuple[list[int], Batch]]:
+    """Batches of whole clips in one version, longest first, with the rows each holds."""
+    order = sorted(rows, key=clips.num_frames, reverse=True)
+    groups: list[list[int]] = []
+    for row in order:
+        if not groups or (len(groups[-1]) + 1) * clips.num_frames(groups[-1][0]) > batch_frames:
+            groups.append([])
+        groups[-1].append(row)
+    cells = clips.draw([(row, version) for row in order])
+    for group in groups:
+        yield group, Batch(pad_frames([next(cells) for _ in group]), clips.targets(group))
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on ``device``."""
+    targets: Mapping[str, Tensor] = batch.targets
+    return Batch(
+        Frames(batch.heard.values.to(device), batch.heard.is_valid.to(device)),
+        {name: target.to(device) for name, target in targets.items()},
+    )

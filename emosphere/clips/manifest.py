@@ -1,0 +1,266 @@
+"""Labelled clips: the canonical table that every corpus is prepared into, and the reading of it."""
+
+import io
+import json
+import math
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from emosphere.clips.labels import MEAN_VAD, weak_vad
+from emosphere.clips.rows import label_of, parse_csv
+from emosphere.errors import UsageError
+from emosphere.geometry import region_of
+from emosphere.store import Location, locate
+from emosphere.tables.schema import Column
+from emosphere.vad import VAD_DIMS
+
+_string, _f64, _i64, _i32 = pa.string(), pa.float64(), pa.int64(), pa.int32()
+
+MANIFEST: Final = (
+    Column("uri", _string, "Where the audio lies: absolute, any fsspec URL, or relative to the manifest's folder"),
+    Column("start_ms", _i64, "First millisecond of the clip within that audio", "ms"),
+    Column("end_ms", _i64, "First millisecond after it; null: to the end of the audio", "ms", nullable=True),
+    Column("channel", _i32, "Channel of the audio, 0-based; null: their average", nullable=True),
+    Column("valence", _f64, "Target, centred; null where nobody rated it", "[-1, 1]", nullable=True),
+    Column("arousal", _f64, "Target, centred; null where nobody rated it", "[-1, 1]", nullable=True),
+    Column("dominance", _f64, "Target, centred; null where nobody rated it", "[-1, 1]", nullable=True),
+    Column("weak", pa.bool_(), "True: the target is the mean of an emotion word, not a rating of this clip"),
+    Column("category", _string, "Emotion category, as a plain English word", nullable=True),
+    Column("intensity", _string, "How strongly the emotion was acted, in the corpus's own word", nullable=True),
+    Column("speaker", _string, "Who speaks; unique over corpora"),
+    Column("gender", _string, "Of the speaker: female, male, or the corpus's own word", nullable=True),
+    Column("split", _string, "Part of the corpus: train, dev, test, or the corpus's own word"),
+    Column("corpus", _string, "Corpus with its release"),
+    Column("duration_ms", _i64, "Length of the clip", "ms", nullable=True),
+    Column("ratings", _string, "Every rater's own answers, as they were given", "JSON list", nullable=True),
+)
+"""One row per labelled clip."""
+
+ACTED: Final = ("path", "speaker", "emotion", "intensity", "corpus", "split")
+"""Columns that a CSV table of acted emotion words must have."""
+
+MANIFEST_SCHEMA: Final = pa.schema(
+    [
+        pa.field(
+            column.name,
+            column.type,
+            column.nullable,
+            {"meaning": column.meaning} | ({"unit": column.unit} if column.unit else {}),
+        )
+        for column in MANIFEST
+    ],
+    {"emosphere": json.dumps({"manifest_version": 1, "scale": "centred", "range": [-1, 1]})},
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clip:
+    """One labelled clip."""
+
+    uri: str
+    """Absolute path or fsspec URL of the audio."""
+    start_ms: int = 0
+    end_ms: int | None = None
+    """None: to the end."""
+    channel: int | None = None
+    """None: all, averaged."""
+    vad: tuple[float, float, float]
+    """Target, centred (V, A, D); NaN where nobody rated it."""
+    weak: bool = False
+    """Whether the target is the mean of an emotion word rather than a rating."""
+    region: int
+    """Index of the target's region; -1 where it has none: not all rated, or the weak target of neutral."""
+    category: str | None = None
+    speaker: str
+    gender: str | None = None
+    corpus: str
+    split: str
+    duration_ms: int | None = None
+
+    @property
+    def place(self) -> tuple[str, int, int | None, int | None]:
+        """What makes it this clip and no other: audio, start, end, channel."""
+        return self.uri, self.start_ms, self.end_ms, self.channel
+
+    @property
+    def name(self) -> str:
+        """The audio's file name with the clip's place in it: what keys the clip's random changes."""
+        name = posixpath.basename(self.uri)
+        return f"{name}#{self.start_ms}" if self.start_ms else name
+
+
+def read_manifest(path: str, *, num_regions: int = 8) -> list[Clip]:
+    """Clips of a canonical Parquet table, or of a CSV table of acted emotion words (see :func:`acted_rows`).
+
+    Raises UsageError for a missing column, a target outside [-1, 1] or NaN, an unknown emotion or an empty table; it
+    names the row.
+    """
+    location = locate(str(path))
+    try:
+        content = location.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read as a manifest ({error}).") from error
+    rows = (_parquet_rows if path.endswith(".parquet") else acted_rows)(content, path)
+    if not rows:
+        raise UsageError(f"{path}: holds no clip.")
+    regions = _regions([_checked_vad(row, number, location) for number, row in enumerate(rows)], rows, num_regions)
+    return [_clip(row, location, region) for row, region in zip(rows, regions, strict=True)]
+
+
+def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
+    """Canonical rows of a CSV table with ``path, speaker, emotion, intensity, corpus, split`` (others do no harm).
+
+    The target is the mean of the emotion word, except where the table gives ``valence`` and ``arousal`` ratings on the
+    centred scale: then it is these, and dominance is unrated.
+    """
+    table = list(parse_csv(content, path, needs=ACTED))
+    if not table:
+        raise UsageError(f"{path}: holds no clip; wanted a CSV table with a header and one row per clip.")
+    return [_acted_row(row, f"{path}: row {number} ({row['path']})") for number, row in enumerate(table)]
+
+
+def write_manifest(
+    rows: Sequence[Mapping[str, Any]], target: Location, *, about: Mapping[str, Any] | None = None
+) -> None:
+    """Write canonical rows; columns that a row lacks are null. Raises ArrowInvalid for a wrong type.
+
+    ``about``: further facts for the JSON object ``emosphere`` of the file's metadata.
+    """
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=MANIFEST_SCHEMA)
+    if about:
+        told = json.loads(MANIFEST_SCHEMA.metadata[b"emosphere"]) | dict(about)
+        table = table.replace_schema_metadata({"emosphere": json.dumps(told)})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    target.write_bytes(buffer.getvalue())
+
+
+def absolute_uri(uri: str, manifest: Location) -> str:
+    """Where a manifest's ``uri`` lies: as it is, else from the manifest's folder or, on a disk, the one above."""
+    if "://" in uri or uri.startswith("/"):
+        return uri
+    near = Location(manifest.fs, posixpath.join(posixpath.dirname(manifest.path), uri))
+    if not manifest.is_local:
+        return near.uri
+    above = posixpath.join(posixpath.dirname(posixpath.dirname(manifest.path)), uri)
+    return near.path if near.exists() else posixpath.normpath(above)
+
+
+def vad_targets(clips: Sequence[Clip]) -> Float[Tensor, "clip 3"]:
+    """Targets, centred (V, A, D); NaN where nobody rated."""
+    return torch.tensor([clip.vad for clip in clips]).reshape(-1, 3)
+
+
+def region_targets(clips: Sequence[Clip]) -> Int[Tensor, "clip"]:
+    """Region indices, -1 where a clip has none."""
+    return torch.tensor([clip.region for clip in clips], dtype=torch.long)
+
+
+def category_targets(clips: Sequence[Clip], categories: Sequence[str]) -> Int[Tensor, "clip"]:
+    """Indices into ``categories``, -1 for a clip of another category or none."""
+    place = {word: index for index, word in enumerate(categories)}
+    return torch.tensor([place.get(clip.category or "", -1) for clip in clips], dtype=torch.long)
+
+
+def _parquet_rows(content: bytes, path: str) -> list[dict[str, Any]]:
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{path}: cannot be read as a Parquet manifest ({error}).") from error
+    missing = [column.name for column in MANIFEST if column.name not in table.column_names]
+    if missing:
+        raise UsageError(f"{path}: lacks the columns {', '.join(missing)}; make it with `emosphere prepare`.")
+    rows: list[dict[str, Any]] = table.select([column.name for column in MANIFEST]).to_pylist()
+    return rows
+
+
+def _acted_row(row: dict[str, str], where: str) -> dict[str, Any]:
+    emotion = row["emotion"]
+    if emotion not in MEAN_VAD:
+        raise UsageError(f"{where}: emotion {emotion!r} is not one of {', '.join(MEAN_VAD)}.")
+    rated = bool(row.get("valence") and row.get("arousal"))
+    vad: tuple[float | None, ...] = weak_vad(emotion, row["intensity"])
+    if rated:
+        vad = tuple(_number(row, dim, where) for dim in VAD_DIMS)
+    duration_s = _number(row, "duration_s", where)
+    return {
+        "uri": row["path"],
+        "start_ms": 0,
+        **dict(zip(VAD_DIMS, vad, strict=True)),
+        "weak": not rated,
+        "category": emotion,
+        "intensity": row["intensity"] or None,
+        "speaker": _person(row["speaker"]),
+        "gender": row.get("gender") or None,
+        "split": row["split"],
+        "corpus": row["corpus"],
+        "duration_ms": None if duration_s is None else round(1000 * duration_s),
+    }
+
+
+def _number(row: dict[str, str], column: str, where: str) -> float | None:
+    """A cell as a number, None where it is empty or there is no such column."""
+    try:
+        return label_of(row.get(column))
+    except ValueError as error:
+        raise UsageError(f"{where}: {column} is {error}.") from None
+
+
+def _checked_vad(row: dict[str, Any], number: int, manifest: Location) -> list[float]:
+    where = f"{manifest.uri}: row {number} ({row['uri']})"
+    if not row["uri"] or not row["speaker"] or not row["split"]:
+        raise UsageError(f"{where}: uri, speaker and split must not be empty.")
+    for dim in VAD_DIMS:
+        if row[dim] is not None and not -1 <= row[dim] <= 1:
+            raise UsageError(f"{where}: {dim} is {row[dim]}, wanted the centred scale, [-1, 1], or null for unrated.")
+    return _vad(row)
+
+
+def _vad(row: dict[str, Any]) -> list[float]:
+    return [math.nan if row[dim] is None else float(row[dim]) for dim in VAD_DIMS]
+
+
+def _regions(vad: list[list[float]], rows: list[dict[str, Any]], num_regions: int) -> list[int]:
+    """Region of each row's target; -1 where not all is rated, or where the middle only stands for "neutral"."""
+    # In float64: regions are decided by signs and angles of the published numbers.
+    points = torch.tensor(vad, dtype=torch.float64)
+    weak = torch.tensor([bool(row["weak"]) for row in rows])
+    nowhere = points.isnan().any(dim=1) | (weak & (points == 0).all(dim=1))
+    regions: list[int] = torch.where(nowhere, -1, region_of(points.nan_to_num(), num_regions)).tolist()
+    return regions
+
+
+def _clip(row: dict[str, Any], manifest: Location, region: int) -> Clip:
+    vad = _vad(row)
+    return Clip(
+        uri=absolute_uri(row["uri"], manifest),
+        start_ms=row["start_ms"] or 0,
+        end_ms=row.get("end_ms"),
+        channel=row.get("channel"),
+        vad=(vad[0], vad[1], vad[2]),
+        weak=bool(row["weak"]),
+        region=region,
+        category=row["category"],
+        speaker=row["speaker"],
+        gender=row["gender"],
+        corpus=row["corpus"],
+        split=row["split"],
+        duration_ms=row["duration_ms"],
+    )
+
+
+def _person(speaker: str) -> str:
+    """Speaker, with the two readings that emotiontts names by one letter (ema, nea) taken as one person.
+
+    The source does not say whether they are; taking them apart could let a voice stand on both sides of a split.
+    """
+    corpus, _, name = speaker.partition("_")
+    return f"{corpus}_{name[2:]}" if corpus == "emotiontts" and name[:2] in {"em", "ne"} else speaker

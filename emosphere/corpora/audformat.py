@@ -1,0 +1,232 @@
+"""Databases in audEERING's audformat: db.yaml with its tables; scales come from the database's own schemes."""
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from emosphere.clips.rows import Corpus, Row, Scale, uri_for
+from emosphere.errors import UsageError
+from emosphere.store import Location
+from emosphere.vad import VAD_DIMS
+
+NAMES: Final = {
+    **{dim: (dim,) for dim in VAD_DIMS},
+    "category": ("category", "emotion"),
+    "intensity": ("intensity",),
+    "speaker": ("speaker",),
+    "gender": ("gender", "sex"),
+    "split": ("split",),
+}
+"""Names by which a column is known when ``--columns`` does not name it."""
+
+ROLES: Final = tuple(NAMES)
+
+Key = tuple[str, int, int | None]
+"""File, first millisecond, first millisecond after; None: to the end."""
+
+
+def read_audformat(
+    source: Location,
+    *,
+    scale: Scale | None = None,
+    columns: Mapping[str, str] | None = None,
+    tables: Sequence[str] = (),
+    split: str | None = None,
+) -> Corpus:
+    """Rows of the database in folder ``source``: every clip that a table with valence, arousal or dominance names.
+
+    ``tables`` are the tables to look into, by default all. Category, speaker, gender and split may stand in another
+    table, for the clip or for its whole file; the split may also be a table's own. The scale of a dimension is its
+    scheme's minimum and maximum, or else ``scale``. Raises UsageError for an unknown scale, for tables that contradict
+    each other, for what is missing, and when the package audformat is.
+    """
+    database = _load(source)
+    unknown = [name for name in tables if name not in database.tables]
+    if unknown:
+        raise UsageError(f"{source.uri}: --tables names {', '.join(unknown)}; it has {', '.join(database.tables)}.")
+    chosen = {name: database.tables[name] for name in (tables or database.tables)}
+    name_of = _names(chosen, columns or {}, source)
+    scales: dict[str, Scale] = {
+        dim: _scale(database, chosen, name_of[dim], scale, source) for dim in VAD_DIMS if dim in name_of
+    }
+    if not scales:
+        raise UsageError(
+            f"{source.uri}: no table has a column {', '.join(VAD_DIMS)}; name them by --columns valence=NAME,..."
+        )
+    facts = _facts(database, chosen, name_of, source)
+    labelled = sorted({key for (role, key) in facts if role in VAD_DIMS}, key=_order)
+    rows = [_row(key, facts, database.name, split, source) for key in labelled]
+    return Corpus(rows=rows, scales=scales)
+
+
+def _load(source: Location) -> Any:
+    try:
+        import audformat
+    except ImportError as error:
+        raise UsageError("audformat databases need an extra package: pip install 'emosphere[corpora]'.") from error
+    with tempfile.TemporaryDirectory(prefix="emosphere-") as folder:
+        # A copy of header and tables only: the audio stays where it is, and no pickled table is ever opened.
+        if not _copy(source, "db.yaml", folder):
+            raise UsageError(f"{source.uri}: holds no db.yaml; SOURCE is the folder of an audformat database.")
+        for table in list(_parsed(audformat, folder, source, load_data=False)):
+            if not (_copy(source, f"db.{table}.parquet", folder) or _copy(source, f"db.{table}.csv", folder)):
+                raise UsageError(f"{source.uri}: db.yaml names the table {table}, but there is no db.{table}.csv.")
+        return _parsed(audformat, folder, source, load_data=True)
+
+
+def _parsed(audformat: Any, folder: str, source: Location, *, load_data: bool) -> Any:
+    """The database in ``folder``, a copy of what ``source`` holds."""
+    import yaml
+
+    try:
+        return audformat.Database.load(folder, load_data=load_data)
+    # What yaml, pandas, pyarrow and audformat make of a broken file.
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RuntimeError) as error:
+        raise UsageError(f"{source.uri}: cannot be read as an audformat database ({error}).") from error
+
+
+def _copy(source: Location, name: str, folder: str) -> bool:
+    try:
+        Path(folder, name).write_bytes(source.child(name).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _names(tables: Mapping[str, Any], columns: Mapping[str, str], source: Location) -> dict[str, str]:
+    found = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
+    absent = [f"{role}={name}" for role, name in columns.items() if name not in found]
+    if absent:
+        raise UsageError(f"{source.uri}: --columns names {', '.join(absent)}; the tables have {', '.join(found)}.")
+    names = dict(columns)
+    for role, usual in NAMES.items():
+        here = [name for name in usual if name in found]
+        if role not in names and len(here) > 1:
+            raise UsageError(f"{source.uri}: {role} may be {' or '.join(here)}; say which by --columns {role}=NAME.")
+        if role not in names and here:
+            names[role] = here[0]
+    return names
+
+
+def _scale(database: Any, tables: Mapping[str, Any], name: str, declared: Scale | None, source: Location) -> Scale:
+    found = set()
+    for table in tables.values():
+        scheme = database.schemes.get(table.columns[name].scheme_id) if name in table.columns else None
+        if scheme is not None and scheme.minimum is not None and scheme.maximum is not None:
+            found.add(Scale(float(scheme.minimum), float(scheme.maximum)))
+    if declared is not None and found - {declared}:
+        raise UsageError(
+            f"{source.uri}: --scale {declared}, but the database says {', '.join(map(str, found))} ({name})."
+        )
+    if len(found) > 1:
+        raise UsageError(f"{source.uri}: the scales of {name} differ: {', '.join(map(str, found))}; choose --tables.")
+    if not found and declared is None:
+        raise UsageError(
+            f"{source.uri}: the scheme of {name} has no minimum and maximum; declare its scale by --scale LOW..HIGH."
+        )
+    return declared or found.pop()
+
+
+def _facts(
+    database: Any, tables: Mapping[str, Any], name_of: Mapping[str, str], source: Location
+) -> dict[tuple[str, Key], Any]:
+    """What the tables say of each clip, by (role, clip)."""
+    facts: dict[tuple[str, Key], Any] = {}
+    told_by: dict[tuple[str, Key], str] = {}
+
+    def tell(role: str, key: Key, value: Any, table: str) -> None:
+        if value is None or value != value:  # NaN, NaT, NA: not given
+            return
+        known = facts.setdefault((role, key), value)
+        first = told_by.setdefault((role, key), table)
+        if known != value:
+            raise UsageError(
+                f"{source.uri}: {key[0]} at {key[1]} ms: {role} is {known!r} in table {first} and {value!r} in table "
+                f"{table}; choose by --tables."
+            )
+
+    for table_id, table in tables.items():
+        keys = [_key(entry) for entry in table.index]
+        part = database.splits[table.split_id].type if table.split_id else None
+        for role, name in name_of.items():
+            if name in table.columns:
+                values = table[name].get().astype(object)
+                for key, value in zip(keys, values.where(values.notna(), None), strict=True):
+                    tell(role, key, value, table_id)
+        if part is not None and any(name_of.get(dim) in table.columns for dim in VAD_DIMS):
+            for key in keys:
+                tell("split", key, part, table_id)
+        _tell_genders(database, table, table_id, keys, name_of, tell)
+    return facts
+
+
+def _tell_genders(
+    database: Any, table: Any, table_id: str, keys: list[Key], name_of: Mapping[str, str], tell: Any
+) -> None:
+    """Gender as a property of the speaker's scheme, where there is no column of its own."""
+    name = name_of.get("speaker")
+    if "gender" in name_of or name not in table.columns:
+        return
+    scheme = database.schemes.get(table.columns[name].scheme_id)
+    labels = getattr(scheme, "labels", None)
+    if isinstance(labels, str):  # the name of a table of its own
+        people = database[labels].get()
+        labels = {person: dict(people.loc[person]) for person in people.index}
+    if not isinstance(labels, dict):
+        return
+    for key, speaker in zip(keys, table[name].get(), strict=True):
+        person = labels.get(speaker)
+        if isinstance(person, dict):
+            tell("gender", key, person.get("gender", person.get("sex")), table_id)
+
+
+def _key(entry: Any) -> Key:
+    if isinstance(entry, str):
+        return entry, 0, None
+    file, start, end = entry
+    end_ms = None if end != end else round(end.total_seconds() * 1000)
+    return file, round(start.total_seconds() * 1000), end_ms
+
+
+def _order(key: Key) -> tuple[str, int, float]:
+    """By file, start and end; what lasts to the end of the file comes last."""
+    file, start_ms, end_ms = key
+    return file, start_ms, math.inf if end_ms is None else end_ms
+
+
+def _row(key: Key, facts: Mapping[tuple[str, Key], Any], name: str, split: str | None, source: Location) -> Row:
+    file, start_ms, end_ms = key
+    where = f"{source.uri}: {file}" + (f" at {start_ms} ms" if start_ms or end_ms is not None else "")
+
+    def told(role: str) -> Any:
+        return facts.get((role, key), facts.get((role, (file, 0, None))))
+
+    part = told("split") or split
+    if told("split") and split and told("split") != split:
+        raise UsageError(f"{where}: is in split {told('split')}, and --split {split} was given.")
+    for role, value, remedy in (
+        ("speaker", told("speaker"), "--columns speaker=NAME"),
+        ("split", part, "--columns split=NAME, or --split for all"),
+    ):
+        if value is None:
+            raise UsageError(f"{where}: no table says the {role}; name it by {remedy}.")
+    return {
+        "uri": file if file.startswith("/") or "://" in file else uri_for(source.child(file)),
+        "start_ms": start_ms,
+        "end_ms": end_ms,
+        **{dim: facts.get((dim, key)) for dim in VAD_DIMS},
+        "weak": False,
+        "category": _text(told("category")),
+        "intensity": _text(told("intensity")),
+        "speaker": f"{name}_{told('speaker')}",
+        "gender": _text(told("gender")),
+        "split": str(part),
+        "corpus": name,
+        "where": where,
+    }
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,53 @@
+"""The paper's own division of MSP-Podcast's development part: so many of each category to choose by, the rest to test.
+
+EmoSphere-SER samples 300 clips of each of eight categories for validation and tests on the remainder.
+"""
+
+import hashlib
+import posixpath
+from collections import defaultdict
+from collections.abc import Sequence
+
+from emosphere.clips.rows import Row
+from emosphere.corpora.msp_podcast import PRIMARY
+from emosphere.errors import UsageError
+
+TEST, REST = "in-house-test", "in-house-rest"
+
+
+def split_in_house(rows: Sequence[Row], per_category: int, *, seed: int = 0) -> tuple[list[Row], str]:
+    """Rows with ``dev`` cut down to ``per_category`` clips of each of the eight categories, and a note about it.
+
+    The remaining clips of these categories become ``in-house-test``; development clips of another category or none
+    become ``in-house-rest``, so that both sets are the same whatever else was dropped or kept. Which clips are drawn
+    depends on the seed and their file names alone. Raises UsageError naming the categories that have too few.
+    """
+    development: defaultdict[str | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["split"] == "dev":
+            development[row["category"]].append(row)
+    short = {word: len(development[word]) for word in PRIMARY if len(development[word]) < per_category}
+    if short:
+        counts = ", ".join(f"{word} {count}" for word, count in short.items())
+        raise UsageError(f"--in-house-test {per_category}: the development part has too few clips of {counts}.")
+    drawn = {
+        id(row)
+        for word in PRIMARY
+        for row in sorted(development[word], key=lambda row: _lot(seed, row["uri"]))[:per_category]
+    }
+    divided = [row if row["split"] != "dev" or id(row) in drawn else row | {"split": _part(row)} for row in rows]
+    voices = {part: {row["speaker"] for row in divided if row["split"] == part} for part in ("dev", TEST)}
+    note = (
+        f"dev ({per_category} clips of each of {len(PRIMARY)} categories, seed {seed}) and {TEST} are both from the "
+        f"development part: {len(voices['dev'] & voices[TEST])} of the {len(voices[TEST])} speakers of {TEST} are in "
+        "dev too."
+    )
+    return divided, note
+
+
+def _part(row: Row) -> str:
+    return TEST if row["category"] in PRIMARY else REST
+
+
+def _lot(seed: int, uri: str) -> str:
+    return hashlib.sha256(f"{seed}/{posixpath.basename(uri)}".encode()).hexdigest()

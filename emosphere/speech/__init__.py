@@ -1,0 +1,1 @@
+"""Samples -> segments of speech, with what their sound is worth."""

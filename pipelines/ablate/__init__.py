@@ -1,0 +1,1 @@
+"""A grid of trainings -> a table of figures."""

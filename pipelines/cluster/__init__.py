@@ -1,0 +1,1 @@
+"""Where it runs: resources, the host's facts, scratch disk."""

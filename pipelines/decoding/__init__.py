@@ -1,1 +1,0 @@
-"""From the units of a part to cells of sound: decoders beside the model, or apart on other machines."""

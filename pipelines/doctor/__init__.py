@@ -1,0 +1,1 @@
+"""What would fail, before it does."""

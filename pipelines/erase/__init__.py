@@ -1,0 +1,1 @@
+"""A recording -> gone from every table, version and run."""

@@ -1,0 +1,1 @@
+"""A checkpoint and labelled clips -> figures and a page."""

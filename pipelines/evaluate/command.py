@@ -1,0 +1,217 @@
+"""Labelled clips + a model (or two) -> evaluation.json, predictions.parquet and a page. Needs no Ray."""
+
+import datetime
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from emosphere.clips.manifest import Clip, read_manifest
+from emosphere.errors import UsageError
+from emosphere.evaluation.answered import Answered, refuse_useless
+from emosphere.evaluation.compare import compare
+from emosphere.evaluation.figures import MEANINGS, figures_of, slice_figures
+from emosphere.evaluation.page import page
+from emosphere.evaluation.predict_clips import Heard, hear_clips
+from emosphere.evaluation.predictions import predictions_parquet
+from emosphere.evaluation.slices import slices
+from emosphere.inference import default_device
+from emosphere.model.checkpoint import Checkpoint, load_checkpoint
+from emosphere.model.description import AT_WEIGHT_ZERO, EVALUATION_NAME, WEIGHTS_NAME
+from emosphere.model.find import find_model
+from emosphere.model.predict import Predictor
+from emosphere.redaction import redact
+from emosphere.store import Location, locate, unsigned
+from pipelines.card.tables import MEASURED
+
+BATCH_S: Final = {"cpu": 40.0, "cuda": 320.0}
+"""Seconds of audio that go through a network at once; changes no figure."""
+
+
+class Model(NamedTuple):
+    """A model under evaluation, on its device."""
+
+    name: str
+    """As the user called it."""
+    checkpoint: Checkpoint
+    predictor: Predictor
+    at_weight_zero: Predictor | None
+
+    @property
+    def num_regions(self) -> int:
+        return self.checkpoint.config.num_regions or 8
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What evaluation.json says of it."""
+        return {
+            "given": unsigned(self.name),
+            "name": self.checkpoint.name,
+            "digest": self.checkpoint.digest,
+            "licence": self.checkpoint.licence,
+            "num_regions": self.num_regions,
+            "max_clip_s": self.checkpoint.config.max_clip_s,
+            "vad_radius_90": self.checkpoint.config.vad_radius_90,
+        }
+
+
+def evaluate_model(
+    model: str,
+    manifest: str,
+    *,
+    split: str,
+    out: str,
+    against: str | None = None,
+    num_bootstrap: int = 2000,
+    seed: int = 0,
+    max_unreadable: int = 0,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Evaluate ``model`` on a split of ``manifest``; returns a JSON-ready summary.
+
+    Raises UsageError when the split is empty, ``out`` holds a model, an answer is NaN or all answers are the same.
+    """
+    started = time.monotonic()
+    folder = locate(out)
+    if folder.child(WEIGHTS_NAME).exists():
+        raise UsageError(f"{out}: holds a model, whose evaluation.json tells of its training; give another --out.")
+    models = [_load(name) for name in (model, against) if name is not None]
+    clips = [_chosen(manifest, split, found.num_regions) for found in models]
+    if dry_run:
+        return _dry(models, clips[0], manifest, split)
+    predictors = [found.predictor for found in models] + [m.at_weight_zero for m in models if m.at_weight_zero]
+    heard = hear_clips(clips[0], predictors, max_unreadable=max_unreadable, num_threads=min(4, os.cpu_count() or 1))
+    if not heard.clips:
+        raise UsageError(f"{manifest}: none of the {len(clips[0])} clips of split {split!r} can be read.")
+    answered = _answers(models, clips, heard)
+    for found, answers in zip(models, answered, strict=True):
+        refuse_useless(answers, model=found.name, split=split)
+    evaluation = _evaluation(models, answered, heard, num_draws=num_bootstrap, seed=seed) | {
+        "manifest": unsigned(manifest),
+        "split": split,
+    }
+    _write(folder, evaluation, answered)
+    return _summary(evaluation) | {"out": unsigned(out), "wall_s": round(time.monotonic() - started, 1)}
+
+
+def _load(name: str) -> Model:
+    folder, device = find_model(name, whole=True), default_device()
+    batch_s = BATCH_S[device]
+    checkpoint = load_checkpoint(folder)
+    earlier = Path(folder) / AT_WEIGHT_ZERO
+    return Model(
+        name,
+        checkpoint,
+        Predictor(checkpoint, device=device, batch_s=batch_s),
+        Predictor(load_checkpoint(earlier), device=device, batch_s=batch_s) if earlier.is_dir() else None,
+    )
+
+
+def _chosen(manifest: str, split: str, num_regions: int) -> list[Clip]:
+    clips = read_manifest(manifest, num_regions=num_regions)
+    chosen = [clip for clip in clips if clip.split == split]
+    if len(chosen) < 2:
+        splits = ", ".join(
+            f"{name} ({sum(c.split == name for c in clips)})" for name in sorted({c.split for c in clips})
+        )
+        raise UsageError(f"{manifest}: split {split!r} has {len(chosen)} clips, wanted at least 2; it has {splits}.")
+    return chosen
+
+
+def _answers(models: list[Model], clips: list[list[Clip]], heard: Heard) -> list[Answered]:
+    """Per model, with the regions of its own table."""
+    readable = {clip.place for clip in heard.clips}
+    earlier = iter(heard.predictions[len(models) :])
+    return [
+        Answered(
+            clips=tuple(clip for clip in own if clip.place in readable),
+            duration_s=heard.duration_s,
+            level_db=heard.level_db,
+            vad=prediction.vad.astype("float64"),
+            num_regions=model.num_regions,
+            region_probs=prediction.region_probs,
+            probs_at_weight_zero=next(earlier).region_probs if model.at_weight_zero else None,
+            vad_radius_90=model.checkpoint.config.vad_radius_90,
+        )
+        for model, own, prediction in zip(models, clips, heard.predictions, strict=False)
+    ]
+
+
+def _evaluation(
+    models: list[Model], answered: list[Answered], heard: Heard, *, num_draws: int, seed: int
+) -> dict[str, Any]:
+    first = answered[0]
+    compared = compare(first, answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None
+    return {
+        "format": MEASURED,
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "model": models[0].told,
+        "against": models[1].told if len(models) > 1 else None,
+        "clips": {
+            "listed": len(heard.clips) + len(heard.unreadable),
+            "evaluated": len(heard.clips),
+            "weak": sum(clip.weak for clip in heard.clips),
+            "cut": heard.num_cut,
+            "audio_s": round(float(heard.duration_s.sum()), 1),
+            "unreadable": [{"uri": unsigned(clip.uri), "error": redact(message)} for clip, message in heard.unreadable],
+        },
+        "bootstrap": {"draws": num_draws, "seed": seed, "over": "speakers", "interval": "percentile, 95 %"},
+        "meanings": MEANINGS,
+        "overall": figures_of(first, num_draws=num_draws, seed=seed),
+        "slices": {
+            kind: {
+                name: slice_figures(first.take(rows), num_draws=num_draws, seed=seed) for name, rows in parts.items()
+            }
+            for kind, parts in slices(first).items()
+        },
+        "against_overall": figures_of(answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None,
+        "comparison": compared,
+    }
+
+
+def _write(folder: Location, evaluation: dict[str, Any], answered: list[Answered]) -> None:
+    """The JSON comes last: where it lies, all is there."""
+    folder.child("predictions.parquet").write_bytes(predictions_parquet(answered[0]))
+    if len(answered) > 1:
+        folder.child("predictions_against.parquet").write_bytes(predictions_parquet(answered[1]))
+    folder.child("index.html").write_bytes(page(evaluation, answered[0]).encode())
+    text = json.dumps(evaluation, indent=1, allow_nan=False, ensure_ascii=False)
+    folder.child(EVALUATION_NAME).write_bytes(f"{text}\n".encode())
+
+
+def _summary(evaluation: dict[str, Any]) -> dict[str, Any]:
+    figures, comparison = evaluation["overall"]["figures"], evaluation["comparison"]
+    return {
+        "model": f"{evaluation['model']['name']}-{evaluation['model']['digest']}",
+        "split": evaluation["split"],
+        "clips": evaluation["clips"]["evaluated"],
+        "speakers": evaluation["overall"]["speakers"],
+        "weak": evaluation["clips"]["weak"],
+        "unreadable": [clip["uri"] for clip in evaluation["clips"]["unreadable"]],
+        "ccc": figures["ccc"],
+        "uar": figures["uar"],
+        "against": None
+        if comparison is None
+        else {
+            "model": f"{evaluation['against']['name']}-{evaluation['against']['digest']}",
+            "ccc": comparison.get("ccc", {}),
+        },
+    }
+
+
+def _dry(models: list[Model], clips: list[Clip], manifest: str, split: str) -> dict[str, Any]:
+    lengths = [clip.duration_ms for clip in clips]
+    absent = [clip.uri for clip in clips if "://" not in clip.uri and not Path(clip.uri).is_file()]
+    return {
+        "dry_run": True,
+        "models": [f"{model.checkpoint.name}-{model.checkpoint.digest}" for model in models],
+        "manifest": unsigned(manifest),
+        "split": split,
+        "clips": len(clips),
+        "speakers": len({clip.speaker for clip in clips}),
+        "weak": sum(clip.weak for clip in clips),
+        "audio_s": round(sum(length for length in lengths if length is not None) / 1000, 1),
+        "clips_of_unknown_length": sum(length is None for length in lengths),
+        "missing": absent,
+    }

@@ -1,0 +1,1 @@
+"""A checkpoint -> a folder to share: ONNX graph, card, hub."""

@@ -1,0 +1,90 @@
+"""What was erased and is not scored again: kept as ids, so that the list itself names nobody."""
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from emosphere.store import ABSENT, Location
+from emosphere.tables.identity import IdKey, recording_id
+from pipelines.archive.recording import Recording
+
+FILE = "erased.json"
+_MEMBER = re.compile(r"(?:zip|tar|parquet)://.*?::(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forgotten:
+    """Ids of recordings, ids of folders, and the end of retention."""
+
+    recordings: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+    """The same hash over the URI of a folder, or of an archive file, whatever lies below it now or later."""
+    modified_before_us: int | None = None
+    """Files last changed before this time (microseconds since 1970) are past retention."""
+
+    def holds(self, recording: Recording, identity: str, key: IdKey | None = None) -> bool:
+        """Whether a listed recording (under its own URI) must not be scored."""
+        if identity in self.recordings:
+            return True
+        end, modified_us = self.modified_before_us, recording.modified_us
+        if end is not None and modified_us is not None and recording.kind == "object" and modified_us < end:
+            return True
+        return bool(self.folders) and any(
+            recording_id(uri, key) in self.folders for uri in lineage(recording.source_uri)
+        )
+
+    def joined(self, other: "Forgotten") -> "Forgotten":
+        """Both; of two ends of retention the later."""
+        ends = [end for end in (self.modified_before_us, other.modified_before_us) if end is not None]
+        return replace(
+            self,
+            recordings=self.recordings | other.recordings,
+            folders=self.folders | other.folders,
+            modified_before_us=max(ends, default=None),
+        )
+
+
+def read_forgotten(home: Location) -> Forgotten:
+    """The list below ``home`` (OUT/_emosphere); empty where there is none."""
+    try:
+        stored = json.loads(home.child(FILE).read_bytes())
+    except ABSENT:
+        return Forgotten()
+    end = stored["modified_before"]
+    return Forgotten(
+        recordings=frozenset(stored["recordings"]),
+        folders=frozenset(stored["folders"]),
+        modified_before_us=end and round(datetime.datetime.fromisoformat(end).timestamp() * 1_000_000),
+    )
+
+
+def remember(home: Location, more: Forgotten, still_ours: Callable[[], None]) -> None:
+    """Add to the list; ``still_ours`` is asked right before it is written."""
+    home.child(FILE).rewrite(lambda: _stored(read_forgotten(home).joined(more)), still_ours)
+
+
+def _stored(forgotten: Forgotten) -> bytes:
+    end = forgotten.modified_before_us
+    stored: dict[str, Any] = {
+        "recordings": sorted(forgotten.recordings),
+        "folders": sorted(forgotten.folders),
+        "modified_before": end and datetime.datetime.fromtimestamp(end / 1_000_000, datetime.UTC).isoformat(),
+    }
+    return (json.dumps(stored, indent=0) + "\n").encode()
+
+
+def lineage(uri: str) -> Iterator[str]:
+    """The URI, the archive file it is a member of, and every folder above.
+
+    >>> list(lineage("zip://a/b.wav::s3://calls/x/y.zip"))
+    ['zip://a/b.wav::s3://calls/x/y.zip', 's3://calls/x/y.zip', 's3://calls/x', 's3://calls']
+    """
+    yield uri
+    if member := _MEMBER.fullmatch(uri):
+        uri = member[1]
+        yield uri
+    while (uri := uri.rpartition("/")[0]) and not uri.endswith(("/", ":")):
+        yield uri

@@ -1,0 +1,1 @@
+"""A labelled corpus -> a manifest, decoded clips beside it."""

@@ -1,0 +1,1 @@
+"""Score an archive: plan -> score -> publish."""

@@ -1,0 +1,1 @@
+"""From what the archive holds to parts of bounded work."""

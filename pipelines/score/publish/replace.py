@@ -1,0 +1,122 @@
+"""From folded rows to the published tables: each file replaced whole, segments before recordings, twice the same."""
+
+import contextlib
+import datetime
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from emosphere.store import ABSENT, Location
+from emosphere.tables.schema import arrow_schema
+from pipelines.out.ledger import Ledger, RunHeader, parquet_bytes, read_parquet
+from pipelines.out.snapshot import commit_snapshot, replace_published
+from pipelines.score.publish.fold import Folded
+
+FILE_BYTES = 128 << 20
+"""Size a published file is meant to reach; the number of files of a partition follows from it once, and stays."""
+
+SORT_KEYS = {"segments": ["recording_id", "channel", "start_ms"], "recordings": ["recording_id"]}
+COUNTED = [
+    "recordings",
+    "scored",
+    "no_speech",
+    "failed",
+    "skipped",
+    "skipped_policy",
+    "segments",
+    "audio_s",
+    "speech_s",
+    "wall_s",
+]
+"""Figures that the JSON result and the ``runs`` row share."""
+
+
+def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Callable[[], None]) -> None:
+    """Put the run's rows in place of what the tables held of its recordings; all else stays as it was.
+
+    A recording already published under some dt is replaced there. Doing it twice, or again after dying anywhere
+    within, leaves the same files: what is written depends on the staged rows and the other recordings' rows alone.
+    Memory: one file of the tables. ``still_ours`` raises where another run took this one's place; it is asked right
+    before every write.
+    """
+    replaced: dict[str, str] = {}
+    for dt in folded.place(ledger.published_columns(header.model_partition, ["recording_id"]), header.dt):
+        num_files, is_new = _files_of(ledger, header, dt, folded.segment_bytes)
+        for number in range(num_files) if is_new else folded.numbers(dt, num_files):
+            here = folded.rows("recordings", dt, number, num_files)
+            spoken = folded.rows("segments", dt, number, num_files)
+            for table, new in (("segments", spoken), ("recordings", here)):
+                path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
+                ids = here.column("recording_id")
+                replaced[path] = _replace(ledger, path, table, new, ids, header, still_ours)
+    commit_snapshot(ledger, header, replaced, still_ours)
+
+
+def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], host: dict[str, Any]) -> None:
+    """The run's row in ``runs``."""
+    row = {
+        "run_id": header.run_id,
+        "dt": header.dt,
+        "config": json.dumps(header.config, sort_keys=True),
+        "settings_digest": header.settings_digest,
+        "schema_version": int(arrow_schema("runs").metadata[b"schema_version"]),
+        "code_version": host["emosphere"],
+        "model_name": header.model_name,
+        "model_digest": header.model_digest,
+        "model_licence": header.model_licence,
+        "archives": json.dumps(header.archives),
+        "purpose": header.purpose,
+        "roles": json.dumps(header.roles) if header.roles else None,
+        "exception": header.exception,
+        "started_at": datetime.datetime.fromisoformat(header.started_at),
+        "ended_at": datetime.datetime.now(datetime.UTC),
+        "host": json.dumps(host, sort_keys=True),
+    }
+    row |= {name: result[name] for name in COUNTED}
+    table = pa.Table.from_pylist([row], schema=arrow_schema("runs"))
+    ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(parquet_bytes(table))
+
+
+def _replace(
+    ledger: Ledger,
+    path: str,
+    table: str,
+    new: pa.Table,
+    replaced_ids: pa.ChunkedArray,
+    header: RunHeader,
+    still_ours: Callable[[], None],
+) -> str:
+    """Write one published file anew and return the key of the version kept for snapshots, below OUT."""
+    schema = arrow_schema(table, header.file_metadata)
+
+    def make(public: Location) -> pa.Table:
+        kept = new
+        with contextlib.suppress(*ABSENT):
+            old = read_parquet(public)
+            others = old.filter(
+                pc.invert(pc.is_in(old.column("recording_id"), value_set=replaced_ids.combine_chunks()))
+            )
+            kept = pa.concat_tables([others.select(new.column_names).cast(new.schema), new])
+        kept = kept.sort_by([(key, "ascending") for key in SORT_KEYS[table]])
+        return kept.replace_schema_metadata(schema.metadata).cast(schema)
+
+    version = replace_published(ledger, path, header.run_id, make, still_ours)
+    assert version is not None
+    return version
+
+
+def _files_of(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:
+    """Number of files of a partition, and whether some are still missing (then all are written, empty ones too).
+
+    Chosen by expected size when the partition is first written, then kept, so that a recording's rows are always found
+    in the same file.
+    """
+    note = ledger.home.child("partitions", f"dt={dt}", f"model={header.model_partition}.json")
+    expected = max(1, -(-run_bytes // 4 // FILE_BYTES))  # in memory; compressed rows take about a quarter
+    note.create_bytes(json.dumps({"num_files": expected}).encode())
+    num_files = int(json.loads(note.read_bytes())["num_files"])
+    there = [sum(at == dt for at, _ in ledger.published(table, header.model_partition)) for table in SORT_KEYS]
+    return num_files, min(there) < num_files

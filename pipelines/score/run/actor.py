@@ -1,0 +1,185 @@
+"""The scoring actor: one part of the plan in, its staged results out, one small row about it back to the driver."""
+
+import os
+import queue
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from emosphere.errors import EmosphereError, MachineError
+from emosphere.model.find import find_model
+from emosphere.store import Location
+from pipelines.archive.seal import UNSEALED, Seal
+from pipelines.cluster.resources import Pool
+from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.score.policy import is_phone_call, withheld_channels
+from pipelines.score.publish.staged import STAGED_SCHEMA, staged_row
+from pipelines.score.run.decoders import Decoders, Event
+from pipelines.score.run.decoders_apart import DecodersApart, DecodersLost
+from pipelines.score.run.heap import give_back, keep_freed_memory
+from pipelines.score.settings import ScoreSettings
+
+if TYPE_CHECKING:
+    from emosphere.inference import Scorer
+
+SIGN_S = 60.0
+"""Time between signs of life."""
+CELLS_PER_TRIM = 32
+"""Cells, and ends of units, of a part after which freed memory is handed back to the system: it costs milliseconds."""
+TRIES = 3
+"""Times that a part is begun where its decoders, apart on another machine, are lost."""
+
+
+class ScoreParts:
+    """One actor: one model, and lanes that score parts with it, side by side.
+
+    Reads:  part (int)
+    Gives:  part, units, recordings, failed, segments, audio_s, phone_calls (stereo, 8 kHz);
+            wait_s (for decoders), hear_s, predict_s, wall_s; samples through the network, padding among them
+    """
+
+    def __init__(
+        self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
+    ) -> None:
+        # Here, where the model is: the driver knows this class too, and does without torch's seconds and 450 MB.
+        import torch
+
+        from emosphere.inference import Scorer, default_device
+        from emosphere.model.checkpoint import load_checkpoint
+
+        self._lanes: list[_Lane] = []
+        self._workers: ThreadPoolExecutor | None = None
+        keep_freed_memory()
+        # This thread only loads: a team of OpenMP's would stay with it for good.
+        torch.set_num_threads(1)
+        # One compiled kernel per shape would be kept for each of a thousand segment lengths. Enough for two lanes'
+        # batches, in which the members of a network ask for the same ones in turn.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+        self._ledger, self._run_id, self._settings, self._seal = Ledger(out), header.run_id, settings, seal
+        self._unfit: EmosphereError | None = None
+        try:
+            # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
+            checkpoint = load_checkpoint(find_model(model))
+        except EmosphereError as error:
+            self._unfit = error  # told by the first call: of an actor that cannot be made Ray only says that it died
+            return
+        self._digests = (checkpoint.digest, header.model_digest)
+        withheld = withheld_channels(header.roles, header.exception)
+        device = default_device()
+        # Shared by the lanes, so that no core idles while one of them waits, or has nothing left. One thread each:
+        # teams of OpenMP, one for every thread that ever used torch, sleep at each barrier where they outnumber the
+        # cores, which cost WavLM 15 %.
+        self._workers = ThreadPoolExecutor(pool.cores, "network", torch.set_num_threads, (1,))
+        scorer = Scorer(
+            checkpoint,
+            device=device,
+            listen=settings.listen,
+            batch=settings.batch,
+            workers=self._workers if device == "cpu" else None,
+        )
+        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        for number in range(pool.lanes):
+            num_decoders = len(range(number, pool.decoders, pool.lanes))
+            decoders = (DecodersApart if pool.apart else Decoders)(num_decoders, settings, seal, withheld)
+            self._lanes.append(_Lane(scorer.another(), pool.threads, decoders))
+            self._free.put(self._lanes[-1])
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        # What went wrong travels to the driver as a value: through Ray it would arrive as advice about Ray.
+        try:
+            if self._unfit is not None:
+                raise self._unfit
+            summaries = [self._in_a_lane(int(part)) for part in batch["part"]]
+        except EmosphereError as error:
+            return {"error": np.array([self._seal.hide(str(error))]), "exit_code": np.array([error.exit_code])}
+        except Exception as error:
+            if self._seal.key is None:
+                raise
+            words = self._seal.hide(f"{type(error).__name__}: {error}")  # a name may stand in it
+            return {"error": np.array([words]), "exit_code": np.array([EmosphereError.exit_code])}
+        return {name: np.array([summary[name] for summary in summaries]) for name in summaries[0]}
+
+    def close(self) -> None:
+        """End the decoder processes and wipe the scratch folders."""
+        for lane in self._lanes:
+            lane.close()
+        if self._workers is not None:
+            self._workers.shutdown(wait=False)
+
+    __del__ = close
+
+    def _in_a_lane(self, part: int) -> dict[str, Any]:
+        lane = self._free.get()
+        try:
+            return lane.thread.submit(self._score_part, lane, part).result()
+        finally:
+            self._free.put(lane)
+
+    def _score_part(self, lane: "_Lane", part: int) -> dict[str, Any]:
+        if self._digests[0] != self._digests[1]:
+            raise MachineError(
+                f"A worker's model has digest {self._digests[0]}, the run's is {self._digests[1]}; give all machines "
+                "the same version, then run the same command again."
+            )
+        began = time.monotonic()
+        units = self._ledger.plan_part(self._run_id, part).to_pylist()
+        for tries_left in reversed(range(TRIES)):
+            scorer = lane.scorer.another()
+            decoding = lane.decoders.decode(units)
+            try:
+                for row, scored in scorer.score_cells(self._watched(part, decoding.events())):
+                    decoding.results[row]["segments"] = scored.rows
+                    decoding.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
+                break
+            except DecodersLost:  # nothing of the part is staged yet: it begins anew
+                if not tries_left:
+                    raise
+        staged = [staged_row(units, decoding.results, row, self._seal) for row in range(len(units))]
+        self._ledger.write_staged_part(self._run_id, part, pa.Table.from_pylist(staged, schema=STAGED_SCHEMA))
+        return {
+            "part": part,
+            "units": len(units),
+            "recordings": sum(unit["unit_index"] == 0 for unit in units),
+            "failed": sum(row["error_code"] is not None for row in staged),
+            # Rows of a copied channel are staged, and published only if the channel differs in another unit.
+            "segments": sum(one["channel"] in row["distinct_channels"] for row in staged for one in row["segments"]),
+            "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
+            "phone_calls": sum(is_phone_call(row["sample_rate_hz"], row["num_channels"]) for row in staged),
+            "wait_s": decoding.waited_s,
+            **{f"{name}_s": spent for name, spent in scorer.spent_s.items()},
+            "samples": scorer.padding[0],
+            "padding": scorer.padding[1],
+            "wall_s": time.monotonic() - began,
+        }
+
+    def _watched(self, part: int, events: Iterable[Event]) -> Iterator[Event]:
+        """The same events; once a minute the driver is told that they still come, since a part may last for hours."""
+        told = time.monotonic()
+        for number, event in enumerate(events):
+            yield event
+            if time.monotonic() - told >= SIGN_S:
+                told = time.monotonic()
+                self._ledger.write_sign_of_life(self._run_id, part, number)
+            if number % CELLS_PER_TRIM == CELLS_PER_TRIM - 1:
+                give_back()
+
+
+class _Lane:
+    """What it takes to score one part: a thread that looks for speech, and decoders that work ahead of it.
+
+    One thread for good: Ray makes an actor in one thread and calls it in others.
+    """
+
+    def __init__(self, scorer: "Scorer", threads: int, decoders: Decoders | DecodersApart) -> None:
+        import torch
+
+        self.scorer, self.decoders = scorer, decoders
+        self.thread = ThreadPoolExecutor(1, "lane", initializer=torch.set_num_threads, initargs=(threads,))
+
+    def close(self) -> None:
+        self.decoders.close()
+        self.thread.shutdown(wait=False)

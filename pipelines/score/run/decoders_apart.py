@@ -1,0 +1,126 @@
+"""Decoding on machines apart from the model's: a Ray actor decodes, and its cells follow a few ahead, at 16 bits."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from emosphere.audio.sixteen_bit import from_16_bit, to_16_bit
+from emosphere.errors import EmosphereError, MachineError
+from emosphere.speech.cells import Cell
+from pipelines.archive.seal import Seal
+from pipelines.score.run.decoders import QUEUED_CELLS, Decoders, Event
+from pipelines.score.settings import ScoreSettings
+
+Message = tuple[int, Cell | dict[str, Any]] | str
+"""A cell of a unit with 16-bit samples, or all that became of the unit, which ends it; or why the machine is broken."""
+
+
+CLOSE_S = 10.0
+"""Time that an actor is given to wipe its scratch folders."""
+LOSSES = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.WorkerCrashedError,
+)
+"""How Ray says that an actor, or its machine, is gone."""
+
+
+class DecodersLost(MachineError):
+    """The actor that decoded is gone, with its machine perhaps. The part can begin anew."""
+
+
+class DecodersApart:
+    """What :class:`Decoders` are to a lane, somewhere else in the cluster. Made anew where they are lost."""
+
+    def __init__(self, count: int, settings: ScoreSettings, seal: Seal, withheld: frozenset[int]) -> None:
+        self._count, self._arguments = count, (count, settings, seal, withheld)
+        self._actor: Any = None
+
+    def decode(self, units: list[dict[str, Any]]) -> "PartApart":
+        """Begin with the units of a part."""
+        return PartApart(units, self)
+
+    def messages(self, units: list[dict[str, Any]]) -> Iterator[Any]:
+        """References to messages, as they come; no more than a queue's worth wait in the object store."""
+        if self._actor is None:
+            # As references: what an actor is made with is otherwise kept by the head, and the seal holds a secret.
+            self._actor = _DecodingActor.options(num_cpus=self._count, scheduling_strategy="SPREAD").remote(
+                *map(ray.put, self._arguments)
+            )
+        decode = self._actor.decode.options(num_returns="streaming", _generator_backpressure_num_objects=QUEUED_CELLS)
+        return iter(decode.remote(units))
+
+    def close(self) -> None:
+        """End the actor, its processes with it, and wipe what it had fetched."""
+        if self._actor is not None and ray.is_initialized():
+            with contextlib.suppress(ray.exceptions.RayError):  # it is gone, or busy with what nobody wants any more
+                ray.get(self._actor.close.remote(), timeout=CLOSE_S)
+            ray.kill(self._actor)
+        self._actor = None
+
+
+class PartApart:
+    """What :class:`PartDecoding` is where the decoders are beside the model."""
+
+    def __init__(self, units: list[dict[str, Any]], decoders: DecodersApart) -> None:
+        self.results: list[dict[str, Any]] = [{} for _ in units]
+        self.waited_s = 0.0
+        self._units, self._decoders = units, decoders
+
+    def events(self) -> Iterator[Event]:
+        """As :meth:`PartDecoding.events`. Raises DecodersLost when the actor is gone."""
+        messages, left = self._decoders.messages(self._units), len(self._units)
+        while left:
+            asked = time.monotonic()
+            try:
+                message: Message = ray.get(next(messages))
+            except (StopIteration, *LOSSES) as error:
+                self._decoders.close()
+                raise DecodersLost(
+                    f"The machine that decoded was lost: {type(error).__name__}. The same command resumes."
+                ) from error
+            finally:
+                self.waited_s += time.monotonic() - asked
+            if isinstance(message, str):
+                raise MachineError(message)
+            row, content = message
+            if isinstance(content, Cell):
+                yield row, replace(content, samples=from_16_bit(content.samples))
+            else:
+                self.results[row] |= content
+                left -= 1
+                yield row, None
+
+
+@ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)
+class _DecodingActor:
+    """Holds the decoders of one lane."""
+
+    def __init__(self, count: int, settings: ScoreSettings, seal: Seal, withheld: frozenset[int]) -> None:
+        self._arguments = (count, settings, seal, withheld)
+        self._decoders: Decoders | None = None
+
+    def decode(self, units: list[dict[str, Any]]) -> Iterator[Message]:
+        """Everything about the units of a part. A broken machine travels as a message: its words are ours."""
+        try:
+            # Not before: there may be no room for its scratch folders, and then it is here that somebody hears of it.
+            self._decoders = self._decoders or Decoders(*self._arguments)
+            decoding = self._decoders.decode(units)
+            for row, cell in decoding.events():
+                if cell is None:
+                    yield row, decoding.results[row]
+                else:
+                    yield row, replace(cell, samples=to_16_bit(cell.samples))
+        except EmosphereError as error:
+            yield str(error)
+
+    def close(self) -> None:
+        """Wipe the scratch folders."""
+        if self._decoders is not None:
+            self._decoders.close()

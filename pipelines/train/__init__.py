@@ -1,0 +1,1 @@
+"""Labelled clips -> a checkpoint, on Ray Train."""

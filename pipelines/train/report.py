@@ -1,0 +1,131 @@
+"""What a trained network achieves, in all and per corpus, JSON-ready."""
+
+from typing import Any
+
+import torch
+
+from emosphere.clips.batches import Clips
+from emosphere.geometry import REGION_NAMES, region_of
+from emosphere.metrics import ccc, region_report
+from emosphere.model.network import Network
+from emosphere.training import Answers, answers_for
+from emosphere.vad import VAD_DIMS
+
+
+def figures_for(answers: Answers, heard: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
+    """Concordance and region figures of ``answers``, which are in the order of ``rows``; in all and per corpus."""
+    figures = _figures(answers, heard, rows, num_regions)
+    corpora = sorted({heard.clips[row].corpus for row in rows})
+    figures["corpora"] = {}
+    for corpus in corpora:
+        places = [place for place, row in enumerate(rows) if heard.clips[row].corpus == corpus]
+        part = {name: answer[places] for name, answer in answers.items()}
+        figures["corpora"][corpus] = _figures(part, heard, [rows[place] for place in places], num_regions)
+    return figures
+
+
+def evaluate(
+    network: Network,
+    heard: Clips,
+    *,
+    learnt: tuple[str, ...],
+    kept: tuple[str, ...],
+    num_regions: int,
+    chosen_by: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Sizes of the splits ``learnt`` from and ``kept`` apart, and figures on the latter, clean and distorted."""
+    before = {clip.speaker for clip in heard.clips if clip.split in (*learnt, *chosen_by)}
+    rows = [row for row, clip in enumerate(heard.clips) if clip.split in kept]
+    evaluation: dict[str, Any] = {
+        "parameters": sum(tensor.numel() for tensor in network.parameters()),
+        "trained_on": _counts(heard, learnt),
+        "evaluated_on": _counts(heard, kept),
+        "test_speakers_known": len(before & {clip.speaker for clip in heard.clips if clip.split in kept}),
+        "regions_that_never_occur": _absent_regions(heard, learnt, num_regions),
+        "test": None,
+        "splits": {},
+        "test_distorted": None,
+        "rated": _rated(network, heard, learnt),
+    }
+    if rows:
+        answers = answers_for(network, heard, rows)
+        evaluation["test"] = figures_for(answers, heard, rows, num_regions)
+        for split in kept:
+            places = [place for place, row in enumerate(rows) if heard.clips[row].split == split]
+            part = {name: answer[places] for name, answer in answers.items()}
+            evaluation["splits"][split] = _figures(part, heard, [rows[place] for place in places], num_regions)
+        if heard.num_versions > 1:
+            answers = answers_for(network, heard, rows, version=heard.num_versions - 1)
+            evaluation["test_distorted"] = figures_for(answers, heard, rows, num_regions)
+    return evaluation
+
+
+def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
+    """Agreement per dimension and recall per way of naming the region."""
+    if figures is None:
+        return None
+    return figures["ccc"] | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}
+
+
+def _figures(answers: Answers, heard: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
+    targets = heard.targets(rows)
+    agreement = ccc(answers["vad"].clamp(-1, 1), targets["vad"])
+    figures: dict[str, Any] = {
+        "clips": len(rows),
+        "speakers": len({heard.clips[row].speaker for row in rows}),
+        "ccc": {dim: round(float(value), 4) for dim, value in zip(VAD_DIMS, agreement, strict=True)},
+    }
+    if not (targets["region"] >= 0).any():
+        return figures
+    figures["region_of_vad"] = _regions(region_of(answers["vad"], num_regions), targets["region"], num_regions)
+    if "region" in answers:
+        figures["region_head"] = _regions(answers["region"].argmax(dim=1), targets["region"], num_regions)
+    return figures
+
+
+def _regions(predicted: torch.Tensor, target: torch.Tensor, num_regions: int) -> dict[str, Any]:
+    report = region_report(predicted, target, num_regions)
+    occurring = report.confusion.sum(dim=1) > 0
+    names = REGION_NAMES[num_regions]
+    return {
+        "clips": int(report.confusion.sum()),
+        "uar": round(report.uar, 4),
+        "chance": round(1 / int(occurring.sum()), 4),
+        "macro_f1": round(report.macro_f1, 4),
+        "accuracy": round(report.accuracy, 4),
+        "names": list(names),
+        "confusion": {names[index]: report.confusion[index].tolist() for index in torch.nonzero(occurring)[:, 0]},
+    }
+
+
+def _rated(network: Network, heard: Clips, learnt: tuple[str, ...]) -> dict[str, Any] | None:
+    """Against listeners' ratings of valence and arousal, where others are weak labels and a corpus has ratings.
+
+    Not on clips that were learnt from.
+    """
+    rows = [row for row, clip in enumerate(heard.clips) if not clip.weak and clip.split not in learnt]
+    if len(rows) < 2 or not any(clip.weak for clip in heard.clips):
+        return None
+    ratings = torch.tensor([heard.clips[row].vad[:2] for row in rows])
+    agreement = ccc(answers_for(network, heard, rows)["vad"][:, :2].clamp(-1, 1), ratings)
+    return {
+        "clips": len(rows),
+        "corpora": sorted({heard.clips[row].corpus for row in rows}),
+        "ccc": {"valence": round(float(agreement[0]), 4), "arousal": round(float(agreement[1]), 4)},
+    }
+
+
+def _counts(heard: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    clips = [clip for clip in heard.clips if clip.split in splits]
+    return {
+        corpus: {
+            "clips": sum(clip.corpus == corpus for clip in clips),
+            "speakers": len({clip.speaker for clip in clips if clip.corpus == corpus}),
+        }
+        for corpus in sorted({clip.corpus for clip in clips})
+    }
+
+
+def _absent_regions(heard: Clips, splits: tuple[str, ...], num_regions: int) -> list[str]:
+    found = {clip.region for clip in heard.clips if clip.split in splits}
+    return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in found]

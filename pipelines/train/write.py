@@ -1,0 +1,110 @@
+"""A trained network -> the checkpoint folder: weights, what they achieve, and the card that quotes it."""
+
+import datetime
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emosphere.clips.batches import Clips
+from emosphere.model.checkpoint import save_checkpoint
+from emosphere.model.description import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, CheckpointConfig
+from emosphere.model.network import Network
+from emosphere.store import unsigned
+from emosphere.training import Answers, answers_for
+from pipelines.card.text import card_text
+from pipelines.train.config import TrainConfig, told_settings
+from pipelines.train.error_ball import coverage_by_speaker
+from pipelines.train.report import evaluate, figures_for
+
+UNTOLD = ("card", "out", "encoder_weights", "mlflow")
+"""Settings left out of the evaluation: the card stands beside it, and places are of the machine that trained."""
+HELD_OUT_NAME = "held_out.parquet"
+"""Answers of the cross-validation, clip by clip."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training hands over to be written."""
+
+    network: Network
+    """Without auxiliary heads."""
+    checkpoint: CheckpointConfig
+    clips: Clips
+    held_out: list[int]
+    """Rows that were left out in one fold each, and then answered for; empty without or before cross-validation."""
+    held_out_answers: Answers
+    ball: dict[str, Any] | None
+    """Ball of error on speakers never heard, of :mod:`pipelines.train.error_ball`; None where nobody was kept apart."""
+    region_head_at_rest: dict[str, float] | None
+    """Epochs until the weight of the region loss had fallen to 0, and how well its head did then, on the clips to
+    choose by."""
+    at_rest: Network | None
+    """The network as it was then."""
+
+
+def write_model(config: TrainConfig, trained: Trained) -> None:
+    """Write the checkpoint folder ``config.out``. Raises ValueError for a figure that is no number."""
+    out, num_regions = Path(config.out), config.num_regions
+    settings = told_settings(config)
+    # What was learnt does not depend on the folders of the machine that trained.
+    settings["clips"]["manifest"] = Path(settings["clips"]["manifest"]).name
+    evaluation: dict[str, Any] = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "name": config.name,
+        "region_temperature": trained.checkpoint.region_temperature,
+        "settings": {name: value for name, value in settings.items() if name not in UNTOLD},
+        "cross_validation": figures_for(trained.held_out_answers, trained.clips, trained.held_out, num_regions)
+        if trained.held_out
+        else None,
+        "region_head_at_rest": trained.region_head_at_rest,
+        "vad_radius_90": _radius(config, trained),
+    }
+    evaluation |= evaluate(
+        trained.network,
+        trained.clips,
+        learnt=config.clips.train,
+        kept=config.clips.evaluate,
+        chosen_by=config.clips.choose,
+        num_regions=num_regions,
+    )
+    save_checkpoint(trained.network, out, trained.checkpoint, card="")
+    if trained.at_rest is not None:
+        # `emosphere evaluate` measures the region head here too (design notes 7, point 13b).
+        save_checkpoint(trained.at_rest, out / AT_WEIGHT_ZERO, trained.checkpoint, card="")
+    if trained.held_out:
+        _write_held_out(out, trained)
+    (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_card(out, config.card)
+
+
+def write_card(out: Path, prose: str) -> None:
+    """Write the card anew from ``prose`` and the evaluation that lies in ``out``."""
+    evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
+    (out / CARD_NAME).write_text(card_text(prose, evaluation), encoding="utf-8")
+
+
+def _write_held_out(out: Path, trained: Trained) -> None:
+    """What the folds' networks answered to the clips they never heard: a list of numbers per head and clip."""
+    clips = [trained.clips.clips[row] for row in trained.held_out]
+    table = pa.table(
+        {"uri": [unsigned(clip.uri) for clip in clips], "start_ms": [clip.start_ms for clip in clips]}
+        | {name: answers.tolist() for name, answers in trained.held_out_answers.items()}
+    )
+    pq.write_table(table, out / HELD_OUT_NAME)
+
+
+def _radius(config: TrainConfig, trained: Trained) -> dict[str, Any] | None:
+    """The ball of error, whether the scores carry it, and how often it holds the targets of the test speakers."""
+    if trained.ball is None:
+        return None
+    clips = trained.clips
+    rows = [row for row, clip in enumerate(clips.clips) if clip.split in config.clips.evaluate]
+    report = trained.ball | {"published": trained.checkpoint.vad_radius_90 is not None}
+    if rows and trained.ball["radius"] is not None:
+        answers = answers_for(trained.network, clips, rows)
+        report["test_coverage"] = coverage_by_speaker(clips, rows, answers, trained.ball["radius"])
+    return report

@@ -1,0 +1,106 @@
+"""Clips are heard once; batches are shared out among workers without loss; order never changes a clip's fate."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from emosphere.clips.augment import DistortionConfig
+from emosphere.clips.batches import HeardClips, evaluation_batches, heard, read_clip, version_of
+from emosphere.clips.manifest import Clip
+from emosphere.errors import BadClip
+from emosphere.model.architecture import LogMelConfig
+from emosphere.model.logmel import LogMelEncoder
+
+EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8))
+
+
+def clip(path: Path, region: int = 0) -> Clip:
+    return Clip(
+        uri=str(path), speaker="s", corpus="c", split="train", category="fear", vad=(0.1, 0.2, 0.3), region=region
+    )  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    paths = []
+    for index, (seconds, rate_hz) in enumerate(
+        [(0.5, 16_000), (1.3, 16_000), (0.01, 16_000), (0.9, 8_000), (0.7, 16_000)]
+    ):
+        path = tmp_path / f"{index}.flac"
+        soundfile.write(path, rng.normal(scale=0.1, size=int(seconds * rate_hz)), rate_hz)
+        paths.append(path)
+    return paths
+
+
+def hear(files: list[Path], copies: int = 0) -> HeardClips:
+    """Every version of every file, as the tasks of a training make them."""
+    distortion = DistortionConfig(copies=copies) if copies else None
+    clips = tuple(clip(path, row - 1) for row, path in enumerate(files))
+    versions = [
+        tuple(
+            heard(version_of(read_clip(one), one, version, distortion, 0), EAR.listen, EAR.min_samples).half()
+            for one in clips
+        )
+        for version in range(1 + copies)
+    ]
+    return HeardClips(clips, tuple(versions))
+
+
+def test_every_rate_is_read_as_16_khz_and_long_clips_are_cut(files: list[Path]) -> None:
+    assert len(read_clip(clip(files[3]))) == int(0.9 * 16_000)
+    assert len(read_clip(clip(files[1]), max_s=1.0)) == 16_000
+
+
+def test_a_file_that_is_no_sound_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.flac").write_bytes(b"nothing")
+    with pytest.raises(BadClip, match=r"x\.flac: a clip of the manifest cannot be read"):
+        read_clip(clip(tmp_path / "x.flac"))
+
+
+def test_a_clip_may_be_a_stretch_of_one_channel(tmp_path: Path) -> None:
+    left, right = np.full(8_000, 0.25, np.float32), np.linspace(0, 0.5, 8_000, dtype=np.float32)
+    soundfile.write(tmp_path / "two.wav", np.stack([left, right], axis=1), 8_000, subtype="FLOAT")
+    whole = clip(tmp_path / "two.wav")
+    middle = read_clip(dataclasses.replace(whole, start_ms=250, end_ms=750, channel=0))
+    assert len(middle) == 8_000
+    assert middle[1000:7000] == pytest.approx(0.25, abs=1e-3)
+    ramp = read_clip(dataclasses.replace(whole, start_ms=250, end_ms=750, channel=1))
+    assert ramp[4000] == pytest.approx(0.25, abs=1e-3)  # half way up, half a second in
+    both = read_clip(dataclasses.replace(whole, start_ms=250, end_ms=750))
+    assert both[2000] == pytest.approx((middle[2000] + ramp[2000]) / 2, abs=1e-6)
+    with pytest.raises(BadClip, match="has no channel 2, only 2"):
+        read_clip(dataclasses.replace(whole, channel=2))
+    with pytest.raises(BadClip, match="no sample from 2000 ms on"):
+        read_clip(dataclasses.replace(whole, start_ms=2000, end_ms=2500))
+
+
+def test_every_version_has_every_clip(files: list[Path]) -> None:
+    found = hear(files, copies=2)
+    assert [len(version) for version in found.versions] == [5, 5, 5]
+    assert len(found.versions[0][2]) == 1  # a clip of 10 ms still has its one frame
+    assert not torch.equal(found.versions[0][1], found.versions[1][1])
+
+
+def test_a_copy_does_not_depend_on_the_other_clips(files: list[Path]) -> None:
+    together, alone = hear(files, copies=1), hear(files[1:2], copies=1)
+    assert torch.equal(together.versions[1][1], alone.versions[1][0])
+
+
+def test_targets_follow_the_rows(files: list[Path]) -> None:
+    targets = hear(files).targets([3, 0])
+    assert targets["region"].tolist() == [2, -1]
+    torch.testing.assert_close(targets["vad"], torch.tensor([[0.1, 0.2, 0.3]] * 2))
+
+
+def test_evaluation_sees_every_row_once_and_whole(files: list[Path]) -> None:
+    clips = hear(files)
+    seen: list[int] = []
+    for rows, batch in evaluation_batches(clips, [4, 2, 0, 1], batch_frames=100):
+        seen += rows
+        assert batch.heard.is_valid.sum(dim=1).tolist() == [len(clips.versions[0][row]) for row in rows]
+    assert sorted(seen) == [0, 1, 2, 4]

@@ -1,0 +1,85 @@
+"""Batches are shared among workers without loss; neither order, worker nor piece changes a clip's fate."""
+
+import pytest
+import torch
+
+from emosphere.clips.batches import HeardClips
+from emosphere.clips.epoch import num_batches, plan_epoch, training_shares
+from emosphere.clips.manifest import Clip
+from emosphere.clips.spectrum import SpectrumConfig
+
+LENGTHS = [30, 81, 5, 60, 45, 12, 33, 90, 71, 22, 50]
+
+
+def clips() -> HeardClips:
+    torch.manual_seed(0)
+    labelled = tuple(
+        Clip(uri=f"{row}.wav", speaker="s", corpus="c", split="train", vad=(0.0, 0.0, 0.0), region=row % 8)
+        for row in range(len(LENGTHS))
+    )
+    return HeardClips(labelled, tuple(tuple(torch.randn(n, 16).half() for n in LENGTHS) for _ in range(2)))
+
+
+def drawn(*, rank: int = 0, num_ranks: int = 1, micro: int | None = None, pool: int = 1) -> list[torch.Tensor]:
+    config = SpectrumConfig(crop_frames=(20, 40))
+    plan = plan_epoch(clips(), range(11), config, batch_size=5, pool_batches=pool, seed=1, epoch=2)
+    shares = training_shares(
+        clips(), plan, config, micro_batch_size=micro, seed=1, epoch=2, rank=rank, num_ranks=num_ranks
+    )  # fmt: skip
+    return [
+        piece.heard.values[row][piece.heard.is_valid[row]]
+        for share in shares
+        for piece in share
+        for row in range(len(piece.heard.values))
+    ]
+
+
+def same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return len(some) == len(others) and all(
+        any(one.shape == other.shape and torch.equal(one, other) for other in others) for one in some
+    )
+
+
+def test_two_workers_hear_together_what_one_hears_alone() -> None:
+    alone = drawn()
+    assert len(alone) == 11
+    assert same(drawn(rank=0, num_ranks=2) + drawn(rank=1, num_ranks=2), alone)
+
+
+def test_pieces_hold_the_same_clips() -> None:
+    assert same(drawn(micro=3), drawn())
+
+
+def test_pieces_are_nearly_equal_so_that_none_is_left_alone() -> None:
+    plan = plan_epoch(clips(), range(11), None, batch_size=11, seed=0, epoch=0)
+    (share,) = training_shares(clips(), plan, None, micro_batch_size=5, seed=0, epoch=0)
+    assert [len(piece.heard.values) for piece in share] == [4, 4, 3]
+    (share,) = training_shares(clips(), plan, None, micro_batch_size=2, seed=0, epoch=0)
+    assert [len(piece.heard.values) for piece in share] == [3, 2, 2, 2, 2]
+
+
+def test_pools_bring_like_lengths_together_and_lose_nobody() -> None:
+    plan = plan_epoch(clips(), range(8), None, batch_size=4, pool_batches=2, seed=0, epoch=0)
+    groups = [sorted(LENGTHS[row] for row in batch.rows) for batch in plan]
+    assert sorted(groups) == [sorted(LENGTHS[:8])[:4], sorted(LENGTHS[:8])[4:]]
+    orders = {tuple(plan_epoch(clips(), range(8), None, batch_size=4, pool_batches=2, seed=0, epoch=epoch)[0].rows)
+              for epoch in range(8)}  # fmt: skip
+    assert len(orders) > 1
+
+
+def test_every_clip_stands_in_an_epoch_once_and_each_epoch_has_its_own_order() -> None:
+    plans = [plan_epoch(clips(), range(11), None, batch_size=4, seed=0, epoch=epoch) for epoch in range(3)]
+    rows = [[row for batch in plan for row in batch.rows] for plan in plans]
+    assert all(sorted(order) == list(range(11)) for order in rows)
+    assert len({tuple(order) for order in rows}) == 3
+
+
+@pytest.mark.parametrize("pool", [1, 2, 5])
+def test_no_rest_is_left_over_and_the_number_of_batches_is_known_beforehand(pool: int) -> None:
+    for count in range(2, 12):
+        plan = plan_epoch(clips(), range(count), None, batch_size=4, pool_batches=pool, seed=0, epoch=0)
+        sizes = [len(batch.rows) for batch in plan]
+        assert len(plan) == num_batches(count, 4)
+        assert sum(sizes) == count
+        assert max(sizes) <= 4
+        assert max(sizes) - min(sizes) <= 1

@@ -1,0 +1,97 @@
+"""The batched network says what silero's own says, frame by frame."""
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emosphere.speech.activity import LEVEL_DB, levelled, speech_probabilities_of_cells
+from emosphere.speech.cells import Cell
+from emosphere.speech.segment import SegmentConfig
+
+
+@pytest.fixture(scope="module")
+def clip(shared_data, decode):
+    samples, _ = decode(shared_data / "longform" / "conversation_two_speakers.wav")
+    return samples[0]
+
+
+@pytest.fixture(scope="module")
+def silero():
+    folder = Path(find_spec("silero_vad").origin).parent
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = torch.jit.load(str(folder / "data" / "silero_vad.jit"))
+
+    def chunk_by_chunk(wave):
+        model.reset_states()
+        padded = np.pad(wave, (0, -len(wave) % 512))
+        with torch.inference_mode():
+            return np.array(
+                [model(torch.from_numpy(padded[i : i + 512])[None], 16_000).item() for i in range(0, len(padded), 512)]
+            )
+
+    return chunk_by_chunk
+
+
+@pytest.mark.parametrize("num_samples", [1, 511, 512, 513, 10_000, 471_812])
+def test_probabilities_are_those_of_silero(activity, silero, clip, num_samples):
+    (ours,) = activity.probabilities([clip[:num_samples]])
+    np.testing.assert_allclose(ours, silero(clip[:num_samples]), rtol=0, atol=1e-4)
+
+
+def test_company_in_a_batch_changes_nothing(activity, clip):
+    waves = [clip[:100_000], clip[50_000:62_345], np.zeros(0, dtype=np.float32), clip[200_000:]]
+    together = activity.probabilities(waves)
+    for wave, heard in zip(waves, together, strict=True):
+        np.testing.assert_allclose(heard, activity.probabilities([wave])[0], rtol=0, atol=1e-5)
+
+
+def test_silence_needs_no_network_and_has_no_speech(activity, monkeypatch):
+    silence = np.zeros(200_000, dtype=np.float32)
+    (asked,) = activity.probabilities([silence])
+    assert asked.max() < SegmentConfig().off_probability  # so the segments are those that the network would give
+    monkeypatch.setattr(activity, "_features", None)
+    cells = [
+        Cell(channel=0, index=0, start_sample=0, lead_in=0, samples=silence + np.float32(offset), same_as=None)
+        for offset in (0, 0.25)
+    ]
+    for frames in speech_probabilities_of_cells(activity, cells):
+        assert frames.shape == asked.shape
+        assert not frames.any()
+
+
+def test_nothing_gives_nothing(activity):
+    assert activity.probabilities([]) == []
+    assert len(activity.probabilities([np.zeros(0, dtype=np.float32)])[0]) == 0
+
+
+def test_the_lead_in_is_heard_and_not_reported(activity, clip):
+    cell = Cell(channel=0, index=1, start_sample=960_512, lead_in=32_768, samples=clip[:200_000], same_as=None)
+    (own,) = speech_probabilities_of_cells(activity, [cell])
+    (with_lead_in,) = activity.probabilities([levelled(cell.samples)])
+    np.testing.assert_array_equal(own, with_lead_in[64:])
+
+
+def test_quiet_speech_is_heard_as_loud_speech_is(activity, clip):
+    def num_speech_frames(gain):
+        cell = Cell(channel=0, index=0, start_sample=0, lead_in=0, samples=clip * np.float32(gain), same_as=None)
+        return int((speech_probabilities_of_cells(activity, [cell])[0] > 0.5).sum())
+
+    assert num_speech_frames(1.0) > 400
+    assert num_speech_frames(0.005) == pytest.approx(num_speech_frames(1.0), abs=2)
+
+
+def test_levelling_takes_off_an_offset_and_knows_its_bounds():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.01, 160_000).astype(np.float32)
+    raised = levelled(noise + np.float32(0.4))
+    assert abs(raised.mean()) < 1e-4
+    assert 20 * np.log10(raised.std()) == pytest.approx(LEVEL_DB, abs=1)
+    assert levelled(noise * np.float32(1e-6)).std() == pytest.approx(1e-8 * 10**2.5, rel=0.01)
+    assert not levelled(np.zeros(5000, dtype=np.float32)).any()
+    assert len(levelled(np.zeros(0, dtype=np.float32))) == 0
+    assert len(levelled(noise[:100])) == 100

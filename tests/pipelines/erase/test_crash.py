@@ -1,0 +1,148 @@
+"""An erasure that dies, sleeps or meets a run: no reader sees half a recording, and the same command finishes."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from emosphere.store import Location, locate
+from emosphere.tables.identity import recording_id
+from pipelines.erase.command import erase
+from pipelines.erase.target import Target
+from pipelines.out.lease import Held, Lease
+from pipelines.score.command import score
+from pipelines.score.request import ScoreRequest
+from tests.pipelines.erase.erased import assert_whole, names, told, uri
+
+pytestmark = pytest.mark.usefixtures("in_process")
+
+
+class Died(BaseException):
+    pass
+
+
+def dying(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Die at one write, whichever kind it is; signs of life of the lease do not count."""
+    left = [after]
+
+    def counted(name: str):
+        real = getattr(Location, name)
+
+        def act(self, *args):
+            if "/lease/" not in self.path:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Died
+            return real(self, *args)
+
+        patch.setattr(Location, name, act)
+
+    for name in ("write_bytes", "publish_to", "remove"):
+        counted(name)
+
+
+def test_died_at_any_write_readers_see_whole_recordings_and_the_same_command_finishes(made, home, monkeypatch):
+    folder = uri(made, "customer-17")
+    for moment in range(100):
+        out = home / f"out{moment}"
+        shutil.copytree(home / "out", out)
+        with monkeypatch.context() as patch:
+            dying(patch, moment)
+            try:
+                erase(str(out), Target(uri=folder))
+                break
+            except Died:
+                pass
+        assert_whole(out)
+        assert erase(str(out), Target(uri=folder), verify=True)["verified"]
+        assert names(out) == {"customer-170/c.flac", "d.flac"}
+        assert folder + "/" not in told(out)
+        assert_whole(out)
+    assert moment > 8, "it writes more often than that"
+
+
+@pytest.mark.parametrize("moment", [4, 8])
+def test_a_run_that_comes_after_a_dead_erasure_finishes_it_first(made, home, monkeypatch, moment):
+    out = home / "out"
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        dying(patch, moment)
+        erase(str(out), Target(speaker="Ann"))
+    assert (out / "_emosphere/erasing.json").exists()
+    result = score(ScoreRequest(archives=(str(made / "archive/d.flac"),), out=str(out)))
+    assert (result["recordings"], result["skipped_policy"]) == (1, 1)
+    assert not (out / "_emosphere/erasing.json").exists()
+    assert recording_id(uri(made, "d.flac")) not in told(out)
+    assert_whole(out)
+
+
+def test_kill_9_in_the_middle_and_the_same_command_again(made, home, root):
+    out = home / "out"
+    program = (
+        "import os, signal, sys\n"
+        "from emosphere.store import Location\n"
+        "from pipelines.erase.command import erase\n"
+        "from pipelines.erase.target import Target\n"
+        "real = Location.publish_to\n"
+        "def publish_to(self, target):\n"
+        "    real(self, target)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Location.publish_to = publish_to\n"
+        "erase(sys.argv[1], Target(uri=sys.argv[2]))\n"
+    )
+    folder = uri(made, "customer-17")
+    killed = subprocess.run([sys.executable, "-c", program, str(out), folder], cwd=root, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert_whole(out)
+    assert names(out) != names(out, "segments"), "recordings go first"
+    assert erase(str(out), Target(uri=folder), verify=True)["verified"]
+    assert_whole(out)
+
+
+def test_while_a_run_is_at_work_nothing_is_erased(made, home, monkeypatch):
+    from pipelines.out import lease as leases
+
+    monkeypatch.setattr(leases, "BEAT_S", 0.1)
+    monkeypatch.setattr(leases, "POLL_S", 0.1)
+    out = home / "out"
+    running = Lease(locate(str(out)).child("_emosphere", "lease"), "run 1")
+    running.acquire()
+    before = told(out)
+    with pytest.raises(Held, match="run 1"):
+        erase(str(out), Target(uri=uri(made, "customer-17")))
+    running.release()
+    assert [line for line in told(out).splitlines() if "beat" not in line and "released" not in line] == [
+        line for line in before.splitlines() if "beat" not in line and "released" not in line
+    ]
+
+
+def test_an_erasure_that_is_overtaken_at_any_question_writes_nothing_after_it(made, home, monkeypatch):
+    """Each write into what others see has its question right before it: no two such writes in a row."""
+    out, events = home / "out", []
+    gone = uri(made, "customer-17")
+    (out / "_emosphere/runs/failed.json").write_text(json.dumps({"error": f"{gone}/b.flac: no."}))
+
+    def noted(kind: type, name: str, what: str) -> None:
+        real = getattr(kind, name)
+
+        def act(self, *args):
+            path = (args[0] if name == "publish_to" else self).path if kind is Location else ""
+            if "/lease/" not in path:
+                events.append((what, path))
+            return real(self, *args)
+
+        monkeypatch.setattr(kind, name, act)
+
+    noted(Lease, "check", "asked")
+    for name in ("write_bytes", "publish_to", "remove"):
+        noted(Location, name, "wrote")
+    erase(str(out), Target(uri=gone))
+    unasked = [
+        path
+        for (before, _), (what, path) in zip([("", ""), *events], events, strict=False)
+        if what == "wrote" and before != "asked"
+    ]
+    assert unasked == []
+    assert sum(what == "wrote" for what, _ in events) > 8

@@ -1,0 +1,213 @@
+"""One writer at a time: a live one is left alone, a dead one replaced, one that slept too long writes nothing more."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from emosphere.store import locate
+from pipelines.out import lease as leases
+from pipelines.out.lease import Held, Holder, Lease, Overtaken, current, describe
+
+
+@pytest.fixture
+def home(tmp_path):
+    return locate(str(tmp_path / "out/_emosphere/lease"))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The same rules, fifty times as fast."""
+    for name, value in (("BEAT_S", 0.05), ("SILENCE_S", 0.5), ("POLL_S", 0.02)):
+        monkeypatch.setattr(leases, name, value)
+
+
+def elsewhere(home, **changes) -> Lease:
+    """A lease of another machine, whose process numbers say nothing here."""
+    other = Lease(home, "run other")
+    other._me = other._me._replace(machine="another", host="another", **changes)
+    return other
+
+
+def fall_silent(lease: Lease) -> None:
+    """What kill -9 or a long pause does to a holder."""
+    lease._ended.set()
+    lease._heart.join()
+
+
+def test_a_live_holder_keeps_it_and_the_other_is_told_who_it_is(home, quick):
+    with elsewhere(home) as holder, Lease(home, "run mine") as mine:
+        holder.acquire()
+        with pytest.raises(Held, match=r"written by run other \(host another, process \d+, since 20.*is alive"):
+            mine.acquire()
+        assert mine.number is None
+        assert describe(home).startswith("held by run other")
+        assert describe(home).endswith("which is alive")
+    assert describe(home) == "free"
+    mine.acquire()
+    assert mine.number == 2
+    mine.release()
+
+
+def test_a_holder_on_another_machine_that_fell_silent_is_taken_over_and_the_number_grows(home, quick):
+    dead = elsewhere(home)
+    dead.acquire()
+    fall_silent(dead)
+    assert "silent" in describe(home)
+    with Lease(home, "run mine") as mine:
+        assert mine.number == dead.number + 1
+        mine.check()
+
+
+def test_the_real_times_let_a_dead_holder_be_taken_over_within_half_a_minute():
+    assert leases.SILENCE_S + 2 * leases.POLL_S < 30
+    assert leases.SILENCE_S > 3 * leases.BEAT_S, "a late heartbeat or two must not cost a live holder its turn"
+
+
+@pytest.mark.parametrize("since", ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+def test_clocks_that_disagree_do_not_matter(home, quick, since):
+    with elsewhere(home, since=since) as holder:
+        holder.acquire()
+        with pytest.raises(Held):
+            Lease(home, "run mine").acquire()
+        fall_silent(holder)
+        mine = Lease(home, "run mine")
+        mine.acquire()
+        mine.release()
+
+
+def test_a_holder_that_wakes_up_after_a_takeover_is_stopped_and_takes_nothing_back(home, quick):
+    sleeper = elsewhere(home)
+    sleeper.acquire()
+    sleeper.check()
+    fall_silent(sleeper)
+    with Lease(home, "run mine") as mine:
+        with pytest.raises(Overtaken, match="taken over by run mine"):
+            sleeper.check()
+        sleeper._ended.clear()
+        sleeper._heart = threading.Thread(target=sleeper._beat, daemon=True)
+        sleeper._heart.start()  # its heart beats again, on a record that no longer counts
+        time.sleep(0.2)
+        mine.check()
+        sleeper.release()
+        mine.check()
+        assert not current(home)[1].released
+
+
+def test_a_dead_process_of_this_machine_is_taken_over_at_once(home, root):
+    """With the real times: no waiting for silence where the process table already knows."""
+    script = "from emosphere.store import locate; from pipelines.out.lease import Lease; import sys, time\n"
+    script += "lease = Lease(locate(sys.argv[1]), 'run killed'); lease.acquire(); print('held', flush=True)\n"
+    script += "time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", script, home.path], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "held\n"
+    os.kill(child.pid, signal.SIGKILL)
+    while current(home)[1].born == leases._born(child.pid):  # until it is gone, or at least a zombie
+        time.sleep(0.01)
+    assert "whose process is gone" in describe(home)
+    began = time.monotonic()
+    with Lease(home, "run mine") as mine:
+        assert mine.number == 2
+    assert time.monotonic() - began < leases.POLL_S
+    child.wait()
+    child.stdout.close()
+
+
+def test_a_new_process_with_an_old_number_is_not_the_holder(home):
+    mine = Lease(home, "run")._me
+    assert not mine.is_dead_here
+    assert mine._replace(born="1").is_dead_here
+    assert not mine._replace(born="1", machine="another").is_dead_here
+    assert not mine._replace(born="1", machine="").is_dead_here
+
+
+def test_of_many_that_come_at_once_one_holds_it(home, quick):
+    holders, refused, barrier = [], [], threading.Barrier(8)
+
+    def come(number: int) -> None:
+        lease = elsewhere(home)
+        barrier.wait()
+        try:
+            lease.acquire()
+            holders.append(lease)
+        except Held:
+            refused.append(number)
+
+    threads = [threading.Thread(target=come, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(holders), len(refused)) == (1, 7)
+    holders[0].release()
+
+
+@pytest.mark.parametrize("record", [b"", b'{"token": "x", "wo', b'{"of": "another version"}', b"[]"], ids=str)
+def test_a_record_that_cannot_be_read_is_taken_over_like_a_dead_holder(home, quick, record):
+    home.child("00000003.json").create_bytes(record)
+    assert "cannot be read" in describe(home)
+    with Lease(home, "run mine") as mine:
+        assert mine.number == 4
+        mine.check()
+
+
+def test_a_record_that_cannot_be_read_but_changes_is_of_somebody_alive(home, quick):
+    location, ended = home.child("00000003.json"), threading.Event()
+
+    def live() -> None:
+        beat = 0
+        while not ended.wait(0.02):
+            beat += 1
+            location.write_bytes(json.dumps({"of": "a later version", "beat": beat}).encode())
+
+    heart = threading.Thread(target=live)
+    location.create_bytes(b"{}")
+    heart.start()
+    with pytest.raises(Held, match="cannot be read"):
+        Lease(home, "run mine").acquire()
+    ended.set()
+    heart.join()
+
+
+def test_looking_at_an_out_that_nobody_touched_leaves_it_untouched(home, tmp_path):
+    assert describe(home) == "free"
+    with Lease(home, "run") as lease:
+        assert lease.number is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_whose_creation_was_answered_late_is_still_ours(home, monkeypatch):
+    """A store may repeat a conditional PUT that had worked, and then say that somebody was first."""
+    real = type(home).create_bytes
+    monkeypatch.setattr(type(home), "create_bytes", lambda self, data: real(self, data) and False)
+    with Lease(home, "run") as lease:
+        lease.acquire()
+        assert lease.number == 1
+
+
+def test_the_record_says_who_and_since_when(home):
+    with Lease(home, "run 42") as lease:
+        lease.acquire()
+        [record] = os.listdir(home.path)
+        holder = Holder(**json.loads(home.child(record).read_bytes()))
+    assert (holder.work, holder.pid, holder.beat, holder.released) == ("run 42", os.getpid(), 0, False)
+
+
+def test_on_s3_of_two_that_come_at_once_one_holds_it(s3, quick):
+    home = locate("s3://tables/leased/_emosphere/lease")
+    mine, other = Lease(home, "run mine"), elsewhere(home)
+    mine.acquire()
+    with pytest.raises(Held):
+        other.acquire()
+    fall_silent(mine)
+    mine._me = mine._me._replace(machine="")
+    other.acquire()
+    assert other.number == 2
+    with pytest.raises(Overtaken):
+        mine.check()
+    other.release()

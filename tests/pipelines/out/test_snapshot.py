@@ -1,0 +1,147 @@
+"""What readers see is replaced whole, by whoever may write, and never undoes what another wrote meanwhile."""
+
+import io
+import itertools
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emosphere.store import Location, locate
+from pipelines.out.forgotten import Forgotten, read_forgotten, remember
+from pipelines.out.lease import Overtaken
+from pipelines.out.ledger import Ledger, json_bytes, parquet_bytes, read_parquet
+from pipelines.out.snapshot import commit_snapshot, read_snapshot, replace_published, version_path
+from tests.pipelines.score.plan.test_cut import header
+
+PATH = "recordings/dt=2026-11-20/model=m-0/part-00.parquet"
+
+
+def always() -> None:
+    pass
+
+
+def rows(*ids: str) -> pa.Table:
+    return pa.table({"recording_id": list(ids)})
+
+
+def table(*ids: str) -> bytes:
+    return parquet_bytes(rows(*ids))
+
+
+def ids(location: Location) -> list[str]:
+    return read_parquet(location).column("recording_id").to_pylist()
+
+
+def before_the_next_write(patch: pytest.MonkeyPatch, path: str, data: bytes) -> None:
+    """Another writes a file in the moment between the last question and the write: once."""
+    real, left = Location.replace_bytes, [data]
+
+    def replace_bytes(self, mine: bytes, etag: str | None) -> bool:
+        if left and self.path.endswith(path):
+            self.write_bytes(left.pop())
+        return real(self, mine, etag)
+
+    patch.setattr(Location, "replace_bytes", replace_bytes)
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+@pytest.mark.parametrize("out", ["disk", "s3"])
+def test_who_is_overtaken_while_the_version_is_written_leaves_the_file_as_it_was(tmp_path, s3, out, asked):
+    ledger, left = Ledger(locate(str(tmp_path) if out == "disk" else f"s3://tables/asked-{asked}")), [asked]
+    public = ledger.out.child(PATH)
+    public.write_bytes(table("a", "b"))
+
+    def still_ours() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Overtaken("asleep")
+
+    with pytest.raises(Overtaken):
+        replace_published(ledger, PATH, "mine", lambda file: rows("a"), still_ours)
+    assert ids(public) == ["a", "b"]
+    assert ledger.out.child(version_path(PATH, "mine")).exists() == bool(asked)
+
+
+def test_a_file_is_made_anew_from_what_another_wrote_in_the_last_moment(s3, monkeypatch):
+    ledger = Ledger(locate("s3://tables/last-moment"))
+    public = ledger.out.child(PATH)
+    public.write_bytes(table("a", "b"))
+    before_the_next_write(monkeypatch, PATH, table("a", "b", "c"))
+
+    def without_a(file: Location) -> pa.Table:
+        return rows(*(one for one in ids(file) if one != "a"))
+
+    version = replace_published(ledger, PATH, "mine", without_a, always)
+    assert ids(public) == ids(ledger.out.child(version)) == ["b", "c"]
+
+
+def test_who_reads_the_pages_of_one_version_by_the_footer_of_another_fails_rather_than_count_a_mixture(tmp_path):
+    """DuckDB opens a file twice within one query, and it may have been replaced in between."""
+    ledger = Ledger(locate(str(tmp_path)))
+    public = ledger.out.child(PATH)
+
+    def replace_by(*ids: str) -> bytes:
+        replace_published(ledger, PATH, "mine", lambda file: rows(*ids), always)
+        return public.read_bytes()
+
+    versions = [replace_by(*"aabb"), replace_by(*"aaaabbbb"), replace_by(*"abcabc"), replace_by(), replace_by(*"ab")]
+    for old, new in itertools.pairwise(versions):
+        length = int.from_bytes(old[-8:-4], "little") + 8
+        mixed = new.ljust(len(old), b"\0")[: len(old) - length] + old[-length:]
+        if pq.read_metadata(io.BytesIO(old)).num_rows:
+            with pytest.raises((OSError, pa.ArrowInvalid)):
+                pq.read_table(io.BytesIO(mixed))
+    assert [pq.read_table(io.BytesIO(one)).num_rows for one in versions] == [4, 8, 6, 0, 2]
+
+
+def test_nothing_is_written_where_nothing_is_to_be_changed(tmp_path):
+    ledger = Ledger(locate(str(tmp_path)))
+    assert replace_published(ledger, PATH, "mine", lambda file: None, lambda: pytest.fail("asked")) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_snapshot_of_another_run_in_the_last_moment_is_not_undone(s3, monkeypatch):
+    ledger = Ledger(locate("s3://tables/snapshots"))
+    ledger.out.child("v0").write_bytes(b"")
+    ledger.snapshot.write_bytes(json_bytes({"run_id": "0", "files": {"a": "v1"}, "previous": {"a": "v0"}}))
+    other = {"run_id": "other", "files": {"a": "v2", "b": "v2b"}, "previous": {"a": "v1"}}
+    before_the_next_write(monkeypatch, "snapshot.json", json_bytes(other))
+    commit_snapshot(ledger, header(), {"c": "v3"}, always)
+    stored = read_snapshot(ledger.out)
+    assert stored["files"] == {"a": "v2", "b": "v2b", "c": "v3"}
+    assert stored["previous"] == other["files"]
+    assert not ledger.out.child("v0").exists()
+
+
+def test_the_snapshot_is_not_touched_by_who_was_overtaken(tmp_path):
+    ledger = Ledger(locate(str(tmp_path)))
+
+    def overtaken() -> None:
+        raise Overtaken("asleep")
+
+    with pytest.raises(Overtaken):
+        commit_snapshot(ledger, header(), {"c": "v3"}, overtaken)
+    assert read_snapshot(ledger.out) is None
+
+
+def test_a_commit_that_is_answered_late_and_made_again_is_one(s3, monkeypatch):
+    """A store may repeat a conditional PUT that had worked, and then say that the condition fails."""
+    ledger = Ledger(locate("s3://tables/late"))
+    ledger.snapshot.write_bytes(json_bytes({"run_id": "0", "files": {"a": "v1"}, "previous": {"a": "v0"}}))
+    ledger.out.child("v0").write_bytes(b"")
+    real, late = Location.replace_bytes, [True]
+    monkeypatch.setattr(Location, "replace_bytes", lambda *args: real(*args) and not (late and late.pop()))
+    commit_snapshot(ledger, header(), {"a": "v2"}, always)
+    assert read_snapshot(ledger.out) == {"run_id": "run", "files": {"a": "v2"}, "previous": {"a": "v1"}}
+    assert not ledger.out.child("v0").exists()
+
+
+def test_what_another_erasure_remembers_in_the_last_moment_is_not_forgotten(s3, monkeypatch):
+    home = Ledger(locate("s3://tables/memory")).home
+    remember(home, Forgotten(recordings=frozenset("a")), always)
+    meanwhile = json.dumps({"recordings": ["a", "b"], "folders": [], "modified_before": None}).encode()
+    before_the_next_write(monkeypatch, "erased.json", meanwhile)
+    remember(home, Forgotten(recordings=frozenset("c")), always)
+    assert read_forgotten(home).recordings == frozenset("abc")

@@ -1,0 +1,54 @@
+"""Several files per partition: a recording has its place in one of them, and keeps it."""
+
+from pathlib import Path
+
+import pandas.testing
+import pyarrow.parquet as pq
+import soundfile
+
+from pipelines.score.command import score
+from pipelines.score.publish import replace as publishing
+from pipelines.score.request import ScoreRequest
+
+
+def request_for(archive: Path, out: Path) -> ScoreRequest:
+    return ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-20")
+
+
+def homes(out: Path, table: str) -> dict[str, set[str]]:
+    """Files that hold rows of each recording."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((out / table).rglob("*.parquet")):
+        for identity in pq.ParquetFile(path).read(["recording_id"]).column(0).to_pylist():
+            found.setdefault(identity, set()).add(path.name)
+    return found
+
+
+def test_a_recording_has_one_file_of_many_and_keeps_it(in_process, archive, tmp_path, rows, voice, monkeypatch):
+    score(request_for(archive, tmp_path / "one"))
+    monkeypatch.setattr(publishing, "FILE_BYTES", 200)
+    out = tmp_path / "many"
+    score(request_for(archive, out))
+    names = {name: sorted(path.name for path in (out / name).rglob("*.parquet")) for name in ("segments", "recordings")}
+    assert names["segments"] == names["recordings"]
+    assert len(names["segments"]) > 2
+    for table in names:
+        pandas.testing.assert_frame_equal(rows(out, table), rows(tmp_path / "one", table), atol=1e-4)
+        assert all(len(files) == 1 for files in homes(out, table).values())
+    assert all(homes(out, "recordings")[identity] == files for identity, files in homes(out, "segments").items())
+    assert len(set.union(*homes(out, "recordings").values())) > 1
+
+    before = homes(out, "recordings")
+    monkeypatch.setattr(publishing, "FILE_BYTES", 1)  # what was chosen once stays
+    soundfile.write(archive / "a.wav", voice[: 16 * 5_000], 16_000)
+    assert score(request_for(archive, out))["scored"] == 1
+    assert homes(out, "recordings") == before
+    assert sorted(path.name for path in (out / "segments").rglob("*.parquet")) == names["segments"]
+
+
+def test_every_file_of_a_new_partition_is_there_even_if_empty(in_process, archive, tmp_path, monkeypatch):
+    """Else a reader could not tell an empty file from one that is still to come."""
+    monkeypatch.setattr(publishing, "FILE_BYTES", 20)
+    score(request_for(archive, tmp_path / "out"))
+    sizes = [pq.ParquetFile(path).metadata.num_rows for path in (tmp_path / "out/recordings").rglob("*.parquet")]
+    assert len(sizes) > sum(sizes) == 6

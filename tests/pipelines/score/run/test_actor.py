@@ -1,0 +1,320 @@
+"""One part through one actor, without a cluster: a decoder that dies or stalls costs its own recording."""
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from emosphere.audio.decoding.child import IsolatedDecoder
+from emosphere.audio.decoding.decode import DecodeLimits
+from emosphere.errors import BadCheckpoint, MachineError
+from emosphere.inference import Scorer
+from emosphere.store import locate
+from pipelines.archive.fetch import Fetcher
+from pipelines.out.ledger import Ledger
+from pipelines.score.publish.staged import FIRST_FAILED
+from pipelines.score.run.actor import ScoreParts
+from pipelines.score.run.decoders import PartDecoding
+from pipelines.score.settings import PlanSettings, ScoreSettings
+from tests.pipelines.score.run.running import POOL, planned, staged
+
+ROOT = Path(__file__).parents[4]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Score an archive in this process; staged rows by file name."""
+    return lambda archive, *args, **kwargs: staged(archive, tmp_path / "out", *args, **kwargs)
+
+
+def test_lanes_side_by_side_stage_the_rows_of_one(run, archive, monkeypatch):
+    settings = ScoreSettings(plan=PlanSettings(part_units=1))
+    alone = run(archive, settings)
+    shutil.rmtree(archive.parent / "out")
+    real, meeting, seen = Scorer.score_cells, threading.Barrier(2), []
+
+    def meet(self, events):
+        """The first two parts wait for each other: one after the other they would wait in vain."""
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        if len(seen) <= 2:
+            meeting.wait(timeout=60)
+        return real(self, events)
+
+    monkeypatch.setattr(Scorer, "score_cells", meet)
+    together = run(archive, settings, pool=replace(POOL, cores=4, decoders=2, lanes=2))
+    assert len(seen) > 2
+    assert {threads for _, threads in seen} == {1}
+    assert len({thread for thread, _ in seen}) == 2
+    for rows in (alone, together):
+        for row in rows.values():
+            for name in ("scored_at", "unit_id"):
+                del row[name]
+    assert together == alone
+
+
+def test_the_thread_that_makes_an_actor_leaves_no_team_of_openmp(tmp_path):
+    """Beside one, the teams of the threads that compute sleep at each barrier."""
+    made = tmp_path / "made.py"
+    made.write_text(
+        "import os, sys\n"
+        "import torch\n"
+        "from emosphere.store import locate\n"
+        "from pipelines.out.ledger import RunHeader\n"
+        "from pipelines.cluster.resources import Pool\n"
+        "from pipelines.score.settings import ScoreSettings\n"
+        "from pipelines.score.run.actor import ScoreParts\n"
+        "header = RunHeader(run_id='r', key='k', dt='2026-11-20', started_at='x', model_name='m', model_digest='d',\n"
+        "    model_licence='l', settings_digest='s', config={}, archives=[], purpose=None, roles={})\n"
+        "pool = Pool(size=1, num_cpus=4, num_gpus=0, cores=4, decoders=1, lanes=1)\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "actor = ScoreParts(locate(sys.argv[1]), header, 'default', ScoreSettings(), pool)\n"
+        "print(before, len(os.listdir('/proc/self/task')))\n"
+        "actor.close()\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, str(made), str(tmp_path / "out")],
+        env={**os.environ, "OMP_NUM_THREADS": "4", "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    before, after = map(int, answer.stdout.split())
+    assert after == before
+
+
+def test_segments_of_a_copied_channel_are_not_counted(tmp_path, voice):
+    (tmp_path / "archive").mkdir()
+    soundfile.write(tmp_path / "archive/twins.wav", np.stack([voice[: 16 * 20_000]] * 2, axis=1), 16_000)
+    out = locate(str(tmp_path / "out"))
+    header = planned(tmp_path / "archive", out, ScoreSettings())
+    actor = ScoreParts(out, header, "default", ScoreSettings(), POOL)
+    counted = actor({"part": np.array([0])})["segments"]
+    actor.close()
+    [row] = Ledger(out).staged_part("run", 0).to_pylist()
+    assert row["distinct_channels"] == [0]
+    assert list(counted) == [len(row["segments"]) / 2]
+
+
+def test_a_model_that_only_the_worker_finds_unfit_is_told_in_words(run, archive, monkeypatch):
+    def unfit(folder):
+        raise BadCheckpoint("3 tensors do not fit config.json")
+
+    monkeypatch.setattr("emosphere.model.checkpoint.load_checkpoint", unfit)
+    with pytest.raises(MachineError, match="3 tensors do not fit"):
+        run(archive)
+
+
+@pytest.mark.parametrize(("misbehaviour", "code"), [("die", "CRASHED"), ("spin", "TIMED_OUT"), ("grow", "REFUSED")])
+def test_a_decoder_that_misbehaves_costs_one_recording(run, archive, monkeypatch, misbehaviour, code):
+    undisturbed = run(archive)
+    shutil.rmtree(archive.parent / "out")
+    real_open = IsolatedDecoder.open
+
+    def open_badly(self, path, start_s=0.0):
+        return real_open(self, path, start_s, misbehave=misbehaviour if path.endswith("b.flac") else None)
+
+    monkeypatch.setattr(IsolatedDecoder, "open", open_badly)
+    # Only who spins has to be waited for; a busy machine may take its time over dying.
+    stall_timeout_s = 6.0 if misbehaviour == "spin" else 120.0
+    rows = run(archive, ScoreSettings(decode=DecodeLimits(stall_timeout_s=stall_timeout_s, max_memory_bytes=1 << 30)))
+    assert rows["b.flac"]["error_code"] == code
+    assert rows["b.flac"]["segments"] == []
+    for name in ("a.wav", "c.wav", "silent.wav", "empty.mp3", "text.wav"):
+        assert rows[name]["error_code"] == undisturbed[name]["error_code"]
+        assert len(rows[name]["segments"]) == len(undisturbed[name]["segments"])
+    assert len(rows["a.wav"]["segments"]) > 0
+
+
+@pytest.mark.parametrize("unit_bytes", [32 << 20, 100_000])
+def test_duplicates_are_scored_once_when_asked_and_have_the_rows_they_would_have(run, archive, monkeypatch, unit_bytes):
+    (archive / "later").mkdir()
+    for name in ("a.wav", "c.wav", "text.wav", "silent.wav"):
+        shutil.copy(archive / name, archive / "later" / f"again-{name}")
+    cut = (archive / "a.wav").read_bytes()[:-1_000]
+    (archive / "as-long-as-a.wav").write_bytes(cut + bytes(1_000))  # the same size is not the same content
+    asked = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=unit_bytes)))
+    shutil.rmtree(archive.parent / "out")
+    opened: list[tuple[str, float]] = []
+    real_open = IsolatedDecoder.open
+
+    def counting(self, path, start_s=0.0):
+        opened.append((path.rpartition("/")[2].removeprefix("again-"), start_s))
+        return real_open(self, path, start_s)
+
+    monkeypatch.setattr(IsolatedDecoder, "open", counting)
+    rows = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=unit_bytes, score_duplicates_once=True)))
+    for name in ("a.wav", "c.wav", "text.wav", "silent.wav"):
+        assert opened.count((name, 0.0)) == rows[name]["num_units"]  # each span opens at 0 first, to read the header
+        assert rows[name]["content_digest"] == rows[f"again-{name}"]["content_digest"]
+        digest = hashlib.sha256((archive / name).read_bytes()).hexdigest()
+        assert rows[name]["content_digest"] == digest
+    assert rows["as-long-as-a.wav"]["content_digest"] != rows["a.wav"]["content_digest"]
+    assert ("as-long-as-a.wav", 0.0) in opened
+    assert rows.keys() == asked.keys()
+    for name in rows:
+        for column in asked[name].keys() - {"unit_id", "scored_at", "content_digest", "segments"}:
+            assert rows[name][column] == asked[name][column]
+        for segment, other in zip(rows[name]["segments"], asked[name]["segments"], strict=True):
+            assert segment == pytest.approx(other, abs=1e-4)
+
+
+def test_a_surprise_is_that_recordings_own_and_is_tried_again(run, archive, monkeypatch):
+    real_path = Fetcher.local_path
+
+    def surprising(self, recording):
+        if recording.source_uri.endswith("a.wav"):
+            raise ZeroDivisionError("nobody foresaw this")
+        return real_path(self, recording)
+
+    monkeypatch.setattr(Fetcher, "local_path", surprising)
+    rows = run(archive)
+    assert rows["a.wav"]["error_code"] == "INTERNAL"
+    assert "ZeroDivisionError: nobody foresaw this" in rows["a.wav"]["error_message"]
+    assert rows["c.wav"]["segments"]
+
+
+def test_a_broken_machine_is_a_crash_and_never_a_row(run, archive, monkeypatch, tmp_path):
+    def full(self, recording):
+        raise MachineError("No space left on device")
+
+    monkeypatch.setattr(Fetcher, "local_path", full)
+    with pytest.raises(MachineError, match="No space left"):
+        run(archive)
+    assert not list((tmp_path / "out").rglob("staging/*"))
+
+
+def test_a_worker_with_another_model_refuses_to_score(run, archive):
+    with pytest.raises(MachineError, match="the run's is 000000000000"):
+        run(archive, digest="000000000000")
+
+
+@pytest.fixture
+def twins(archive):
+    """Two recordings of the same bytes, and nothing else."""
+    for path in archive.iterdir():
+        if path.name != "a.wav":
+            path.unlink()
+    shutil.copy2(archive / "a.wav", archive / "again-a.wav")
+    return archive
+
+
+ONCE = ScoreSettings(plan=PlanSettings(score_duplicates_once=True))
+
+
+def growing(monkeypatch, archive, *, when_new: bool) -> list[str]:
+    """The first of two twins, or the second, grows once it has been hashed; its name."""
+    grown: list[str] = []
+    real = PartDecoding._is_new
+
+    def hashing(self, row, path):
+        is_new = real(self, row, path)
+        if is_new == when_new and not grown:
+            grown.append(path.rpartition("/")[2])
+            with open(path, "ab") as file:
+                file.write(b"more")
+        return is_new
+
+    monkeypatch.setattr(PartDecoding, "_is_new", hashing)
+    return grown
+
+
+def test_a_duplicate_that_changed_meanwhile_does_not_get_the_scores_of_the_first(run, twins, monkeypatch):
+    grown = growing(monkeypatch, twins, when_new=False)
+    rows = run(twins, ONCE)
+    [changed] = grown
+    [other] = rows.keys() - {changed}
+    assert rows[changed]["error_code"] == "FETCH_FAILED"
+    assert "changed after it was listed" in rows[changed]["error_message"]
+    assert rows[changed]["segments"] == []
+    assert rows[other]["segments"]
+
+
+def test_a_duplicate_of_what_failed_in_passing_is_tried_again_and_not_told_what_befell_the_other(
+    run, twins, monkeypatch
+):
+    grown = growing(monkeypatch, twins, when_new=True)
+    rows = run(twins, ONCE)
+    [changed] = grown
+    [other] = rows.keys() - {changed}
+    assert "changed after it was listed" in rows[changed]["error_message"]
+    assert (rows[other]["error_code"], rows[other]["error_message"]) == ("FETCH_FAILED", FIRST_FAILED)
+    assert rows[other]["segments"] == []
+
+
+def test_a_recording_is_hashed_once_for_all_its_units_and_its_first_unit_tells_the_digest(run, archive, monkeypatch):
+    shutil.copy(archive / "a.wav", archive / "again-a.wav")
+    hashed: list[str] = []
+    opened: list[str] = []
+    real_digest, real_open = hashlib.file_digest, IsolatedDecoder.open
+
+    def hashing(file, algorithm):
+        if file.name.startswith(str(archive)):  # the model is hashed too
+            hashed.append(file.name.rpartition("/")[2])
+        return real_digest(file, algorithm)
+
+    def opening(self, path, start_s=0.0):
+        opened.append(path.rpartition("/")[2].removeprefix("again-"))
+        return real_open(self, path, start_s)
+
+    monkeypatch.setattr(hashlib, "file_digest", hashing)
+    monkeypatch.setattr(IsolatedDecoder, "open", opening)
+    rows = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=50_000, score_duplicates_once=True)))
+    assert rows["c.wav"]["num_units"] > 2
+    sounds = sorted({name for name, row in rows.items() if row["error_code"] != "EMPTY"})
+    # The twins' parts hold one span each; of what has no twin only the first unit is hashed.
+    assert hashed.count("c.wav") == hashed.count("b.flac") == 1
+    assert sorted(set(hashed)) == sounds
+    assert len(hashed) <= len(sounds) + 2 * (rows["a.wav"]["num_units"] - 1)
+
+
+def test_two_spans_of_a_recording_in_one_part_are_hashed_once(run, archive, monkeypatch):
+    shutil.copy(archive / "a.wav", archive / "again-a.wav")
+    asked: list[tuple[PartDecoding, str]] = []
+    hashed: list[str] = []
+    real_digest, real_file_digest = PartDecoding._digest, hashlib.file_digest
+
+    def asking(self, recording_id, path):
+        asked.append((self, recording_id))
+        return real_digest(self, recording_id, path)
+
+    def hashing(file, algorithm):
+        if file.name.startswith(str(archive)):
+            hashed.append(file.name)
+        return real_file_digest(file, algorithm)
+
+    monkeypatch.setattr(PartDecoding, "_digest", asking)
+    monkeypatch.setattr(hashlib, "file_digest", hashing)
+    run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=50_000, score_duplicates_once=True)))
+    assert len(asked) > len(set(asked)) == len(hashed)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE])
+def test_a_machine_that_breaks_while_a_recording_is_read_is_a_crash_and_never_a_row(run, archive, monkeypatch, number):
+    def breaking(self, path, start_s=0.0):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(IsolatedDecoder, "open", breaking)
+    with pytest.raises(MachineError, match="then run again"):
+        run(archive)
+
+
+def test_a_local_file_that_vanishes_before_the_decoder_opens_it_is_not_found(run, archive, monkeypatch):
+    real_open = IsolatedDecoder.open
+
+    def open_late(self, path, start_s=0.0):
+        if path.endswith("b.flac"):
+            os.unlink(path)
+        return real_open(self, path, start_s)
+
+    monkeypatch.setattr(IsolatedDecoder, "open", open_late)
+    rows = run(archive)
+    assert rows["b.flac"]["error_code"] == "NOT_FOUND"
+    assert rows["a.wav"]["segments"]

@@ -1,0 +1,356 @@
+"""Night after night: late files, changed files, failures that pass, two runs at once, a run that stands still."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas.testing
+import pyarrow as pa
+import pytest
+import soundfile
+
+from emosphere.errors import BadRecording, MachineError, UsageError
+from emosphere.store import locate
+from pipelines.archive.dates import Window
+from pipelines.archive.fetch import Fetcher
+from pipelines.cluster.resources import Resources
+from pipelines.out import lease as leases
+from pipelines.out.lease import Held, Lease, Overtaken, describe
+from pipelines.out.ledger import Ledger, parquet_bytes, read_parquet
+from pipelines.score import command as scoring
+from pipelines.score.command import TooManyFailures, score
+from pipelines.score.publish import replace as publishing
+from pipelines.score.request import ScoreRequest
+from pipelines.score.run.chain import Stalled, within_deadline
+from pipelines.score.settings import PlanSettings, ScoreSettings
+
+SMALL_PARTS = ScoreSettings(plan=PlanSettings(part_units=1))
+
+
+def request_for(archive: object, out: Path, **changes) -> ScoreRequest:
+    return replace(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-20"), **changes)
+
+
+def home_of(out: Path):
+    return locate(str(out)).child("_emosphere", "lease")
+
+
+def elsewhere(out: Path) -> Lease:
+    """The lease of another machine."""
+    other = Lease(home_of(out), "run other")
+    other._me = other._me._replace(machine="another", host="another")
+    return other
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for name, value in (("BEAT_S", 0.05), ("SILENCE_S", 0.5), ("POLL_S", 0.02)):
+        monkeypatch.setattr(leases, name, value)
+
+
+# Failures that may pass
+
+
+def test_a_night_tries_again_what_failed_in_another_nights_window(in_process, archive, tmp_path, rows, monkeypatch):
+    out, day = tmp_path / "out", 86_400
+    for path in archive.iterdir():
+        os.utime(path, (day, day))
+    for name in ("c.wav", "text.wav"):
+        os.utime(archive / name, (2 * day, 2 * day))
+    windows = [Window(since_us=number * day * 1_000_000, until_us=(number + 1) * day * 1_000_000) for number in (1, 2)]
+    real_path = Fetcher.local_path
+
+    def missing_tonight(self, recording):
+        if recording.source_uri.endswith("a.wav"):
+            raise BadRecording("FETCH_FAILED", "The store did not answer.")
+        return real_path(self, recording)
+
+    monkeypatch.setattr(Fetcher, "local_path", missing_tonight)
+    first = score(request_for(archive, out, window=windows[0]))
+    assert (first["recordings"], first["failed"]) == (4, 2)  # a.wav, and one that is empty for good
+    monkeypatch.setattr(Fetcher, "local_path", real_path)
+    second = score(request_for(archive, out, window=windows[1], dt="2026-11-21"))
+    assert (second["recordings"], second["scored"], second["failed"]) == (3, 2, 1)  # its own two, and a.wav
+    found = rows(out, "recordings").set_index("source_uri")
+    again = found[found.index.str.endswith("/a.wav")].iloc[0]
+    assert (again["status"], again["attempts"], again["dt"]) == ("scored", 2, "dt=2026-11-20")
+    assert len(found) == 6
+
+
+# A run that was refused for its failures
+
+
+def test_late_files_join_a_run_that_was_refused_and_are_judged_with_it(in_process, archive, tmp_path, rows, voice):
+    out = tmp_path / "out"
+    with pytest.raises(TooManyFailures, match="2 of 6"):
+        score(request_for(archive, out, max_error_rate=0.2))
+    soundfile.write(archive / "late1.wav", voice[: 16 * 4_000], 16_000)
+    with pytest.raises(TooManyFailures, match="2 of 7"):
+        score(request_for(archive, out, max_error_rate=0.2))
+    assert not (out / "recordings").exists()
+    for number in (2, 3, 4):
+        soundfile.write(archive / f"late{number}.wav", voice[16_000 * number :][: 16 * 4_000], 16_000)
+    result = score(request_for(archive, out, max_error_rate=0.2))
+    assert (result["recordings"], result["failed"], result["skipped"]) == (10, 2, 0)
+    recordings = rows(out, "recordings", keep=("run_id",))
+    assert len(recordings) == 10
+    assert recordings["run_id"].nunique() == 1
+    assert score(request_for(archive, out))["skipped"] == 10
+
+
+def test_a_file_that_was_mended_replaces_its_failure_in_a_refused_run(in_process, archive, tmp_path, rows, voice):
+    out = tmp_path / "out"
+    with pytest.raises(TooManyFailures, match="2 of 6"):
+        score(request_for(archive, out, max_error_rate=0.2))
+    soundfile.write(archive / "text.wav", voice[: 16 * 4_000], 16_000)
+    result = score(request_for(archive, out, max_error_rate=0.2))
+    assert (result["recordings"], result["failed"]) == (6, 1)
+    recordings = rows(out, "recordings")
+    assert len(recordings) == 6
+    assert recordings.set_index(recordings["source_uri"].str.rpartition("/")[2])["status"]["text.wav"] == "scored"
+    assert recordings["num_segments"].sum() == len(rows(out, "segments")) == result["segments"]
+
+
+def test_a_refused_run_is_published_though_its_archive_is_gone(in_process, archive, tmp_path, rows):
+    out = tmp_path / "out"
+    with pytest.raises(TooManyFailures):
+        score(request_for(archive, out, max_error_rate=0.2))
+    archive.rename(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="no such file"):  # said after it is published
+        score(request_for(archive, out, max_error_rate=1.0))
+    assert len(rows(out, "recordings")) == 6
+
+
+# Planning
+
+
+def test_a_run_killed_while_planning_is_planned_anew_under_its_own_name(
+    in_process, archive, tmp_path, monkeypatch, rows
+):
+    out = tmp_path / "out"
+    request = request_for(archive, out, settings=SMALL_PARTS)
+    real = Ledger.write_plan_part
+
+    def die(self, run_id, part, table) -> None:
+        if part == 3:
+            raise KeyboardInterrupt
+        real(self, run_id, part, table)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Ledger, "write_plan_part", die)
+        score(request)
+    [pointer] = (out / "_emosphere/unfinished").iterdir()
+    begun = json.loads(pointer.read_bytes())["run_id"]
+    (archive / "b.flac").unlink()  # the new plan is shorter; old parts must not come back
+    result = score(request)
+    assert result["run_id"] == begun
+    assert len(rows(out, "recordings")) == result["recordings"] == 5
+
+
+def test_a_night_over_a_finished_archive_reads_no_audio_and_takes_no_lease(in_process, archive, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    score(request_for(archive, out))
+    before = sorted(path.name for path in (out / "_emosphere/lease").iterdir())
+    monkeypatch.setattr("pipelines.score.command.score_parts", lambda *args: pytest.fail("nothing was to be scored"))
+    assert score(request_for(archive, out))["skipped"] == 6
+    assert sorted(path.name for path in (out / "_emosphere/lease").iterdir()) == before
+
+
+# Two at once
+
+
+def test_a_second_run_meets_a_live_one_and_does_nothing(in_process, quick, archive, tmp_path):
+    out = tmp_path / "out"
+    with elsewhere(out) as other:
+        other.acquire()
+        with pytest.raises(Held, match=r"run other \(host another") as refused:
+            score(request_for(archive, out))
+    assert refused.value.exit_code == 1
+    assert [path.name for path in (out / "_emosphere").iterdir()] == ["lease"]
+
+
+def test_a_run_that_is_overtaken_in_the_middle_of_publishing_publishes_no_more(
+    in_process, quick, archive, tmp_path, monkeypatch, rows
+):
+    """It sleeps before a write; when it wakes up, the file is another's to write."""
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    score(request_for(archive, undisturbed))
+    real, successors = publishing._replace, []
+
+    def sleep_before_recordings(ledger, path, table, *args):
+        if table == "recordings":
+            successor = elsewhere(out)
+            monkeypatch.setattr(successor, "_is_dead", lambda *holder: True)
+            successor.acquire()
+            successors.append(successor)
+        return real(ledger, path, table, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(Overtaken, match="taken over by run other"):
+        patch.setattr(publishing, "_replace", sleep_before_recordings)
+        score(request_for(archive, out))
+    assert not (out / "recordings").exists()
+    results = [path for path in (out / "_emosphere/runs").iterdir() if path.suffix == ".json"]
+    assert not results, "who was overtaken has no say any more"
+    successors[0].release()
+    assert score(request_for(archive, out))["scored"] == 3
+    for table in ("segments", "recordings"):
+        pandas.testing.assert_frame_equal(rows(out, table), rows(undisturbed, table))
+    assert describe(home_of(out)) == "free"
+
+
+def overtake(out: Path, monkeypatch: pytest.MonkeyPatch) -> Lease:
+    successor = elsewhere(out)
+    monkeypatch.setattr(successor, "_is_dead", lambda *holder: True)
+    successor.acquire()
+    return successor
+
+
+def test_a_run_that_is_overtaken_while_it_plans_leaves_the_plan_alone(
+    in_process, quick, archive, tmp_path, monkeypatch
+):
+    """The same command takes over under the same name, and its plan may be another."""
+    out, real, successors = tmp_path / "out", scoring.write_plan, []
+
+    def sleep_before_planning(*args, **kwargs):
+        successors.append(overtake(out, monkeypatch))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(scoring, "write_plan", sleep_before_planning)
+    with pytest.raises(Overtaken):
+        score(request_for(archive, out))
+    assert not (out / "_emosphere/runs").exists()
+    successors[0].release()
+
+
+def test_a_run_that_is_overtaken_before_it_begins_leaves_the_pointer_alone(
+    in_process, quick, archive, tmp_path, monkeypatch
+):
+    out, successors, real = tmp_path / "out", [], scoring.Job._header
+
+    def sleep_before_begin(*args):
+        successors.append(overtake(out, monkeypatch))
+        return real(*args)
+
+    monkeypatch.setattr(scoring.Job, "_header", sleep_before_begin)
+    with pytest.raises(Overtaken):
+        score(request_for(archive, out))
+    assert not (out / "_emosphere/unfinished").exists()
+    successors[0].release()
+
+
+def test_a_run_that_was_overtaken_and_then_fails_stores_no_result(in_process, quick, archive, tmp_path, monkeypatch):
+    out, successors = tmp_path / "out", []
+
+    def fail(*args) -> None:
+        successors.append(overtake(out, monkeypatch))
+        raise MachineError("the plan is gone")
+
+    monkeypatch.setattr(scoring, "score_parts", fail)
+    with pytest.raises(MachineError, match="the plan is gone"):
+        score(request_for(archive, out))
+    assert not list((out / "_emosphere/runs").glob("*.json"))
+    successors[0].release()
+
+
+def test_a_run_notices_between_two_parts_that_it_was_overtaken(in_process, quick, archive, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    taken = []
+
+    def overtake(progress) -> None:
+        if not taken:
+            taken.append(elsewhere(out))
+            monkeypatch.setattr(taken[0], "_is_dead", lambda *holder: True)
+            taken[0].acquire()
+        time.sleep(0.3)
+
+    with pytest.raises(Overtaken):
+        score(request_for(archive, out, settings=SMALL_PARTS), overtake)
+    assert len(list(out.rglob("staging/part-*.parquet"))) < 6
+    taken[0].release()
+
+
+def test_on_s3_a_write_between_reading_and_replacing_a_file_is_not_undone(
+    in_process, s3, archive, tmp_path, monkeypatch, rows
+):
+    """The last moment, after the fence was asked: the condition of the PUT names the version that was read."""
+    out = "s3://tables/stale"
+    request = replace(request_for(archive, tmp_path), out=out)
+    score(request)
+    soundfile.write(archive / "a.wav", [0.0] * 16_000, 16_000)
+    real, foreign = type(locate(out)).replace_bytes, "ffffffffffffffffffffffffffffffff"
+
+    def after_another(self, data, etag):
+        if "/recordings/" in self.path and foreign not in set(rows(out, "recordings")["recording_id"]):
+            table = read_parquet(self)
+            row = table.slice(0, 1).set_column(0, table.schema.field(0), [[foreign]])
+            self.write_bytes(parquet_bytes(pa.concat_tables([table, row])))
+        return real(self, data, etag)
+
+    monkeypatch.setattr(type(locate(out)), "replace_bytes", after_another)
+    assert score(request)["skipped"] == 5
+    recordings = rows(out, "recordings")
+    assert foreign in set(recordings["recording_id"])
+    recordings = recordings[recordings["recording_id"] != foreign]  # a copy of whichever row came first
+    assert list(recordings.loc[recordings["source_uri"].str.endswith("/a.wav"), "status"]) == ["no_speech"]
+
+
+@pytest.mark.ray
+def test_of_two_commands_started_together_one_publishes_and_the_other_says_why_not(archive, tmp_path, root, rows):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out), "--dt", "2026-11-20", "--json"]
+    both = [
+        subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+        for _ in range(2)
+    ]
+    answers = [process.communicate(timeout=500) for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes == [0, 1], answers
+    [why] = [json.loads(out)["error"] for out, _ in answers if "error" in json.loads(out)]
+    # By the other run, or by the other command while it is still looking what there is to do.
+    assert "is being written by" in why
+    assert "since 2" in why
+    assert len(rows(out, "recordings")) == 6
+
+
+# A run that stands still
+
+
+def test_a_row_that_never_comes_ends_the_run_with_an_error():
+    def stuck():
+        yield {"part": 0}
+        time.sleep(30)
+
+    came = []
+    with pytest.raises(Stalled, match=r"Nothing was scored for 0\.2 s .*the same command resumes"):
+        came += within_deadline(stuck(), 0.2)
+    with pytest.raises(ZeroDivisionError):
+        list(within_deadline((1 / 0 for _ in range(1)), 5))
+    assert list(within_deadline(iter([{"part": 1}]), 5)) == [{"part": 1}]
+
+
+def test_a_part_that_lasts_is_no_standstill_while_it_gives_signs_of_life(in_process, archive, tmp_path, monkeypatch):
+    def slow():
+        time.sleep(1)
+        yield {"part": 1}
+
+    assert list(within_deadline(slow(), 0.2, iter(range(100)).__next__)) == [{"part": 1}]
+    monkeypatch.setattr("pipelines.score.run.actor.SIGN_S", 0.0)
+    written = []
+    monkeypatch.setattr(Ledger, "forget", lambda self, header: written.append(self.signs_of_life(header.run_id)))
+    score(request_for(archive, tmp_path / "out"))
+    assert written[0]
+
+
+@pytest.mark.ray
+def test_a_run_in_which_nothing_is_finished_in_time_ends_and_the_same_command_resumes(archive, tmp_path, rows):
+    """Half a second: no actor has even started."""
+    out = tmp_path / "out"
+    with pytest.raises(Stalled, match=r"Nothing was scored for 0\.5 s"):
+        score(request_for(archive, out, settings=ScoreSettings(resources=Resources(stall_timeout_s=0.5))))
+    assert describe(home_of(out)) == "free"
+    assert score(request_for(archive, out))["scored"] == 3
+    assert len(rows(out, "recordings")) == 6

@@ -1,0 +1,357 @@
+"""Training on Ray: one worker or two learn the same; a second run changes nothing, other settings are refused."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import torch
+
+from emosphere.config import load_config
+from emosphere.errors import UsageError
+from emosphere.model.checkpoint import load_checkpoint
+from pipelines.train.command import _with_absolute_paths, check_cores, train
+from pipelines.train.config import TrainConfig, told_settings
+from pipelines.train.progress import TrainProgress
+from pipelines.train.worker import Worker
+
+CONFIG = """
+name = "tiny"
+licence = "CC0-1.0"
+out = "{out}"
+folds = {folds}
+save_every = 2
+auxiliary_heads = ["category"]
+card = "# Tiny\\n\\n{{figures}}\\n"
+
+[clips]
+manifest = "{manifest}"
+train = ["train"]
+evaluate = ["test"]
+{clips}
+
+[network]
+members = 2
+
+[network.encoder]
+kind = "logmel"
+num_mels = 12
+dim = 8
+num_blocks = 1
+dropout = 0.0
+
+[network.pooling]
+kind = "style"
+dim = 8
+dropout = 0.0
+
+[network.heads]
+vad = {{ outputs = 3, hidden = 8, dropout = 0.0 }}
+region = {{ outputs = 8, hidden = 8, dropout = 0.0 }}
+category = {{ outputs = 9, hidden = 8, dropout = 0.0 }}
+
+[fit]
+epochs = {epochs}
+batch_size = 9
+learning_rate = 1e-3
+ema_decay = 0.9
+{fit}
+
+[fit.loss]
+lambda_span = 0.5
+auxiliary = {{ category = 0.5 }}
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Three speakers to learn from and one to test on, a tone for each of three emotions."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for speaker in range(4):
+        for take in range(2):
+            for hz, emotion in ((300, "sadness"), (900, "anger"), (2500, "neutral")):
+                path = tmp_path / f"{speaker}-{take}-{emotion}.flac"
+                times = np.arange(int(16_000 * rng.uniform(0.3, 0.8))) / 16_000
+                sound = 0.2 * np.sin(2 * np.pi * hz * times) + rng.normal(scale=0.01, size=len(times))
+                soundfile.write(path, sound, 16_000)
+                split = "test" if speaker == 3 else "train"
+                rows.append([path.name, f"s{speaker}", emotion, "", "c", split])
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "speaker", "emotion", "intensity", "corpus", "split"], *rows])
+    return tmp_path / "manifest.csv"
+
+
+def write(folder: Path, manifest: Path, **settings: Any) -> Path:
+    values = {"out": folder / "out", "manifest": manifest, "folds": 0, "epochs": 2, "fit": "", "clips": ""} | settings
+    path = folder / "train.toml"
+    path.write_text(CONFIG.format(**values))
+    return path
+
+
+@pytest.mark.ray
+@pytest.mark.training
+def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(manifest: Path, tmp_path: Path) -> None:
+    one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
+    # Two workers with five and four clips of each batch, in two pieces and one, decoding anew in every epoch: still one
+    # loss over the same clips.
+    pieces = {"fit": "micro_batch_size = 4", "clips": 'hold = "stream"'}
+    two = train(write(tmp_path, manifest, out=tmp_path / "two", **pieces), num_workers=2)
+    assert not one["already_finished"]
+    assert set(one["cross_validation"]) == {"valence", "arousal", "dominance", "region_head", "region_of_vad"}
+    assert two["cross_validation"] is None
+
+    first, second = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
+    assert set(first.network.heads) == {"vad", "region"}
+    assert first.config.region_temperature != 1
+    for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        # AdamW turns rounding in a gradient near 0 into a part of a step; a whole step is 1e-3.
+        torch.testing.assert_close(mine, other, rtol=0, atol=2e-4)
+
+    curves = [logged(tmp_path / name) for name in ("one", "two")]
+    assert [(line["stage"], line["epoch"]) for line in curves[0]] == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
+    for line, other in zip(curves[0][:2], curves[1], strict=True):
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert 0 <= line["waiting"] <= 1
+        assert line["clips_per_s"] > 0
+    assert list((tmp_path / "one" / "tensorboard").iterdir())
+
+    evaluation = json.loads((tmp_path / "one" / "evaluation.json").read_text())
+    assert evaluation["test"]["clips"] == 6
+    assert evaluation["cross_validation"]["clips"] == 18
+    assert "| all test speakers | 6 |" in (tmp_path / "one" / "README.md").read_text()
+    assert not (tmp_path / "one" / "_training").exists()
+
+    held_out = pq.read_table(tmp_path / "one" / "held_out.parquet").to_pylist()
+    assert len({row["uri"] for row in held_out}) == 18
+    assert [len(held_out[0][name]) for name in ("vad", "region", "category")] == [3, 8, 9]
+    assert evaluation["vad_radius_90"]["from"] == "folds"
+    assert not evaluation["vad_radius_90"]["published"]
+    assert set(evaluation["vad_radius_90"]["test_coverage"]) == {"", "s3"}
+
+    before = (tmp_path / "one" / "model.safetensors").stat().st_mtime_ns
+    again = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
+    assert again["already_finished"]
+    assert (tmp_path / "one" / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="holds a model trained by other settings"):
+        train(write(tmp_path, manifest, out=tmp_path / "one", folds=3), num_workers=1)
+    manifest.write_text(manifest.read_text().replace("s1,anger", "s1,fear"))
+    with pytest.raises(UsageError, match="began with another content of"):
+        train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
+
+
+def logged(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def kill_worker(log: Path, victims: list[int]) -> None:
+    """Kill -9 one of this test's training workers once Ray knows of a saved state, to which it can go back."""
+    deadline = time.monotonic() + 300
+    saved = log.parent / "_training" / "fit" / "checkpoint_manager_snapshot.json"
+    while time.monotonic() < deadline and not (saved.exists() and "checkpoint_2" in saved.read_text()):
+        time.sleep(0.02)
+    log.with_name("at-the-kill").write_text(log.read_text())
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and is_own(int(folder.name)):
+            with contextlib.suppress(OSError):
+                if b"RayTrainWorker" in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    victims.append(int(folder.name))
+                    return
+
+
+def is_own(pid: int) -> bool:
+    """Whether a process descends from this one."""
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            return False
+        if pid == os.getpid():
+            return True
+    return False
+
+
+@pytest.mark.ray
+@pytest.mark.training
+def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Path, tmp_path: Path) -> None:
+    """Killed behind a saved epoch, both go on from it, bit for bit; each epoch is logged once."""
+    best = {
+        "epochs": 4,
+        "folds": 2,
+        "fit": 'keep = "best"',
+        "clips": 'choose = ["dev"]\ncalibrate = ["apart"]\nmax_unreadable = 1',
+    }
+    text = manifest.read_text().replace("s2,sadness,,c,train", "s2,sadness,,c,dev").replace(
+        "s2,anger,,c,train", "s2,anger,,c,dev"
+    )  # fmt: skip
+    manifest.write_text("".join(line.replace(",train", ",apart") if ",s0," in line else line
+                                for line in text.splitlines(keepends=True)))  # fmt: skip
+    (tmp_path / "1-1-neutral.flac").write_bytes(b"no sound")
+    told: list[TrainProgress] = []
+    calm = train(write(tmp_path, manifest, out=tmp_path / "calm", **best), num_workers=2, on_progress=told.append)
+    assert (told[-1].parts, told[-1].num_parts) == (12, 12)
+    assert told[-1].ccc is not None
+    victims: list[int] = []
+    killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed-once" / "log.jsonl", victims))
+    killer.start()
+    killed = train(write(tmp_path, manifest, out=tmp_path / "killed-once", **best), num_workers=2)
+    killer.join()
+    assert len(victims) == 1
+    assert killed["test"] == calm["test"]
+    assert killed["cross_validation"] == calm["cross_validation"]
+    one, two = load_checkpoint(tmp_path / "calm").network, load_checkpoint(tmp_path / "killed-once").network
+    for mine, other in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    curves = [logged(tmp_path / name) for name in ("calm", "killed-once")]
+    stages = [(stage, epoch) for stage in (0, 1, 2) for epoch in (1, 2, 3, 4)]
+    assert [(line["stage"], line["epoch"]) for line in curves[1]] == stages
+    before = (tmp_path / "killed-once" / "at-the-kill").read_text().splitlines()
+    assert (tmp_path / "killed-once" / "log.jsonl").read_text().splitlines()[:2] == before[:2]  # seconds and all
+    assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]
+    assert {"ccc", "ccc_valence", "uar"} <= curves[0][0]["choose"].keys()
+    ball = json.loads((tmp_path / "calm" / "evaluation.json").read_text())["vad_radius_90"]
+    assert ball["from"] == "calibrate"
+    assert load_checkpoint(tmp_path / "calm").config.vad_radius_90 == (ball["radius"] if ball["published"] else None)
+    record = json.loads((tmp_path / "calm" / "training.json").read_text())
+    assert len(record["unreadable"]) == 1
+    assert "1-1-neutral.flac" in record["unreadable"][0]
+
+    with pytest.raises(UsageError, match="holds a training already"):
+        train(write(tmp_path, manifest, out=tmp_path / "calm", **best), resume=False)
+
+
+@pytest.mark.ray
+@pytest.mark.training
+def test_unreadable_clips_are_refused_by_number_and_name(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "0-1-anger.flac").write_bytes(b"no sound")
+    with pytest.raises(UsageError, match=r"1 of 24 clips cannot be read, first: .*0-1-anger\.flac.*max_unreadable"):
+        train(write(tmp_path, manifest))
+
+
+def test_a_manifest_without_the_split_is_refused_before_anything_starts(manifest: Path, tmp_path: Path) -> None:
+    manifest.write_text(manifest.read_text().replace(",test", ",dev"))
+    with pytest.raises(UsageError, match="has no split 'test', only dev, train"):
+        train(write(tmp_path, manifest))
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_files_are_counted_and_the_first_is_named(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "0-0-anger.flac").unlink()
+    with pytest.raises(UsageError, match=r"1 of its files are missing, first .*0-0-anger\.flac"):
+        train(write(tmp_path, manifest))
+
+
+def test_too_few_clips_or_people_to_learn_from_are_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    with pytest.raises(UsageError, match="18 clips to learn from in batches of 9 give 5 workers less than two"):
+        train(path, num_workers=5)
+    with pytest.raises(UsageError, match="folds=4, but only 3 people speak"):
+        train(write(tmp_path, manifest, folds=4))
+
+
+def test_more_workers_than_cores_are_refused_before_ray_starts(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A local Ray counts four CPUs at least, so it would take three workers on two cores."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr("pipelines.cluster.resources.connect", lambda: pytest.fail("Ray was started"))
+    with pytest.raises(UsageError, match="workers=3, but this machine has 2 cores"):
+        train(write(tmp_path, manifest), num_workers=3)
+    check_cores(2)
+    monkeypatch.setenv("RAY_ADDRESS", "cluster:6379")
+    check_cores(3)
+
+
+def test_a_category_head_that_nothing_teaches_is_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest, clips='categories = ["joy", "grief"]')
+    path.write_text(path.read_text().replace("outputs = 9", "outputs = 2"))
+    with pytest.raises(UsageError, match=r"no clip to learn from has one of .*joy, grief \(found: anger, neutral, sad"):
+        train(path)
+
+
+def test_classes_that_nothing_teaches_are_named(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipelines.train.command._run", lambda *given: {})
+    text = manifest.read_text()
+    manifest.write_text(text.replace("0-1-neutral.flac,s0,neutral,,c,train", "0-1-neutral.flac,s0,neutral,,c,apart"))
+    (tmp_path / "out").mkdir()
+    train(write(tmp_path, manifest, clips='calibrate = ["apart"]'))
+    assert "teaches the categories happiness, fear, disgust, surprise, boredom, calm" in caplog.text
+    assert "teaches the regions A+V+D+, A-V+D+, A-V-D+, A+V+D-, A-V+D-, A+V-D-" in caplog.text
+    assert "no clip of clips.calibrate has a region; region_prob will not be calibrated" in caplog.text
+
+
+def test_a_loss_for_a_head_that_is_not_there_is_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    path.write_text(path.read_text().replace("region = {", "# region = {"))
+    with pytest.raises(UsageError, match=r"fit\.loss teaches \['region'\], which network\.heads does not have"):
+        train(path)
+
+
+def test_a_model_is_not_trained_into_a_store(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'s3://bucket/model'.*a folder of this machine"):
+        train(write(tmp_path, manifest, out="s3://bucket/model"))
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///{here}/mlflow.db"),
+        ("mlruns", "{here}/mlruns"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("http://tracker:5000", "http://tracker:5000"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_workers_log_to_the_mlflow_that_the_user_named(
+    given: str, whole: str, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand in a folder of Ray's, where a relative address would begin a new database."""
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(load_config(TrainConfig, write(tmp_path, manifest)), mlflow=given)
+    assert _with_absolute_paths(config).mlflow == whole.format(here=tmp_path)
+
+
+def test_settings_are_stored_without_passwords_and_signatures(manifest: Path, tmp_path: Path) -> None:
+    config = load_config(TrainConfig, write(tmp_path, manifest, clips='hold = "stream"'))
+    clips = dataclasses.replace(config.clips, manifest="https://ann:secret@host/m.csv?X-Amz-Signature=secret")
+    told = told_settings(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
+    assert (told["clips"]["manifest"], told["mlflow"]) == ("https://host/m.csv", "https://host/")
+    assert told["name"] == "tiny"
+
+
+def test_encoder_weights_in_a_store_are_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    path.write_text(path.read_text().replace("licence =", 'encoder_weights = "s3://bucket/wavlm"\nlicence =', 1))
+    with pytest.raises(UsageError, match=r"encoder_weights = 's3://bucket/wavlm'.*a folder of this machine"):
+        train(path)
+
+
+def test_a_run_that_was_killed_while_writing_writes_when_it_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker.__new__(Worker)
+    worker.state, worker.rank, worker.log = {"stage": 3}, 0, None
+    written: list[list[int]] = []
+    monkeypatch.setattr(worker, "_stages", lambda: [[], [0, 2], [1]])
+    monkeypatch.setattr(worker, "_write", written.append)
+    worker.run()
+    assert written == [[0, 2, 1]]
+
+
+def test_a_misspelt_setting_is_refused(manifest: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, manifest)
+    path.write_text(path.read_text().replace("learning_rate", "lerning_rate"))
+    with pytest.raises(UsageError, match="Did you mean 'learning_rate'"):
+        train(path)

@@ -1,0 +1,59 @@
+"""What workers tell one another: rows of all, of every kind, in two messages, with gradient for their own."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from torch import Tensor
+
+from pipelines.train.ranks import Workers
+
+ROWS = (3, 2)
+
+
+def told(rank: int) -> list[dict[str, Tensor]]:
+    """Answers and targets of one rank, which no two have alike; names stand in another order on each."""
+    torch.manual_seed(rank)
+    rows = ROWS[rank]
+    answers = {"vad": torch.randn(rows, 3, dtype=torch.float64), "region": torch.randn(rows, 8, dtype=torch.float64)}
+    names = sorted(answers, reverse=bool(rank))
+    targets = {"vad": torch.randn(rows, 3), "region": torch.randint(-1, 8, (rows,)), "odd": torch.rand(rows, 2, 2)}
+    return [{name: answers[name] for name in names}, targets]
+
+
+def as_rank(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    messages: list[Any] = []
+    send = dist.all_gather
+
+    def counted(*args: Any) -> None:
+        messages.append(args)
+        send(*args)
+
+    dist.all_gather = counted
+    own = told(rank)
+    for answer in own[0].values():
+        answer.requires_grad_()
+    answers, targets = Workers().gather(own)
+    torch.cat([answer.flatten() for answer in answers.values()]).square().sum().backward()
+    pulls = {name: answer.grad for name, answer in own[0].items()}
+    detached = {name: answer.detach() for name, answer in answers.items()}
+    torch.save((detached, targets, pulls, len(messages)), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_all_workers_know_the_rows_of_all_after_two_messages(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(as_rank, (str(tmp_path),), nprocs=2)
+    each = [told(0), told(1)]
+    for rank in (0, 1):
+        answers, targets, pulls, messages = torch.load(tmp_path / f"{rank}.pt")
+        assert messages == 2, "the numbers of rows, and all the rest"
+        for number, found in enumerate((answers, targets)):
+            assert found.keys() == each[0][number].keys()
+            for name, tensor in found.items():
+                expected = torch.cat([each[0][number][name], each[1][number][name]])
+                assert tensor.dtype == expected.dtype
+                assert torch.equal(tensor, expected), name
+        assert all(torch.equal(pull, 2 * each[rank][0][name]) for name, pull in pulls.items())

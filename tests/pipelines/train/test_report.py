@@ -1,0 +1,84 @@
+"""Figures are by corpus as well as in all, and neutral clips count for agreement but not for regions."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from emosphere.clips.batches import HeardClips
+from emosphere.clips.labels import weak_vad
+from emosphere.clips.manifest import Clip
+from pipelines.train import report as evaluation
+from pipelines.train.report import figures_for
+
+EMOTIONS = [("anger", 3), ("neutral", -1), ("sadness", 6), ("happiness", 0)]
+
+
+def heard() -> HeardClips:
+    clips = tuple(
+        Clip(
+            uri="x", speaker=f"{corpus}{take}", corpus=corpus, split="test", category=emotion,
+            vad=weak_vad(emotion, ""), region=region, weak=True,
+        )
+        for corpus in ("a", "b")
+        for take in range(2)
+        for emotion, region in EMOTIONS
+    )  # fmt: skip
+    return HeardClips(clips, ())
+
+
+def test_perfect_answers_have_perfect_figures() -> None:
+    clips = heard()
+    rows = list(range(16))
+    regions = clips.targets(rows)["region"]
+    answers = {
+        "vad": clips.targets(rows)["vad"],
+        "region": torch.nn.functional.one_hot(regions.clamp(min=0), 8).float(),
+    }
+    figures = figures_for(answers, clips, rows, 8)
+    assert figures["ccc"] == pytest.approx({"valence": 1, "arousal": 1, "dominance": 1})
+    assert (figures["clips"], figures["speakers"], figures["region_head"]["clips"]) == (16, 4, 12)
+    assert figures["region_head"]["uar"] == figures["region_of_vad"]["uar"] == 1
+    assert figures["region_head"]["chance"] == pytest.approx(1 / 3, abs=1e-4)
+    assert set(figures["region_head"]["confusion"]) == {"A+V+D+", "A+V-D+", "A-V-D-"}
+
+
+def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def clip(split: str, *, weak: bool, value: float) -> Clip:
+        return Clip(uri="x", speaker="s", corpus="c", split=split, vad=(value,) * 3, region=0, weak=weak)
+
+    splits = [("train", False), ("train", False), ("train", True), ("rated", False), ("rated", False)]
+    clips = HeardClips(tuple(clip(split, weak=weak, value=row / 5) for row, (split, weak) in enumerate(splits)), ())
+    monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
+    network: Any = torch.nn.Identity()
+    found = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",), num_regions=8)
+    assert found["rated"]["clips"] == 2
+    assert found["rated"]["corpora"] == ["c"]
+    assert found["test_speakers_known"] == 0
+
+
+def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = [("train", "a"), ("dev", "b"), ("test", "a"), ("test", "b"), ("test", "d")]
+    clips = HeardClips(
+        tuple(
+            Clip(uri="x", speaker=speaker, corpus="c", split=split, vad=(row / 5,) * 3, region=0)
+            for row, (split, speaker) in enumerate(heads)
+        ),
+        ((),),
+    )
+    monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
+    network: Any = torch.nn.Identity()
+    splits: dict[str, Any] = {"learnt": ("train",), "kept": ("test",), "num_regions": 8}
+    assert evaluation.evaluate(network, clips, **splits)["test_speakers_known"] == 1
+    assert evaluation.evaluate(network, clips, chosen_by=("dev",), **splits)["test_speakers_known"] == 2
+
+
+def test_each_corpus_has_its_own_figures_in_the_order_of_the_rows() -> None:
+    clips = heard()
+    rows = list(range(15, -1, -1))
+    vad = clips.targets(rows)["vad"].clone()
+    vad[8:] = -vad[8:]  # the last eight of these rows are corpus a
+    figures = figures_for({"vad": vad}, clips, rows, 8)
+    assert figures["corpora"]["b"]["ccc"]["valence"] == 1
+    assert figures["corpora"]["a"]["ccc"]["valence"] < -0.5
+    assert "region_head" not in figures
