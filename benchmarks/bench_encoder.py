@@ -43,7 +43,7 @@ def lanes_of(encoder: PretrainedEncoder, waveforms: torch.Tensor, precision: str
     return {
         "transformers": lambda: theirs(normal).last_hidden_state,
         "torchaudio": lambda: audio(normal)[0],
-        "emosphere": lambda: ours(ours.listen(waveforms, lengths)).values,
+        "emosphere": lambda: ours(ours.features(waveforms, lengths)).values,
     }
 
 

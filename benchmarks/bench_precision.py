@@ -83,8 +83,8 @@ def vectors(encoder: Encoder, clips: Sequence[np.ndarray], batch: int) -> np.nda
         padded = torch.zeros(len(rows), max(lengths))
         for line, row in zip(padded, rows, strict=True):
             line[: len(clips[row])] = torch.from_numpy(clips[row])
-        heard = encoder.listen(padded, torch.tensor(lengths))
-        found |= dict(zip(rows, mean_over_frames(encoder(heard)).numpy(), strict=True))
+        features = encoder.features(padded, torch.tensor(lengths))
+        found |= dict(zip(rows, mean_over_frames(encoder(features)).numpy(), strict=True))
         print(f"{len(found)} of {len(clips)} clips", flush=True)
     return np.stack([found[row] for row in range(len(clips))])
 

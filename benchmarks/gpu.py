@@ -69,7 +69,7 @@ def main() -> None:
             lengths = torch.full([clips], waveforms.shape[1], device=device)
             lanes: dict[str, Callable[[], Any]] = {
                 "transformers": lambda given=waveforms: encoder.model(given.to(dtype)).last_hidden_state,
-                "emosphere": lambda given=waveforms, lengths=lengths: ours(ours.listen(given, lengths)).values,
+                "emosphere": lambda given=waveforms, lengths=lengths: ours(ours.features(given, lengths)).values,
             }
             for lane in arguments.lanes:
                 if device.type == "cuda":

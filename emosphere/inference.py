@@ -15,10 +15,10 @@ from emosphere.audio.resample import to_model_rate
 from emosphere.model.checkpoint import Checkpoint, load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
-from emosphere.settings import BatchSettings, ListenSettings
+from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.activity import SpeechActivity
 from emosphere.speech.cells import Cell, cut_cells
-from emosphere.speech.find import HeardSegment, heard_segments
+from emosphere.speech.find import SpeechSegment, find_segments
 from emosphere.tables.schema import SEGMENTS
 from emosphere.tables.vad_columns import located
 
@@ -56,23 +56,23 @@ class Scorer:
         checkpoint: Checkpoint,
         *,
         device: str = "cpu",
-        listen: ListenSettings | None = None,
+        listen: SpeechSettings | None = None,
         batch: BatchSettings | None = None,
-        workers: Executor | None = None,
+        threads: Executor | None = None,
     ) -> None:
-        """``workers``: threads that compute the network's batches side by side, instead of the calling one."""
+        """``threads``: threads that compute the network's batches side by side, instead of the calling one."""
         self.checkpoint = checkpoint
-        self.listen = listen or ListenSettings()
+        self.listen = listen or SpeechSettings()
         self.batch = batch or BatchSettings()
         pool_s = self.batch.pool_s if self.batch.pool_s is not None else 32 * self.batch.batch_s
         self._pool_samples = int(pool_s * 1000 * SAMPLES_PER_MS)
         self._predictor = Predictor(
-            checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision, workers=workers
+            checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision, threads=threads
         )
         self._activity = SpeechActivity().to(device) if self.listen.find_speech else None
         self._num_regions = checkpoint.config.num_regions or 8
         self._vad_radius_90 = checkpoint.config.vad_radius_90
-        self.spent_s = {"hear": 0.0, "predict": 0.0}
+        self.spent_s = {"find_speech": 0.0, "predict": 0.0}
         """Seconds spent so far on finding and measuring speech, and in the network."""
 
     def another(self) -> "Scorer":
@@ -118,7 +118,7 @@ class Scorer:
         """
         open_keys: dict[Key, _Open] = {}
         cells: list[tuple[Key, Cell]] = []
-        pool: list[tuple[Key, HeardSegment]] = []
+        pool: list[tuple[Key, SpeechSegment]] = []
         for key, cell in events:
             state = open_keys.setdefault(key, _Open())
             if cell is None:
@@ -127,11 +127,11 @@ class Scorer:
                 state.waiting += 1
                 cells.append((key, cell))
             if len(cells) >= self.batch.cells:
-                self._hear(cells, open_keys, pool)
+                self._find_speech(cells, open_keys, pool)
             if sum(len(segment.samples) for _, segment in pool) >= self._pool_samples:
                 self._predict(pool, open_keys)
             yield from _finished(open_keys)
-        self._hear(cells, open_keys, pool)
+        self._find_speech(cells, open_keys, pool)
         self._predict(pool, open_keys)
         yield from _finished(open_keys)
 
@@ -147,20 +147,20 @@ class Scorer:
         state.copies.append((cell.index, cell.same_as, cell.channel))
         return True
 
-    def _hear(
-        self, cells: list[tuple[Key, Cell]], open_keys: dict[Key, _Open], pool: list[tuple[Key, HeardSegment]]
+    def _find_speech(
+        self, cells: list[tuple[Key, Cell]], open_keys: dict[Key, _Open], pool: list[tuple[Key, SpeechSegment]]
     ) -> None:
         if not cells:
             return
         began = time.perf_counter()
-        heard = heard_segments([cell for _, cell in cells], self._activity, self.listen.segment, self.listen.quality)
-        for (key, _), segments in zip(cells, heard, strict=True):
+        found = find_segments([cell for _, cell in cells], self._activity, self.listen.segment, self.listen.quality)
+        for (key, _), segments in zip(cells, found, strict=True):
             open_keys[key].waiting += len(segments) - 1
             pool.extend((key, segment) for segment in segments)
         cells.clear()
-        self.spent_s["hear"] += time.perf_counter() - began
+        self.spent_s["find_speech"] += time.perf_counter() - began
 
-    def _predict(self, pool: list[tuple[Key, HeardSegment]], open_keys: dict[Key, _Open]) -> None:
+    def _predict(self, pool: list[tuple[Key, SpeechSegment]], open_keys: dict[Key, _Open]) -> None:
         if not pool:
             return
         began = time.perf_counter()
@@ -205,7 +205,7 @@ def _finished(open_keys: dict[Key, _Open]) -> Iterator[tuple[Key, ScoredChannels
         yield key, ScoredChannels(rows, state.distinct)
 
 
-def _row(segment: HeardSegment) -> dict[str, Any]:
+def _row(segment: SpeechSegment) -> dict[str, Any]:
     return {
         "channel": segment.channel,
         "start_ms": segment.start_sample // SAMPLES_PER_MS,

@@ -9,7 +9,7 @@ from emosphere.speech.segment import SegmentConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ListenSettings:
+class SpeechSettings:
     """How speech is found and cut. Every field can change a row, so all of them are in the settings digest."""
 
     find_speech: bool = True

@@ -18,7 +18,7 @@ from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.fast.encoder import quicken
 from emosphere.speech.activity import SpeechActivity
 from emosphere.speech.cells import CellGrid, cut_cells
-from emosphere.speech.find import heard_segments
+from emosphere.speech.find import find_segments
 from emosphere.speech.quality import QualityConfig
 from emosphere.speech.segment import SegmentConfig
 
@@ -63,11 +63,11 @@ def windows(uri: str, channels: np.ndarray | None, find_speech: bool) -> list[di
         return []
     cells = list(cut_cells(iter([channels]), start_sample=0, first_cell=0, stop_cell=None, grid=CellGrid()))
     own = [cell for cell in cells if cell.same_as is None]
-    heard = heard_segments(own, _activity() if find_speech else None, SegmentConfig(), QualityConfig())
+    found = find_segments(own, _activity() if find_speech else None, SegmentConfig(), QualityConfig())
     return [
         {"uri": Path(uri).name, "channel": one.channel, "start_ms": one.start_sample // 16,
          "end_ms": one.stop_sample // 16, "samples": one.samples}
-        for segments in heard for one in segments
+        for segments in found for one in segments
     ]  # fmt: skip
 
 
@@ -91,8 +91,8 @@ class Judge:
         padded = np.zeros((len(waves), max(lengths)), np.float32)
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = wave
-        heard = self.encoders[0].listen(torch.from_numpy(padded), torch.tensor(lengths))
-        return self.network.judge(self.network.embed(heard, self.encoders))["vad"].clamp(-1, 1).numpy()
+        features = self.encoders[0].features(torch.from_numpy(padded), torch.tensor(lengths))
+        return self.network.apply_heads(self.network.embed(features, self.encoders))["vad"].clamp(-1, 1).numpy()
 
 
 def full_batches(lengths: Sequence[int], batch_s: float) -> list[list[int]]:

@@ -19,13 +19,13 @@ from emosphere.errors import BadClip
 from emosphere.model.frames import Frames, pad_frames
 from emosphere.store import locate
 
-Listen = Callable[[Float[Tensor, "batch sample"], Int[Tensor, "batch"]], Frames]
+FrontEnd = Callable[[Float[Tensor, "batch sample"], Int[Tensor, "batch"]], Frames]
 
 
 class Batch(NamedTuple):
     """What the network hears, and what it should have answered."""
 
-    heard: Frames
+    features: Frames
     targets: dict[str, Tensor]
     """``vad`` (batch, 3) centred; class labels (batch,) by head name, -1 where an item has none."""
 
@@ -51,7 +51,7 @@ class Clips(Protocol):
 
 
 @dataclass(frozen=True)
-class HeardClips:
+class InMemoryClips:
     """Clips kept in memory."""
 
     clips: tuple[Clip, ...]
@@ -116,12 +116,12 @@ def version_of(clean: Waveform, clip: Clip, version: int, distortion: Distortion
     return distort(clean, distortion, np.random.default_rng([seed, version - 1, *clip.name.encode()]))
 
 
-def heard(
-    waveform: Waveform, listen: Listen, min_samples: int, device: torch.device | None = None
+def clip_features(
+    waveform: Waveform, front_end: FrontEnd, min_samples: int, device: torch.device | None = None
 ) -> Float[Tensor, "frame feature"]:
     """What the front end on ``device`` makes of one clip; a very short one is padded with silence to one frame."""
     padded = np.pad(waveform, (0, max(min_samples - len(waveform), 0)))
-    frames = listen(torch.from_numpy(padded)[None].to(device), torch.tensor([len(padded)], device=device))
+    frames = front_end(torch.from_numpy(padded)[None].to(device), torch.tensor([len(padded)], device=device))
     return frames.values[0]
 
 
@@ -135,15 +135,15 @@ def evaluation_batches(
         if not groups or (len(groups[-1]) + 1) * clips.num_frames(groups[-1][0]) > batch_frames:
             groups.append([])
         groups[-1].append(row)
-    cells = clips.draw([(row, version) for row in order])
+    frames = clips.draw([(row, version) for row in order])
     for group in groups:
-        yield group, Batch(pad_frames([next(cells) for _ in group]), clips.targets(group))
+        yield group, Batch(pad_frames([next(frames) for _ in group]), clips.targets(group))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on ``device``."""
     targets: Mapping[str, Tensor] = batch.targets
     return Batch(
-        Frames(batch.heard.values.to(device), batch.heard.is_valid.to(device)),
+        Frames(batch.features.values.to(device), batch.features.is_valid.to(device)),
         {name: target.to(device) for name, target in targets.items()},
     )

@@ -76,26 +76,26 @@ def training_shares(
     """
     shares = [batch.rows[rank::num_ranks] for batch in plan]
     picks = [(row, _version(clips, seed, epoch, row)) for share in shares for row in share]
-    cells = clips.draw(picks)
+    drawn = clips.draw(picks)
     for batch, share in zip(plan, shares, strict=True):
         pieces = []
         for piece in _pieces(share, micro_batch_size):
             frames = []
             for row in piece:
-                one = next(cells)
-                rng = _fate(seed, epoch, row)
-                rng.integers(clips.num_versions)  # drawn already
+                one = next(drawn)
+                rng = _clip_rng(seed, epoch, row)
+                rng.integers(clips.num_versions)  # the version: `_version` drew it from the same generator
                 frames.append(change(one, batch.longest, spectrum, rng) if spectrum else one)
             pieces.append(Batch(pad_frames(frames), clips.targets(piece)))
         yield pieces
 
 
-def _fate(seed: int, epoch: int, row: int) -> np.random.Generator:
+def _clip_rng(seed: int, epoch: int, row: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, row])
 
 
 def _version(clips: Clips, seed: int, epoch: int, row: int) -> int:
-    return int(_fate(seed, epoch, row).integers(clips.num_versions))
+    return int(_clip_rng(seed, epoch, row).integers(clips.num_versions))
 
 
 def _pieces(rows: list[int], size: int | None) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Random changes to heard clips while training: another stretch, another tempo, another throat, cells missing."""
+"""Random changes to clips while training: another stretch, another tempo, another throat, bands missing."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Cells = Float[Tensor, "frame band"]
+Bands = Float[Tensor, "frame band"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,55 +36,55 @@ class SpectrumConfig:
             raise ValueError(f"crop_frames={self.crop_frames} must be a shortest and a longest length, above 0.")
 
 
-def change(cells: Cells, longest: int, config: SpectrumConfig, rng: np.random.Generator) -> Cells:
+def change(bands: Bands, longest: int, config: SpectrumConfig, rng: np.random.Generator) -> Bands:
     """One random version of a clip, at most ``longest`` frames."""
     if rng.random() < config.trim:
-        cells = trim_silence(cells, margin=int(rng.integers(0, 20)))
-    cells = resample(
-        cells,
+        bands = trim_silence(bands, margin=int(rng.integers(0, 20)))
+    bands = resample(
+        bands,
         tempo=rng.uniform(1 - config.tempo, 1 + config.tempo),
         stretch=rng.uniform(1 - config.warp, 1 + config.warp),
         shift=rng.uniform(-config.shift_bands, config.shift_bands),
     )
-    if len(cells) > longest:
-        start = int(rng.integers(0, len(cells) - longest + 1))
-        cells = cells[start : start + longest]
-    cells = cells.clone()
+    if len(bands) > longest:
+        start = int(rng.integers(0, len(bands) - longest + 1))
+        bands = bands[start : start + longest]
+    bands = bands.clone()
     if rng.random() < config.narrow:
-        first = int(rng.integers(cells.shape[1] // 2, cells.shape[1]))
-        cells[:, first:] = cells.min()
-    return blank(cells, config, rng)
+        first = int(rng.integers(bands.shape[1] // 2, bands.shape[1]))
+        bands[:, first:] = bands.min()
+    return blank(bands, config, rng)
 
 
-def trim_silence(cells: Cells, *, margin: int) -> Cells:
+def trim_silence(bands: Bands, *, margin: int) -> Bands:
     """Drop frames before the first and after the last that is within 35 dB of the loudest, but ``margin`` of them."""
-    loudness = cells.amax(dim=1)
+    loudness = bands.amax(dim=1)
     loud = torch.nonzero(loudness > loudness.max() - 8.0)[:, 0]
-    return cells[max(int(loud[0]) - margin, 0) : int(loud[-1]) + 1 + margin]
+    return bands[max(int(loud[0]) - margin, 0) : int(loud[-1]) + 1 + margin]
 
 
-def resample(cells: Cells, *, tempo: float, stretch: float, shift: float) -> Cells:
+def resample(bands: Bands, *, tempo: float, stretch: float, shift: float) -> Bands:
     """Linear interpolation: ``tempo`` times as fast, bands stretched and shifted; edge bands are repeated."""
-    num_frames, num_bands = cells.shape
+    num_frames, num_bands = bands.shape
     if tempo != 1:
         wanted = max(int(num_frames / tempo), 1)
-        cells = torch.nn.functional.interpolate(cells.T[None], size=wanted, mode="linear", align_corners=False)[0].T
+        bands = torch.nn.functional.interpolate(bands.T[None], size=wanted, mode="linear", align_corners=False)[0].T
     place = ((torch.arange(num_bands) * stretch) + shift).clamp(0, num_bands - 1)
     low = place.floor().long()
-    share = (place - low).to(cells.dtype)
+    share = (place - low).to(bands.dtype)
     high = (low + 1).clamp(max=num_bands - 1)
-    return cells[:, low] * (1 - share) + cells[:, high] * share
+    return bands[:, low] * (1 - share) + bands[:, high] * share
 
 
-def blank(cells: Cells, config: SpectrumConfig, rng: np.random.Generator) -> Cells:
+def blank(bands: Bands, config: SpectrumConfig, rng: np.random.Generator) -> Bands:
     """Two runs of frames and two runs of bands set to each band's mean (Park et al. 2019), in place."""
-    mean = cells.mean(dim=0, keepdim=True)
-    num_frames, num_bands = cells.shape
+    mean = bands.mean(dim=0, keepdim=True)
+    num_frames, num_bands = bands.shape
     for _ in range(2):
         width = int(rng.integers(0, min(config.masked_frames, num_frames // 4) + 1))
         start = int(rng.integers(0, num_frames - width + 1))
-        cells[start : start + width] = mean
+        bands[start : start + width] = mean
         width = int(rng.integers(0, min(config.masked_bands, num_bands // 2) + 1))
         start = int(rng.integers(0, num_bands - width + 1))
-        cells[:, start : start + width] = mean[:, start : start + width]
-    return cells
+        bands[:, start : start + width] = mean[:, start : start + width]
+    return bands

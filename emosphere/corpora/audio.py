@@ -64,8 +64,8 @@ def clip_samples(row: Row) -> NDArray[np.float32]:
     if row.get("channel") is not None and row["channel"] >= len(samples):
         raise BadRecording("NO_AUDIO", f"The audio has no channel {row['channel']}, only {len(samples)}.")
     _length(row, (stream.start_sample + samples.shape[1]) * 1000 // MODEL_RATE_HZ)
-    heard = samples[:, max(first, 0) : wanted]
-    mono: NDArray[np.float32] = heard.mean(axis=0) if row.get("channel") is None else heard[row["channel"]]
+    span = samples[:, max(first, 0) : wanted]
+    mono: NDArray[np.float32] = span.mean(axis=0) if row.get("channel") is None else span[row["channel"]]
     return mono
 
 

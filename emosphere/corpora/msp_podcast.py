@@ -62,11 +62,11 @@ def read_msp_podcast(
     corpus = f"msp-podcast-{release}"
     rows: list[Row] = []
     dropped: list[Dropped] = []
-    for number, cells in enumerate(table):
-        row = _row(cells, folder, corpus, ratings)
-        row["where"] = f"{LABELS} row {number} ({cells['FileName']})"
-        if cells["EmoClass"] in drop:
-            letter = cells["EmoClass"]
+    for number, fields in enumerate(table):
+        row = _row(fields, folder, corpus, ratings)
+        row["where"] = f"{LABELS} row {number} ({fields['FileName']})"
+        if fields["EmoClass"] in drop:
+            letter = fields["EmoClass"]
             dropped.append(Dropped(row["uri"], "category", f"EmoClass {letter}, left out by --drop", row["where"]))
         else:
             rows.append(row)
@@ -79,18 +79,18 @@ def read_msp_podcast(
     return Corpus(rows=rows, scales=dict.fromkeys(VAD_DIMS, Scale(1, 7)), dropped=dropped, notes=notes)
 
 
-def _row(cells: dict[str, str], folder: Location, corpus: str, ratings: dict[str, list[str]]) -> Row:
-    split = SPLITS[cells["Split_Set"]]
-    speaker = cells["SpkrID"].strip()
-    answers = ratings.get(cells["FileName"])
+def _row(fields: dict[str, str], folder: Location, corpus: str, ratings: dict[str, list[str]]) -> Row:
+    split = SPLITS[fields["Split_Set"]]
+    speaker = fields["SpkrID"].strip()
+    answers = ratings.get(fields["FileName"])
     return {
-        "uri": uri_for(folder.child(cells["FileName"])),
+        "uri": uri_for(folder.child(fields["FileName"])),
         "start_ms": 0,
-        **{dim: cells[column] for dim, column in DIMENSIONS.items()},
+        **{dim: fields[column] for dim, column in DIMENSIONS.items()},
         "weak": False,
-        "category": CATEGORIES.get(cells["EmoClass"]),
+        "category": CATEGORIES.get(fields["EmoClass"]),
         "speaker": f"msp-podcast_{speaker if _is_known(speaker) else f'unknown-{split}'}",
-        "gender": {"female": "female", "male": "male"}.get(cells["Gender"].strip().lower()),
+        "gender": {"female": "female", "male": "male"}.get(fields["Gender"].strip().lower()),
         "split": split,
         "corpus": corpus,
         "ratings": f"[{', '.join(answers)}]" if answers else None,
@@ -113,10 +113,10 @@ def _speaker_notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _check_words(table: Sequence[dict[str, str]], column: str, known: dict[str, Any], labels: Location) -> None:
-    for number, cells in enumerate(table):
-        if cells[column] not in known:
+    for number, fields in enumerate(table):
+        if fields[column] not in known:
             raise UsageError(
-                f"{labels.child(LABELS).uri}: row {number} ({cells['FileName']}): {column} {cells[column]!r} is not "
+                f"{labels.child(LABELS).uri}: row {number} ({fields['FileName']}): {column} {fields[column]!r} is not "
                 f"one of {', '.join(known)}."
             )
 
@@ -140,26 +140,26 @@ def _ratings(detailed: Location) -> dict[str, list[str]]:
     if not detailed.exists():
         return {}
     answers: defaultdict[str, list[str]] = defaultdict(list)
-    for cells in csv_rows(detailed, needs=("FileName",)):
-        read = _packed_answer if "EmoDetail" in cells else _answer
-        answers[cells["FileName"]].append(json.dumps(read(cells), ensure_ascii=False))
+    for fields in csv_rows(detailed, needs=("FileName",)):
+        read = _packed_answer if "EmoDetail" in fields else _answer
+        answers[fields["FileName"]].append(json.dumps(read(fields), ensure_ascii=False))
     return answers
 
 
-def _packed_answer(cells: dict[str, str]) -> dict[str, Any]:
-    match = _DETAIL.fullmatch(cells["EmoDetail"])
+def _packed_answer(fields: dict[str, str]) -> dict[str, Any]:
+    match = _DETAIL.fullmatch(fields["EmoDetail"])
     if match is None:
-        return {"raw": cells["EmoDetail"]}  # kept as it stands rather than lost
+        return {"raw": fields["EmoDetail"]}  # kept as it stands rather than lost
     primary, _, secondary = match[2].partition(";")
     return _answer_of(match[1], primary, secondary, valence=match[4], arousal=match[3], dominance=match[5])
 
 
-def _answer(cells: dict[str, str]) -> dict[str, Any]:
+def _answer(fields: dict[str, str]) -> dict[str, Any]:
     wanted = ("WorkerID", "EmoClass_Major", "EmoClass_Second", *DIMENSIONS.values())
-    if any(name not in cells for name in wanted):
-        return {"raw": {name: text for name, text in cells.items() if name != "FileName"}}
-    worker, primary, secondary = (cells[name] for name in wanted[:3])
-    return _answer_of(worker, primary, secondary, **{dim: cells[column] for dim, column in DIMENSIONS.items()})
+    if any(name not in fields for name in wanted):
+        return {"raw": {name: text for name, text in fields.items() if name != "FileName"}}
+    worker, primary, secondary = (fields[name] for name in wanted[:3])
+    return _answer_of(worker, primary, secondary, **{dim: fields[column] for dim, column in DIMENSIONS.items()})
 
 
 def _answer_of(rater: str, primary: str, secondary: str, **dims: str) -> dict[str, Any]:

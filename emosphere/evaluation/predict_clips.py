@@ -21,7 +21,7 @@ CHUNK_S = 600.0
 """Seconds of audio held at once; as much again is being decoded meanwhile."""
 
 
-class Heard(NamedTuple):
+class ClipPredictions(NamedTuple):
     """Readable clips in the order of the manifest, and what each predictor said to them."""
 
     clips: tuple[Clip, ...]
@@ -35,9 +35,9 @@ class Heard(NamedTuple):
     """Clips left out, with what was wrong."""
 
 
-def hear_clips(
+def predict_clips(
     clips: Sequence[Clip], predictors: Sequence[Predictor], *, max_unreadable: int = 0, num_threads: int = 2
-) -> Heard:
+) -> ClipPredictions:
     """Decode each clip once and let every predictor answer. Raises BadClip when more than ``max_unreadable`` fail."""
     longest_s = max([LONGEST_S, *(predictor.checkpoint.config.max_clip_s for predictor in predictors)])
     limits = [int(predictor.checkpoint.config.max_clip_s * MODEL_RATE_HZ) for predictor in predictors]
@@ -67,7 +67,7 @@ def hear_clips(
                 found.append(predictor.predict([waveform[:limit] for waveform in waveforms]))
     back = np.argsort(read)
     unreadable.sort()
-    return Heard(
+    return ClipPredictions(
         clips=tuple(clips[row] for row in sorted(read)),
         duration_s=np.array(durations)[back],
         level_db=np.array(levels)[back],

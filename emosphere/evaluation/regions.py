@@ -22,8 +22,8 @@ class RegionFigures(NamedTuple):
 def region_figures(predicted: Ints, true: Ints, num_regions: int, speaker: Ints, draws: Float64) -> RegionFigures:
     """``predicted`` and ``true`` (n,); rows with a negative true region have none and are left out."""
     located = true >= 0
-    cell = true[located] * num_regions + predicted[located]
-    place = speaker[located] * num_regions**2 + cell
+    pair = true[located] * num_regions + predicted[located]
+    place = speaker[located] * num_regions**2 + pair
     by_speaker = np.bincount(place, minlength=draws.shape[1] * num_regions**2).reshape(draws.shape[1], -1)
     counts = (draws @ by_speaker.astype(np.float64)).reshape(-1, num_regions, num_regions)
     uar, macro_f1, accuracy = (scores.numpy() for scores in region_scores(torch.from_numpy(counts)))

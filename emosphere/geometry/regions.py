@@ -27,7 +27,7 @@ def region_of(vad: Float[Tensor, "*batch 3"], num_regions: int = 8) -> Int[Tenso
         right = torch.where(valence >= 0, 0, 3)
         left = torch.where(valence >= 0, 1, 2)
         return torch.where(arousal >= 0, right, left) + 4 * (dominance < 0).long()
-    return _polar_cell(valence, arousal, dominance, num_regions) * NUM_AZIMUTH_BINS[num_regions] + _azimuth_cell(
+    return _polar_bin(valence, arousal, dominance, num_regions) * NUM_AZIMUTH_BINS[num_regions] + _azimuth_bin(
         valence, arousal, num_regions
     )
 
@@ -43,18 +43,18 @@ _BORDERS: Final[dict[int, tuple[tuple[float, float], ...]]] = {
 """Directions (along, across) of the borders strictly between 0 and 180 degrees, any length."""
 
 
-def _azimuth_cell(valence: Tensor, arousal: Tensor, num_regions: int) -> Tensor:
+def _azimuth_bin(valence: Tensor, arousal: Tensor, num_regions: int) -> Tensor:
     is_lower = (valence < 0) | ((valence == 0) & (arousal < 0))
     across, along = torch.where(is_lower, -valence, valence), torch.where(is_lower, -arousal, arousal)
-    cell = (NUM_AZIMUTH_BINS[num_regions] // 2) * is_lower.long()
+    index = (NUM_AZIMUTH_BINS[num_regions] // 2) * is_lower.long()
     for border_along, border_across in _BORDERS[num_regions]:
-        cell = cell + (border_along * across >= border_across * along).long()
-    return torch.where((valence == 0) & (arousal == 0), 0, cell)
+        index = index + (border_along * across >= border_across * along).long()
+    return torch.where((valence == 0) & (arousal == 0), 0, index)
 
 
-def _polar_cell(valence: Tensor, arousal: Tensor, dominance: Tensor, num_regions: int) -> Tensor:
+def _polar_bin(valence: Tensor, arousal: Tensor, dominance: Tensor, num_regions: int) -> Tensor:
     planar = torch.hypot(arousal, valence)
-    cell = torch.zeros_like(planar, dtype=torch.long)
+    index = torch.zeros_like(planar, dtype=torch.long)
     for border_along, border_across in _BORDERS[num_regions]:
-        cell = cell + (border_along * planar > border_across * dominance).long()
-    return cell
+        index = index + (border_along * planar > border_across * dominance).long()
+    return index

@@ -1,4 +1,4 @@
-"""What may stand at the network's ear: a fixed front end to ``listen`` with, then the part that learns."""
+"""What turns waveforms into frames: a fixed front end, then the part that learns."""
 
 from typing import Protocol
 
@@ -19,11 +19,11 @@ class Encoder(Protocol):
     min_samples: int
     """Shortest waveform that has a frame."""
 
-    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+    def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
         """The fixed front end: nothing in it learns, so training may keep its result for all epochs."""
         ...
 
-    def __call__(self, heard: Frames) -> Frames:
+    def __call__(self, features: Frames) -> Frames:
         """The learned part."""
         ...
 

@@ -55,7 +55,7 @@ class Graph(nn.Module):
         # Whoever pads may pad with anything, and a clip too short for one frame is followed by silence.
         waveform = nn.functional.pad(waveform, (0, self.network.min_samples))
         waveform = waveform.masked_fill(~validity(num_samples, waveform.shape[1]), 0.0)
-        answers = self.network(self.network.listen(waveform, num_samples.clamp(min=self.network.min_samples)))
+        answers = self.network(self.network.features(waveform, num_samples.clamp(min=self.network.min_samples)))
         vad = answers["vad"].clamp(-1, 1)
         if "region" not in answers:
             return (vad,)
@@ -121,7 +121,7 @@ def _require_packages() -> None:
 
 def _check_exportable(checkpoint: Checkpoint) -> None:
     encoder = checkpoint.config.network.encoder
-    if isinstance(encoder, PretrainedConfig) and cast(PretrainedEncoder, checkpoint.network.encoder).hears_one_by_one:
+    if isinstance(encoder, PretrainedConfig) and cast(PretrainedEncoder, checkpoint.network.encoder).needs_single_clips:
         raise UsageError(
             f"{checkpoint.name}: its encoder ({encoder.kind} of size {encoder.size}) normalises over all frames of a "
             "clip inside its convolutions, so it hears each clip by itself; that cannot be one graph for batches. "

@@ -1,4 +1,4 @@
-"""Sequences of unequal length in one tensor, and what keeps the padding between them from being heard."""
+"""Sequences of unequal length in one tensor, and what keeps the padding between them from being features."""
 
 from typing import NamedTuple
 

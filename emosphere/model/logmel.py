@@ -47,10 +47,10 @@ class LogMelEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
 
     @torch.no_grad()
-    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+    def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
         """Natural-log mel energies every 16 ms, not normalised. It learns nothing, so training may keep the result.
 
-        A frame stands only where its whole window holds samples of the clip, so padding is never heard.
+        A frame stands only where its whole window holds samples of the clip, so padding is never features.
         """
         windows = waveforms.unfold(1, self.window_samples, self.hop_samples) * self.window
         spectra = torch.fft.rfft(windows, n=self.fft_samples)
@@ -59,23 +59,23 @@ class LogMelEncoder(nn.Module):
         num_frames = torch.div(num_samples - self.window_samples, self.hop_samples, rounding_mode="floor") + 1
         return Frames(logmel, validity(num_frames, logmel.shape[1]))
 
-    def forward(self, heard: Frames) -> Frames:
-        """Frames of ``stride`` times 16 ms from what ``listen`` gave."""
-        bands = nn.functional.gelu(self.fine(self.normalise(heard)[:, None])).transpose(1, 2)
+    def forward(self, features: Frames) -> Frames:
+        """Frames of ``stride`` times 16 ms from what ``features`` gave."""
+        bands = nn.functional.gelu(self.fine(self.normalise(features)[:, None])).transpose(1, 2)
         # What the first convolution makes of padding must not reach valid frames through the second.
-        bands = silence_padding(Frames(bands, heard.is_valid)).transpose(1, 2)
+        bands = silence_padding(Frames(bands, features.is_valid)).transpose(1, 2)
         bands = nn.functional.gelu(self.coarse(bands)).transpose(1, 2)
-        frames = thin(Frames(bands, heard.is_valid), self.config.stride)
+        frames = thin(Frames(bands, features.is_valid), self.config.stride)
         frames = Frames(self.join(frames.values.flatten(2)), frames.is_valid)
         for block in self.blocks:
             frames = block(frames)
         return Frames(self.norm(frames.values), frames.is_valid)
 
-    def normalise(self, heard: Frames) -> Float[Tensor, "batch frame band"]:
+    def normalise(self, features: Frames) -> Float[Tensor, "batch frame band"]:
         """Zero mean per band and unit deviation over the frames that sound; neither level nor microphone remains."""
-        mask = heard.is_valid[:, :, None]
-        loudest = heard.values.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
-        values = torch.maximum(heard.values, loudest - DEPTH).masked_fill(~mask, 0.0)
+        mask = features.is_valid[:, :, None]
+        loudest = features.values.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        values = torch.maximum(features.values, loudest - DEPTH).masked_fill(~mask, 0.0)
         # Over the frames that sound: pauses and silent edges would pull mean and deviation their way.
         sounds = mask & (values.amax(dim=2, keepdim=True) > loudest - SOUNDING)
         count = sounds.sum(dim=1, keepdim=True)

@@ -41,29 +41,29 @@ class Network(nn.Module):
         """Shortest waveform that gives a frame; pad shorter ones with silence."""
         return cast(Encoder, self.encoder).min_samples
 
-    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+    def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
         """The encoder's fixed front end, without gradient. Waveforms: 16 kHz, zeros behind ``num_samples``."""
-        return cast(Encoder, self.encoder).listen(waveforms, num_samples)
+        return cast(Encoder, self.encoder).features(waveforms, num_samples)
 
-    def embed(self, heard: Frames, encoders: Sequence[Encoder] = ()) -> Float[Tensor, "batch feature"]:
+    def embed(self, features: Frames, encoders: Sequence[Encoder] = ()) -> Float[Tensor, "batch feature"]:
         """One vector per clip; it does not depend on the other clips of the batch.
 
-        ``encoders``, one for each of ``members``, are asked instead of their own.
+        ``encoders``, one for each of ``members``, take the place of their own.
         """
-        asked = encoders or [cast(Encoder, member.encoder) for member in self.members]
-        told = [member.pooling(encoder(heard)) for member, encoder in zip(self.members, asked, strict=True)]
-        return torch.cat(told, dim=1)
+        encoders = encoders or [cast(Encoder, member.encoder) for member in self.members]
+        vectors = [member.pooling(encoder(features)) for member, encoder in zip(self.members, encoders, strict=True)]
+        return torch.cat(vectors, dim=1)
 
     def forward(
-        self, heard: Frames, *, detached: Collection[str] = frozenset()
+        self, features: Frames, *, detached: Collection[str] = frozenset()
     ) -> dict[str, Float[Tensor, "batch output"]]:
-        """Each head's answer, by its name, from what ``listen`` gave.
+        """Each head's answer, by its name, from what ``features`` gave.
 
         Heads named in ``detached`` send no gradient into pooling and encoder.
         """
-        return self.judge(self.embed(heard), detached=detached)
+        return self.apply_heads(self.embed(features), detached=detached)
 
-    def judge(
+    def apply_heads(
         self, vector: Float[Tensor, "batch feature"], *, detached: Collection[str] = frozenset()
     ) -> dict[str, Float[Tensor, "row output"]]:
         """Each head's answer, by its name, from a clip's vector: a row per clip.

@@ -37,14 +37,14 @@ class Predictor:
         device: str = "cpu",
         batch_s: float = 160.0,
         precision: Precision = "float32",
-        workers: Executor | None = None,
+        threads: Executor | None = None,
     ) -> None:
         """``batch_s``: seconds of audio, padding included, that go through the network at once.
 
         ``precision`` is that of a pretrained encoder. In bfloat16 scores moved by up to 0.008 where that was measured,
         and by 0.001 with what a clip was batched with (docs/benchmarks.md); in float32 the latter is below 1e-5.
 
-        ``workers``: threads that compute batches side by side, instead of the calling one; may be shared.
+        ``threads``: threads that compute batches side by side, instead of the calling one; may be shared.
         """
         self.checkpoint = checkpoint
         self._device = torch.device(device)
@@ -52,7 +52,7 @@ class Predictor:
         self._encoders = [quicken(cast(Encoder, member.encoder), precision) for member in self._network.members]
         self._batch_samples = int(batch_s * checkpoint.config.sample_rate_hz)
         self._max_samples = int(checkpoint.config.max_clip_s * checkpoint.config.sample_rate_hz)
-        self._workers = workers
+        self._threads = threads
         self.num_samples = 0
         """Samples that went through the network so far, padding included."""
         self.num_padding = 0
@@ -79,7 +79,7 @@ class Predictor:
             num_samples = len(batch) * max(self._num_samples(batch))
             self.num_samples += num_samples
             self.num_padding += num_samples - sum(len(waveform) for waveform in batch)
-        all_answers = (map if self._workers is None else self._workers.map)(self._answers, clips)
+        all_answers = (map if self._threads is None else self._threads.map)(self._answers, clips)
         for rows, answers in zip(batches, all_answers, strict=True):
             vad[rows] = answers["vad"].clamp(-1, 1).cpu().numpy()
             if probs is not None:
@@ -92,10 +92,10 @@ class Predictor:
         padded = np.zeros((len(waveforms), max(num_samples)), np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        heard = self._encoders[0].listen(
+        features = self._encoders[0].features(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )
-        return self._network.judge(self._network.embed(heard, self._encoders))
+        return self._network.apply_heads(self._network.embed(features, self._encoders))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:
         """As the network hears them."""

@@ -45,7 +45,7 @@ class PretrainedEncoder(nn.Module):
         self.out_features: int = architecture.hidden_size
         self._kernels = list(zip(architecture.conv_kernel, architecture.conv_stride, strict=True))
         # GroupNorm here spans all frames, padding included, so such a front end must hear each clip by itself.
-        self.hears_one_by_one: bool = architecture.feat_extract_norm == "group"
+        self.needs_single_clips: bool = architecture.feat_extract_norm == "group"
 
     def start_from(self, folder: str | Path) -> None:
         """Take over published weights: a folder with config.json and model.safetensors. Raises BadCheckpoint."""
@@ -68,12 +68,12 @@ class PretrainedEncoder(nn.Module):
         self.model.load_state_dict(published.state_dict())
 
     @torch.no_grad()
-    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+    def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
         """Features of the frozen convolutions, one frame per 20 ms. They see no padding: no kernel reaches past it."""
         waveforms = self.normalise(waveforms, num_samples)
         extract = self.model.feature_extractor
         num_frames = self.num_frames(num_samples)
-        if not self.hears_one_by_one:
+        if not self.needs_single_clips:
             values = extract(waveforms).transpose(1, 2)
             return Frames(values, validity(num_frames, values.shape[1]))
         clips = [
@@ -82,14 +82,14 @@ class PretrainedEncoder(nn.Module):
         values = nn.utils.rnn.pad_sequence(clips, batch_first=True)
         return Frames(values, validity(num_frames, values.shape[1]))
 
-    def forward(self, heard: Frames) -> Frames:
+    def forward(self, features: Frames) -> Frames:
         """Last hidden states; in training mode with the family's own dropout, layer drop and SpecAugment."""
-        projected = self.model.feature_projection(heard.values)
+        projected = self.model.feature_projection(features.values)
         # HuBERT returns the projection alone, the other families also its input.
         values = projected[0] if isinstance(projected, tuple) else projected
-        values = self.model._mask_hidden_states(values, attention_mask=heard.is_valid.long())
-        values = self.model.encoder(values, attention_mask=heard.is_valid).last_hidden_state
-        return Frames(values, heard.is_valid)
+        values = self.model._mask_hidden_states(values, attention_mask=features.is_valid.long())
+        values = self.model.encoder(values, attention_mask=features.is_valid).last_hidden_state
+        return Frames(values, features.is_valid)
 
     def num_frames(self, num_samples: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
         """Frames of a waveform: each convolution, unpadded, leaves ``floor((n - kernel) / stride) + 1``."""

@@ -63,30 +63,30 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[int]], *, title: st
     occurring = [row for row, line in enumerate(counts) if sum(line)]
     few = len(names) <= 8
     labels = list(names) if few else [str(index) for index in range(len(names))]
-    cell, left, top = (62, 112, 64) if few else (24, 60, 64)
+    tile, left, top = (62, 112, 64) if few else (24, 60, 64)
     parts = [
         _text(left, 16, title, bold=True),
         _text(left, 34, "rows: true region, columns: predicted, shade: share of the row", colour=GREY),
-        *(_text(left + (c + 0.5) * cell, top - 6, labels[c], anchor="middle") for c in range(len(names))),
+        *(_text(left + (c + 0.5) * tile, top - 6, labels[c], anchor="middle") for c in range(len(names))),
     ]
     for place, row in enumerate(occurring):
         total = sum(counts[row])
-        y = top + place * cell * 0.6
-        parts.append(_text(left - 6, y + cell * 0.3 + 4, f"{labels[row]} ({total})", anchor="end"))
+        y = top + place * tile * 0.6
+        parts.append(_text(left - 6, y + tile * 0.3 + 4, f"{labels[row]} ({total})", anchor="end"))
         for column, count in enumerate(counts[row]):
             share = count / total
             ink = "#fff" if share > 0.5 else INK
-            x = left + column * cell
+            x = left + column * tile
             parts.append(
-                f"<rect x='{x}' y='{y:.1f}' width='{cell}' height='{cell * 0.6:.1f}' fill='{_shade(share)}' "
+                f"<rect x='{x}' y='{y:.1f}' width='{tile}' height='{tile * 0.6:.1f}' fill='{_shade(share)}' "
                 f"stroke='{GREY if row == column else PALE}'/>"
             )
             if count:
                 size = 12 if few else 8
                 parts.append(
-                    _text(x + cell / 2, y + cell * 0.3 + 4, str(count), anchor="middle", colour=ink, size=size)
+                    _text(x + tile / 2, y + tile * 0.3 + 4, str(count), anchor="middle", colour=ink, size=size)
                 )
-    return _svg(left + cell * len(names) + 10, top + len(occurring) * cell * 0.6 + 10, parts, title)
+    return _svg(left + tile * len(names) + 10, top + len(occurring) * tile * 0.6 + 10, parts, title)
 
 
 def reliability_diagram(

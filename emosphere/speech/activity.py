@@ -146,10 +146,10 @@ def speech_probabilities_of_cells(activity: SpeechActivity, cells: Sequence[Cell
     waves = [levelled(cell.samples) for cell in cells]
     # The network finds no speech in digital silence, and need not be asked.
     sounding = [number for number, wave in enumerate(waves) if wave.any()]
-    heard = [np.zeros(-(-len(wave) // FRAME), np.float32) for wave in waves]
+    found = [np.zeros(-(-len(wave) // FRAME), np.float32) for wave in waves]
     for number, frames in zip(sounding, activity.probabilities([waves[one] for one in sounding]), strict=True):
-        heard[number] = frames
-    return [frames[cell.lead_in // FRAME :] for cell, frames in zip(cells, heard, strict=True)]
+        found[number] = frames
+    return [frames[cell.lead_in // FRAME :] for cell, frames in zip(cells, found, strict=True)]
 
 
 def levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:

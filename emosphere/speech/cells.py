@@ -100,16 +100,16 @@ def cut_cells(
     needed = 0 if first_cell == 0 else grid.search_range(first_cell)[0] - grid.lead_in
     if start_sample > max(0, needed):
         raise ValueError(f"Cell {first_cell} needs audio from sample {needed}; the blocks begin at {start_sample}.")
-    heard = _Window(iter(blocks), start_sample)
+    window = _Window(iter(blocks), start_sample)
     index = first_cell
-    starts = _borders(heard, first_cell, grid)
+    starts = _borders(window, first_cell, grid)
     while starts is not None and (stop_cell is None or index < stop_cell):
-        stops = _borders(heard, index + 1, grid)
-        end = heard.stop
+        stops = _borders(window, index + 1, grid)
+        end = window.stop
         if stops is None and max(starts, default=end) >= end:
             return
         nominal_start, nominal_stop = grid.nominal_range(index)
-        same_as = twins(heard.between(nominal_start, end if stops is None else nominal_stop))
+        same_as = twins(window.between(nominal_start, end if stops is None else nominal_stop))
         lead_in = 0 if index == 0 else grid.lead_in
         for channel, start in enumerate(starts):
             stop = end if stops is None else stops[channel]
@@ -118,12 +118,12 @@ def cut_cells(
                 index=index,
                 start_sample=start,
                 lead_in=lead_in,
-                samples=heard.between(start - lead_in, stop)[channel].copy(),
+                samples=window.between(start - lead_in, stop)[channel].copy(),
                 same_as=same_as[channel],
             )
         starts, index = stops, index + 1
         if stops is not None:
-            heard.forget_before(min(grid.search_range(index)[0] - grid.lead_in, grid.nominal_range(index)[0]))
+            window.forget_before(min(grid.search_range(index)[0] - grid.lead_in, grid.nominal_range(index)[0]))
 
 
 class _Window:
@@ -162,16 +162,16 @@ class _Window:
             self._start = sample
 
 
-def _borders(heard: _Window, border: int, grid: CellGrid) -> list[int] | None:
+def _borders(window: _Window, border: int, grid: CellGrid) -> list[int] | None:
     """Where border number ``border`` lies in each channel; None when the recording ends before it is settled."""
     if border == 0:
-        return [0] * heard.num_channels if heard.reach(1) else None
+        return [0] * window.num_channels if window.reach(1) else None
     low, high = grid.search_range(border)
-    if not heard.reach(high):
+    if not window.reach(high):
         return None
     first = -(-low // STEP) * STEP
     num_steps = (high - first) // STEP
-    region = heard.between(first, first + num_steps * STEP)
+    region = window.between(first, first + num_steps * STEP)
     return [first + STEP * quietest_step(samples) for samples in region]
 
 

@@ -15,7 +15,7 @@ from emosphere.speech.segment import FRAME_MS, Segment, SegmentConfig, even_segm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class HeardSegment:
+class SpeechSegment:
     """A stretch of speech on one channel, with how well it can be heard."""
 
     channel: int
@@ -35,12 +35,12 @@ class HeardSegment:
     """The segment itself, 1-D, full scale 1."""
 
 
-def heard_segments(
+def find_segments(
     cells: Sequence[Cell],
     activity: SpeechActivity | None,
     segment_config: SegmentConfig,
     quality_config: QualityConfig,
-) -> list[list[HeardSegment]]:
+) -> list[list[SpeechSegment]]:
     """Segments of each of ``cells``, in the order of time. Each cell is heard on its own.
 
     Without ``activity`` all of a cell counts as speech and is cut evenly; there is no noise to compare it with then.
@@ -53,19 +53,19 @@ def heard_segments(
     ]
 
 
-def _evenly_cut(cell: Cell, segment_config: SegmentConfig, quality_config: QualityConfig) -> list[HeardSegment]:
+def _evenly_cut(cell: Cell, segment_config: SegmentConfig, quality_config: QualityConfig) -> list[SpeechSegment]:
     own = cell.samples[cell.lead_in :]
     num_frames = -(-len(own) // FRAME)
     is_speech = np.ones(num_frames, dtype=np.bool_)
     return [
-        _heard(cell, own, segment, is_speech, None, quality_config)
+        _measured(cell, own, segment, is_speech, None, quality_config)
         for segment in even_segments(num_frames, segment_config)
     ]
 
 
 def _segments_of_cell(
     cell: Cell, probabilities: NDArray[np.float32], segment_config: SegmentConfig, quality_config: QualityConfig
-) -> list[HeardSegment]:
+) -> list[SpeechSegment]:
     own = cell.samples[cell.lead_in :]
     segments = segments_of(probabilities, segment_config)
     if not segments:
@@ -76,22 +76,22 @@ def _segments_of_cell(
     # Frames that may be speech are neither speech nor noise.
     is_noise = probabilities < segment_config.off_probability
     noise_db = noise_level_db(own, ~is_noise)
-    return [_heard(cell, own, segment, is_speech, noise_db, quality_config) for segment in segments]
+    return [_measured(cell, own, segment, is_speech, noise_db, quality_config) for segment in segments]
 
 
-def _heard(
+def _measured(
     cell: Cell,
     own: NDArray[np.float32],
     segment: Segment,
     is_speech: NDArray[np.bool_],
     noise_db: float | None,
     quality_config: QualityConfig,
-) -> HeardSegment:
+) -> SpeechSegment:
     start, stop = segment.start_frame * FRAME, min(segment.stop_frame * FRAME, len(own))
     samples = own[start:stop].copy()
     quality = measure(samples, is_speech=is_speech[segment.start_frame : segment.stop_frame], noise_db=noise_db)
     trust, low_reason = confidence(quality, len(samples) / MODEL_RATE_HZ, quality_config)
-    return HeardSegment(
+    return SpeechSegment(
         channel=cell.channel,
         cell_index=cell.index,
         start_sample=cell.start_sample + start,

@@ -158,10 +158,10 @@ def _cut_inside(group: _Group, probabilities: NDArray[np.float32], *, margin: in
 
 
 def _sounds_like_speech(group: _Group, probabilities: NDArray[np.float32], config: SegmentConfig) -> bool:
-    heard = np.concatenate([probabilities[run.start : run.stop] for run in group])
-    is_lasting = len(heard) >= _frames(config.lasting_ms)
+    joined = np.concatenate([probabilities[run.start : run.stop] for run in group])
+    is_lasting = len(joined) >= _frames(config.lasting_ms)
     needed = config.min_lasting_probability if is_lasting else config.min_mean_probability
-    return float(heard.mean(dtype=np.float64)) >= needed
+    return float(joined.mean(dtype=np.float64)) >= needed
 
 
 def _merge_short(groups: list[_Group], *, min_frames: int, near: int, max_frames: int) -> list[_Group]:

@@ -21,7 +21,7 @@ def answers_for(network: Network, clips: Clips, rows: list[int], *, version: int
     found: defaultdict[str, list[Tensor]] = defaultdict(list)
     order: list[int] = []
     for batch_rows, batch in evaluation_batches(clips, rows, version=version):
-        for name, answer in network(to_device(batch, device).heard).items():
+        for name, answer in network(to_device(batch, device).features).items():
             found[name].append(answer.float().cpu())
         order += [place[row] for row in batch_rows]
     back = torch.argsort(torch.tensor(order))

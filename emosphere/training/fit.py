@@ -29,7 +29,7 @@ Share = Sequence[Batch]
 """This worker's part of one batch, in pieces that go through the network at once."""
 
 
-class Peers(Protocol):
+class Ranks(Protocol):
     """The other workers of a fit."""
 
     count: int
@@ -55,13 +55,13 @@ class Fit:
         *,
         steps_per_epoch: int,
         wrapped: nn.Module | None = None,
-        peers: Peers | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        """``wrapped``: the network inside DistributedDataParallel, with the ``peers`` it averages gradients over."""
+        """``wrapped``: the network inside DistributedDataParallel, with the ``ranks`` it averages gradients over."""
         self.network = network
         self.config = config
         self._wrapped = network if wrapped is None else wrapped
-        self._peers = peers
+        self._ranks = ranks
         self._device = next(network.parameters()).device
         self._class_weights = {name: weights.to(self._device) for name, weights in class_weights.items()}
         self._learnt_weights: LearntWeights | None = None
@@ -110,9 +110,9 @@ class Fit:
             raise UsageError(
                 f"the loss became {dict(sums)} in epoch {epoch + 1}: lower learning_rate or set clip_norm."
             )
-        if self._learnt_weights is not None and self._peers is not None:
+        if self._learnt_weights is not None and self._ranks is not None:
             for weight in self._learnt_weights.parameters():
-                self._peers.average(cast(Tensor, weight.grad))
+                self._ranks.average(cast(Tensor, weight.grad))
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         self._optimiser.step()
@@ -161,8 +161,8 @@ class Fit:
         """Loss terms over a group, and the loss's gradient with respect to this worker's answers."""
         own = {name: answer.detach().double().requires_grad_() for name, answer in answers.items()}
         every, goals, count = own, targets, 1
-        if self._peers is not None and not alone:
-            (every, goals), count = self._peers.gather([own, targets]), self._peers.count
+        if self._ranks is not None and not alone:
+            (every, goals), count = self._ranks.gather([own, targets]), self._ranks.count
         terms = loss_terms(
             every, goals, self._class_weights, self.config.loss, epoch=epoch, num_epochs=self.config.epochs
         )
@@ -174,7 +174,7 @@ class Fit:
     def _ask(self, network: nn.Module, piece: Batch, epoch: int) -> Answers:
         detached = detached_heads(self.config.loss, epoch, self.config.epochs)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            answers: Answers = network(piece.heard, detached=detached)
+            answers: Answers = network(piece.features, detached=detached)
         return answers
 
     def _without_sync(self, quiet: bool) -> contextlib.AbstractContextManager[Any]:

@@ -78,14 +78,14 @@ def ablate(
         raise UsageError(f"--split {split}: the rows report on {', '.join(sorted(reported))} (clips.evaluate).")
     wanted = split or (table.split if table.split in reported else None)
     found: dict[str, list[dict[str, Any]]] = {row.label: [] for row in rows}
-    heard: dict[str, Any] = {}
+    kept_features: dict[str, Any] = {}
     # Seed by seed: with distortions every seed hears other clips, and only one set is kept.
     for seed in range(seeds):
         for row in rows:
             folder = out / Path(row.config).stem / f"seed-{seed}"
             tell(f"{row.label}: seed {seed} of {seeds}")
             config = dataclasses.replace(configs[row.label], seed=seed, out=str(folder), folds=0)
-            train_with(config, num_workers=num_workers, heard=heard, on_progress=on_progress)
+            train_with(config, num_workers=num_workers, kept_features=kept_features, on_progress=on_progress)
             evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
             found[row.label].append(evaluation["splits"][wanted] if wanted else evaluation["test"])
     result = {

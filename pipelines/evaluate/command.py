@@ -13,7 +13,7 @@ from emosphere.evaluation.answered import Answered, refuse_useless
 from emosphere.evaluation.compare import compare
 from emosphere.evaluation.figures import MEANINGS, figures_of, slice_figures
 from emosphere.evaluation.page import page
-from emosphere.evaluation.predict_clips import Heard, hear_clips
+from emosphere.evaluation.predict_clips import ClipPredictions, predict_clips
 from emosphere.evaluation.predictions import predictions_parquet
 from emosphere.evaluation.slices import slices
 from emosphere.inference import default_device
@@ -81,13 +81,15 @@ def evaluate_model(
     if dry_run:
         return _dry(models, clips[0], manifest, split)
     predictors = [found.predictor for found in models] + [m.at_weight_zero for m in models if m.at_weight_zero]
-    heard = hear_clips(clips[0], predictors, max_unreadable=max_unreadable, num_threads=min(4, os.cpu_count() or 1))
-    if not heard.clips:
+    predicted = predict_clips(
+        clips[0], predictors, max_unreadable=max_unreadable, num_threads=min(4, os.cpu_count() or 1)
+    )
+    if not predicted.clips:
         raise UsageError(f"{manifest}: none of the {len(clips[0])} clips of split {split!r} can be read.")
-    answered = _answers(models, clips, heard)
+    answered = _answers(models, clips, predicted)
     for found, answers in zip(models, answered, strict=True):
         refuse_useless(answers, model=found.name, split=split)
-    evaluation = _evaluation(models, answered, heard, num_draws=num_bootstrap, seed=seed) | {
+    evaluation = _evaluation(models, answered, predicted, num_draws=num_bootstrap, seed=seed) | {
         "manifest": unsigned(manifest),
         "split": split,
     }
@@ -119,27 +121,27 @@ def _chosen(manifest: str, split: str, num_regions: int) -> list[Clip]:
     return chosen
 
 
-def _answers(models: list[Model], clips: list[list[Clip]], heard: Heard) -> list[Answered]:
+def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredictions) -> list[Answered]:
     """Per model, with the regions of its own table."""
-    readable = {clip.place for clip in heard.clips}
-    earlier = iter(heard.predictions[len(models) :])
+    readable = {clip.place for clip in predicted.clips}
+    earlier = iter(predicted.predictions[len(models) :])
     return [
         Answered(
             clips=tuple(clip for clip in own if clip.place in readable),
-            duration_s=heard.duration_s,
-            level_db=heard.level_db,
+            duration_s=predicted.duration_s,
+            level_db=predicted.level_db,
             vad=prediction.vad.astype("float64"),
             num_regions=model.num_regions,
             region_probs=prediction.region_probs,
             probs_at_weight_zero=next(earlier).region_probs if model.at_weight_zero else None,
             vad_radius_90=model.checkpoint.config.vad_radius_90,
         )
-        for model, own, prediction in zip(models, clips, heard.predictions, strict=False)
+        for model, own, prediction in zip(models, clips, predicted.predictions, strict=False)
     ]
 
 
 def _evaluation(
-    models: list[Model], answered: list[Answered], heard: Heard, *, num_draws: int, seed: int
+    models: list[Model], answered: list[Answered], predicted: ClipPredictions, *, num_draws: int, seed: int
 ) -> dict[str, Any]:
     first = answered[0]
     compared = compare(first, answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None
@@ -149,12 +151,14 @@ def _evaluation(
         "model": models[0].told,
         "against": models[1].told if len(models) > 1 else None,
         "clips": {
-            "listed": len(heard.clips) + len(heard.unreadable),
-            "evaluated": len(heard.clips),
-            "weak": sum(clip.weak for clip in heard.clips),
-            "cut": heard.num_cut,
-            "audio_s": round(float(heard.duration_s.sum()), 1),
-            "unreadable": [{"uri": unsigned(clip.uri), "error": redact(message)} for clip, message in heard.unreadable],
+            "listed": len(predicted.clips) + len(predicted.unreadable),
+            "evaluated": len(predicted.clips),
+            "weak": sum(clip.weak for clip in predicted.clips),
+            "cut": predicted.num_cut,
+            "audio_s": round(float(predicted.duration_s.sum()), 1),
+            "unreadable": [
+                {"uri": unsigned(clip.uri), "error": redact(message)} for clip, message in predicted.unreadable
+            ],
         },
         "bootstrap": {"draws": num_draws, "seed": seed, "over": "speakers", "interval": "percentile, 95 %"},
         "meanings": MEANINGS,

@@ -83,7 +83,7 @@ class Lease:
         self.is_lost = False
         """Whether a heartbeat found another in our place: then :meth:`check` will say so."""
         self._ended = threading.Event()
-        self._heart: threading.Thread | None = None
+        self._heartbeat: threading.Thread | None = None
 
     def __enter__(self) -> "Lease":
         """Take it at once where somebody might hold it; an OUT that nobody touched yet stays untouched."""
@@ -129,8 +129,8 @@ class Lease:
         if self.number is None:
             return
         self._ended.set()
-        if self._heart is not None:
-            self._heart.join()
+        if self._heartbeat is not None:
+            self._heartbeat.join()
         # Whoever comes next finds out by our silence.
         with contextlib.suppress(EmosphereError):
             self.check()
@@ -144,8 +144,8 @@ class Lease:
             if old < number:
                 location.remove()
         self._ended.clear()
-        self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
-        self._heart.start()
+        self._heartbeat = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._heartbeat.start()
 
     def _beat(self) -> None:
         assert self.number is not None

@@ -92,7 +92,7 @@ class PrepareRequest:
 def prepare(request: PrepareRequest) -> dict[str, Any]:
     """Write the manifest that ``request`` describes; returns a JSON-ready summary.
 
-    Nothing is written on a dry run, nor when something is refused, save the list of clips that cannot be heard.
+    Nothing is written on a dry run, nor when something is refused, save the list of clips that cannot be decoded.
     """
     started = time.monotonic()
     out = _open_out(request)
@@ -104,7 +104,7 @@ def prepare(request: PrepareRequest) -> dict[str, Any]:
     if request.in_house_test:
         # Before hours of decoding: are there enough clips at all?
         split_in_house(rows, request.in_house_test, seed=request.seed or 0)
-    heard, bad = _hear(rows, request)
+    decoded, bad = _decode_clips(rows, request)
     listed = Location(out.fs, f"{out.path.removesuffix('.parquet')}.dropped.csv")
     if bad and not request.dry_run:
         listed.write_bytes(dropped_csv([*dropped, *bad]))
@@ -112,21 +112,21 @@ def prepare(request: PrepareRequest) -> dict[str, Any]:
         bad, len(rows), drop_missing=request.drop_missing, listed_in=None if request.dry_run else uri_for(listed)
     )
     dropped += bad
-    check_any_left(heard, dropped)
+    check_any_left(decoded, dropped)
     if request.in_house_test:
-        heard, note = split_in_house(heard, request.in_house_test, seed=request.seed or 0)
+        decoded, note = split_in_house(decoded, request.in_house_test, seed=request.seed or 0)
         notes.append(note)
-    waveform = waveform_moments(heard)
+    waveform = waveform_moments(decoded)
     if not request.dry_run:
-        write_manifest([row | row.get("shard", {}) for row in heard], out, about=waveform)
+        write_manifest([row | row.get("shard", {}) for row in decoded], out, about=waveform)
         if dropped:
             listed.write_bytes(dropped_csv(dropped))
         else:
             listed.remove()  # of an earlier run
     return {
         "out": uri_for(out),
-        **_tally(heard),
-        "parts": _parts(heard),
+        **_tally(decoded),
+        "parts": _parts(decoded),
         "waveform": waveform,
         "dropped": count_reasons(dropped),
         "dropped_list": uri_for(listed) if dropped and not request.dry_run else None,
@@ -197,19 +197,19 @@ def _read(request: PrepareRequest) -> Corpus:
     )  # fmt: skip
 
 
-def _hear(rows: Sequence[Row], request: PrepareRequest) -> tuple[list[Row], list[Dropped]]:
+def _decode_clips(rows: Sequence[Row], request: PrepareRequest) -> tuple[list[Row], list[Dropped]]:
     """Rows with ``duration_ms`` (and ``shard``, what a decoded copy changes in them), and those without audio."""
     found = _decoded(rows, request.shards) if request.shards and not request.dry_run else _probed(rows)
-    heard: list[Row] = []
+    decoded: list[Row] = []
     bad: list[Dropped] = []
     for number, (row, answer) in enumerate(zip(rows, found, strict=True), start=1):
         if isinstance(answer, dict):
-            heard.append(row | answer)
+            decoded.append(row | answer)
         else:
             bad.append(Dropped(row["uri"], answer[0], answer[1], row["where"]))
         if number % REPORT_EVERY == 0:
             LOG.info("prepare: heard %d of %d clips, %d of them bad", number, len(rows), len(bad))
-    return heard, bad
+    return decoded, bad
 
 
 Answer = dict[str, Any] | tuple[str, str]

@@ -5,7 +5,7 @@ from typing import Any
 
 from emosphere.audio.decoding.decode import DecodeLimits
 from emosphere.config import digest, to_mapping
-from emosphere.settings import BatchSettings, ListenSettings
+from emosphere.settings import BatchSettings, SpeechSettings
 from pipelines.archive.fetch import FetchLimits
 from pipelines.archive.members import ListLimits
 from pipelines.cluster.resources import Resources
@@ -55,7 +55,7 @@ class PlanSettings:
 class ScoreSettings:
     """Settings of ``emosphere score``; every table of the TOML file is a field."""
 
-    listen: ListenSettings = field(default_factory=ListenSettings)
+    listen: SpeechSettings = field(default_factory=SpeechSettings)
     """How speech is found and cut."""
     archive: ListLimits = field(default_factory=ListLimits)
     """What an archive file may be, before it is unpacked."""

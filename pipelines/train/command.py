@@ -23,12 +23,12 @@ from emosphere.redaction import redact
 from emosphere.store import locate, unsigned
 from pipelines.cluster.resources import connect
 from pipelines.train.clips import check_enough, read_clips
-from pipelines.train.config import TrainConfig, told_settings
-from pipelines.train.features import hear_all, unreadable, unreadable_beforehand, what_is_heard
+from pipelines.train.config import TrainConfig, printable_settings
+from pipelines.train.features import decode_all, features_digest, unreadable, unreadable_beforehand
 from pipelines.train.log import LOG_NAME
 from pipelines.train.progress import OnProgress, followed
 from pipelines.train.report import short_figures
-from pipelines.train.worker import HEARD, train_on_worker
+from pipelines.train.worker import FEATURES, train_on_worker
 from pipelines.train.write import write_card
 
 RECORD_NAME = "training.json"
@@ -52,10 +52,11 @@ def train_with(
     *,
     num_workers: int = 1,
     resume: bool = True,
-    heard: dict[str, Any] | None = None,
+    kept_features: dict[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Train what ``config`` describes. ``heard`` keeps the decoded clips for the next training that hears the same.
+    """Train what ``config`` describes. ``kept_features`` keeps what was decoded, for the next training that needs
+    the same.
 
     ``on_progress`` is called, from a thread of its own, with every epoch that ends.
 
@@ -91,7 +92,7 @@ def train_with(
     record = {
         "config_digest": wanted,
         "finished": False,
-        "config": told_settings(config),
+        "config": printable_settings(config),
         "code_version": version("emosphere"),
         "manifest_sha256": manifest_sha256,
     }
@@ -101,7 +102,7 @@ def train_with(
         folds=config.folds,
         on_progress=on_progress,
     ):
-        result = _run(config, clips, record, num_workers, {} if heard is None else heard)
+        result = _run(config, clips, record, num_workers, {} if kept_features is None else kept_features)
     summary = {
         "name": config.name,
         "out": str(out),
@@ -117,7 +118,7 @@ def train_with(
 
 
 def _run(
-    config: TrainConfig, clips: list[Clip], record: dict[str, Any], num_workers: int, heard: dict[str, Any]
+    config: TrainConfig, clips: list[Clip], record: dict[str, Any], num_workers: int, kept_features: dict[str, Any]
 ) -> dict[str, Any]:
     check_cores(num_workers)
     connect()
@@ -134,12 +135,12 @@ def _run(
     _write_record(out, record)
     datasets = {}
     if config.clips.hold == "memory":
-        same = what_is_heard(clips, config)
-        if same not in heard:
-            heard.clear()
-            heard[same] = hear_all(clips, config)
-        datasets[HEARD] = heard[same]
-        errors = unreadable(heard[same])
+        same = features_digest(clips, config)
+        if same not in kept_features:
+            kept_features.clear()
+            kept_features[same] = decode_all(clips, config)
+        datasets[FEATURES] = kept_features[same]
+        errors = unreadable(kept_features[same])
     else:
         errors = unreadable_beforehand(clips)
     record["unreadable"] = [redact(message) for message in _checked(errors, clips, config)]

@@ -106,7 +106,7 @@ class TrainConfig:
         return self.network.num_regions or 8
 
 
-def told_settings(config: TrainConfig) -> dict[str, Any]:
+def printable_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings as they may be stored: addresses without signatures, names and passwords."""
     settings = to_mapping(config)
     settings["clips"]["manifest"] = unsigned(config.clips.manifest)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from emosphere.clips.augment import DistortionConfig, Waveform
-from emosphere.clips.batches import HeardClips, heard, read_clip, targets_of, version_of
+from emosphere.clips.batches import InMemoryClips, clip_features, read_clip, targets_of, version_of
 from emosphere.clips.manifest import Clip
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import BadClip
@@ -34,7 +34,7 @@ def num_versions(config: TrainConfig) -> int:
     return 1 + (config.distortion.copies if config.distortion else 0)
 
 
-def hear_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
+def decode_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
     """Every version of every clip behind the network's fixed front end, decoded once: a materialized Ray dataset.
 
     A row holds ``row``, ``version``, ``shape``, float16 ``values`` and ``error``, which says why a clip is unreadable.
@@ -42,12 +42,12 @@ def hear_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
     rows = [{"row": row, "clip": clip} for row, clip in enumerate(clips)]
     tables = _tables(rows)
     return ray.data.from_arrow(tables).map_batches(
-        functools.partial(_hear_batch, config=config), batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
+        functools.partial(_features_of_batch, config=config), batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
     ).materialize()  # fmt: skip
 
 
-def what_is_heard(clips: Sequence[Clip], config: TrainConfig) -> str:
-    """Digest of all that decides what :func:`hear_all` gives."""
+def features_digest(clips: Sequence[Clip], config: TrainConfig) -> str:
+    """Digest of all that decides what :func:`decode_all` gives."""
     places = [clip.place for clip in clips]
     distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
     drawn = isinstance(config.network.encoder, PretrainedConfig) and config.encoder_weights is None
@@ -57,7 +57,7 @@ def what_is_heard(clips: Sequence[Clip], config: TrainConfig) -> str:
 
 
 def unreadable(dataset: Any) -> dict[int, str]:
-    """Rows that :func:`hear_all` could not read, with the reason."""
+    """Rows that :func:`decode_all` could not read, with the reason."""
     found: dict[int, str] = {}
     for batch in dataset.select_columns(["row", "error"]).iter_batches(batch_size=None, batch_format="pyarrow"):
         errors = zip(batch["row"].to_pylist(), batch["error"].to_pylist(), strict=True)
@@ -79,7 +79,7 @@ def unreadable_beforehand(clips: Sequence[Clip]) -> dict[int, str]:
     return unreadable(dataset)
 
 
-def gather_heard(dataset: Any, clips: Sequence[Clip], config: TrainConfig) -> HeardClips:
+def gather_features(dataset: Any, clips: Sequence[Clip], config: TrainConfig) -> InMemoryClips:
     """The clips that could be read, in the order of ``clips``."""
     versions: list[dict[int, Tensor]] = [{} for _ in range(num_versions(config))]
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -88,7 +88,7 @@ def gather_heard(dataset: Any, clips: Sequence[Clip], config: TrainConfig) -> He
                 values = np.frombuffer(one["values"], np.float16).reshape(one["shape"])
                 versions[one["version"]][one["row"]] = torch.from_numpy(values.copy())
     rows = sorted(versions[0])
-    return HeardClips(
+    return InMemoryClips(
         tuple(clips[row] for row in rows),
         tuple(tuple(version[row] for row in rows) for version in versions),
         config.clips.categories,
@@ -106,7 +106,7 @@ class StreamedClips:
         self._device = torch.device("cpu")
         self._stream: torch.cuda.Stream | None = None
 
-    def hear_with(self, network: Network) -> None:
+    def use_front_end_of(self, network: Network) -> None:
         """From now on by the front end of ``network``, on its device."""
         self._network, self._device = network, next(network.parameters()).device
         if self._device.type == "cuda":
@@ -140,14 +140,14 @@ class StreamedClips:
                 if one["error"]:
                     raise BadClip(one["error"])
                 waveform = np.frombuffer(one["values"], np.float32).copy()
-                yield self._hear(waveform)
+                yield self._features(waveform)
 
-    def _hear(self, waveform: Waveform) -> Tensor:
+    def _features(self, waveform: Waveform) -> Tensor:
         assert self._network is not None
         network = self._network
         with contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
             # Rounded as memory would hold it, so that both ways learn the same.
-            return heard(waveform, network.listen, network.min_samples, self._device).half().float().cpu()
+            return clip_features(waveform, network.features, network.min_samples, self._device).half().float().cpu()
 
 
 @functools.lru_cache(maxsize=1)
@@ -162,8 +162,8 @@ def _front_end(settings: str, weights: str | None, seed: int) -> Encoder:
     return cast(Encoder, encoder.eval())
 
 
-def _hear_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
-    ear = _front_end(json.dumps(to_mapping(config.network)), config.encoder_weights, config.seed)
+def _features_of_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
+    front_end = _front_end(json.dumps(to_mapping(config.network)), config.encoder_weights, config.seed)
     found: list[dict[str, Any]] = []
     for row, clip in _clips_of(batch):
         try:
@@ -173,7 +173,7 @@ def _hear_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
             continue
         for version in range(num_versions(config)):
             waveform = version_of(clean, clip, version, config.distortion, config.seed)
-            values = heard(waveform, ear.listen, ear.min_samples).half().numpy()
+            values = clip_features(waveform, front_end.features, front_end.min_samples).half().numpy()
             found.append(_result(row, version, values, None))
     return pa.Table.from_pylist(found, schema=_RESULT)
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-class Workers:
+class DistributedRanks:
     """All ranks of the running process group."""
 
     def __init__(self) -> None:

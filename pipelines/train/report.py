@@ -12,21 +12,21 @@ from emosphere.training import Answers, answers_for
 from emosphere.vad import VAD_DIMS
 
 
-def figures_for(answers: Answers, heard: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
+def figures_for(answers: Answers, labelled: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
     """Concordance and region figures of ``answers``, which are in the order of ``rows``; in all and per corpus."""
-    figures = _figures(answers, heard, rows, num_regions)
-    corpora = sorted({heard.clips[row].corpus for row in rows})
+    figures = _figures(answers, labelled, rows, num_regions)
+    corpora = sorted({labelled.clips[row].corpus for row in rows})
     figures["corpora"] = {}
     for corpus in corpora:
-        places = [place for place, row in enumerate(rows) if heard.clips[row].corpus == corpus]
+        places = [place for place, row in enumerate(rows) if labelled.clips[row].corpus == corpus]
         part = {name: answer[places] for name, answer in answers.items()}
-        figures["corpora"][corpus] = _figures(part, heard, [rows[place] for place in places], num_regions)
+        figures["corpora"][corpus] = _figures(part, labelled, [rows[place] for place in places], num_regions)
     return figures
 
 
 def evaluate(
     network: Network,
-    heard: Clips,
+    labelled: Clips,
     *,
     learnt: tuple[str, ...],
     kept: tuple[str, ...],
@@ -34,29 +34,29 @@ def evaluate(
     chosen_by: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Sizes of the splits ``learnt`` from and ``kept`` apart, and figures on the latter, clean and distorted."""
-    before = {clip.speaker for clip in heard.clips if clip.split in (*learnt, *chosen_by)}
-    rows = [row for row, clip in enumerate(heard.clips) if clip.split in kept]
+    before = {clip.speaker for clip in labelled.clips if clip.split in (*learnt, *chosen_by)}
+    rows = [row for row, clip in enumerate(labelled.clips) if clip.split in kept]
     evaluation: dict[str, Any] = {
         "parameters": sum(tensor.numel() for tensor in network.parameters()),
-        "trained_on": _counts(heard, learnt),
-        "evaluated_on": _counts(heard, kept),
-        "test_speakers_known": len(before & {clip.speaker for clip in heard.clips if clip.split in kept}),
-        "regions_that_never_occur": _absent_regions(heard, learnt, num_regions),
+        "trained_on": _counts(labelled, learnt),
+        "evaluated_on": _counts(labelled, kept),
+        "test_speakers_known": len(before & {clip.speaker for clip in labelled.clips if clip.split in kept}),
+        "regions_that_never_occur": _absent_regions(labelled, learnt, num_regions),
         "test": None,
         "splits": {},
         "test_distorted": None,
-        "rated": _rated(network, heard, learnt),
+        "rated": _rated(network, labelled, learnt),
     }
     if rows:
-        answers = answers_for(network, heard, rows)
-        evaluation["test"] = figures_for(answers, heard, rows, num_regions)
+        answers = answers_for(network, labelled, rows)
+        evaluation["test"] = figures_for(answers, labelled, rows, num_regions)
         for split in kept:
-            places = [place for place, row in enumerate(rows) if heard.clips[row].split == split]
+            places = [place for place, row in enumerate(rows) if labelled.clips[row].split == split]
             part = {name: answer[places] for name, answer in answers.items()}
-            evaluation["splits"][split] = _figures(part, heard, [rows[place] for place in places], num_regions)
-        if heard.num_versions > 1:
-            answers = answers_for(network, heard, rows, version=heard.num_versions - 1)
-            evaluation["test_distorted"] = figures_for(answers, heard, rows, num_regions)
+            evaluation["splits"][split] = _figures(part, labelled, [rows[place] for place in places], num_regions)
+        if labelled.num_versions > 1:
+            answers = answers_for(network, labelled, rows, version=labelled.num_versions - 1)
+            evaluation["test_distorted"] = figures_for(answers, labelled, rows, num_regions)
     return evaluation
 
 
@@ -67,12 +67,12 @@ def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
     return figures["ccc"] | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}
 
 
-def _figures(answers: Answers, heard: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
-    targets = heard.targets(rows)
+def _figures(answers: Answers, labelled: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
+    targets = labelled.targets(rows)
     agreement = ccc(answers["vad"].clamp(-1, 1), targets["vad"])
     figures: dict[str, Any] = {
         "clips": len(rows),
-        "speakers": len({heard.clips[row].speaker for row in rows}),
+        "speakers": len({labelled.clips[row].speaker for row in rows}),
         "ccc": {dim: round(float(value), 4) for dim, value in zip(VAD_DIMS, agreement, strict=True)},
     }
     if not (targets["region"] >= 0).any():
@@ -98,25 +98,25 @@ def _regions(predicted: torch.Tensor, target: torch.Tensor, num_regions: int) ->
     }
 
 
-def _rated(network: Network, heard: Clips, learnt: tuple[str, ...]) -> dict[str, Any] | None:
+def _rated(network: Network, labelled: Clips, learnt: tuple[str, ...]) -> dict[str, Any] | None:
     """Against listeners' ratings of valence and arousal, where others are weak labels and a corpus has ratings.
 
     Not on clips that were learnt from.
     """
-    rows = [row for row, clip in enumerate(heard.clips) if not clip.weak and clip.split not in learnt]
-    if len(rows) < 2 or not any(clip.weak for clip in heard.clips):
+    rows = [row for row, clip in enumerate(labelled.clips) if not clip.weak and clip.split not in learnt]
+    if len(rows) < 2 or not any(clip.weak for clip in labelled.clips):
         return None
-    ratings = torch.tensor([heard.clips[row].vad[:2] for row in rows])
-    agreement = ccc(answers_for(network, heard, rows)["vad"][:, :2].clamp(-1, 1), ratings)
+    ratings = torch.tensor([labelled.clips[row].vad[:2] for row in rows])
+    agreement = ccc(answers_for(network, labelled, rows)["vad"][:, :2].clamp(-1, 1), ratings)
     return {
         "clips": len(rows),
-        "corpora": sorted({heard.clips[row].corpus for row in rows}),
+        "corpora": sorted({labelled.clips[row].corpus for row in rows}),
         "ccc": {"valence": round(float(agreement[0]), 4), "arousal": round(float(agreement[1]), 4)},
     }
 
 
-def _counts(heard: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    clips = [clip for clip in heard.clips if clip.split in splits]
+def _counts(labelled: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    clips = [clip for clip in labelled.clips if clip.split in splits]
     return {
         corpus: {
             "clips": sum(clip.corpus == corpus for clip in clips),
@@ -126,6 +126,6 @@ def _counts(heard: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int]]:
     }
 
 
-def _absent_regions(heard: Clips, splits: tuple[str, ...], num_regions: int) -> list[str]:
-    found = {clip.region for clip in heard.clips if clip.split in splits}
+def _absent_regions(labelled: Clips, splits: tuple[str, ...], num_regions: int) -> list[str]:
+    found = {clip.region for clip in labelled.clips if clip.split in splits}
     return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in found]

@@ -29,15 +29,15 @@ from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, answers_for
 from emosphere.training.loss import region_weight
 from emosphere.vad import VAD_DIMS
-from pipelines.train.config import TrainConfig, told_settings
+from pipelines.train.config import TrainConfig, printable_settings
 from pipelines.train.error_ball import error_ball, is_telling
-from pipelines.train.features import StreamedClips, gather_heard
+from pipelines.train.features import StreamedClips, gather_features
 from pipelines.train.log import TrainLog
-from pipelines.train.ranks import Workers
+from pipelines.train.ranks import DistributedRanks
 from pipelines.train.write import Trained, write_model
 
 STATE_NAME = "state.pt"
-HEARD = "heard"
+FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
 IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
 """Layer drop skips whole layers, and a head may rest. Buffers are constants (filters, windows), and ranks with unequal
@@ -61,12 +61,12 @@ class Worker:
         torch.set_num_threads(1)
         self.clips: Clips = StreamedClips(clips, config)
         if config.clips.hold == "memory":
-            self.clips = gather_heard(ray.train.get_dataset_shard(HEARD), clips, config)
+            self.clips = gather_features(ray.train.get_dataset_shard(FEATURES), clips, config)
         self.learnt = self._rows(config.clips.train)
         self.chosen_by = self._rows(config.clips.choose)
         self.state = self._resumed() or {
-            "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "at_rest": None,
-            "rest_weights": None, "held_out": [],
+            "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "held_out": [],
+            "at_weight_zero": None, "weights_at_weight_zero": None,
         }  # fmt: skip
         self.log = None
         if self.rank == 0:
@@ -74,7 +74,7 @@ class Worker:
                 Path(config.out),
                 name=config.name,
                 mlflow=config.mlflow,
-                settings=told_settings(config),
+                settings=printable_settings(config),
                 done=self.state["epochs_done"],
             )
 
@@ -103,7 +103,10 @@ class Worker:
                 stops = self._remember_best(fit, epoch, metrics["choose"])
             if not held_out and self._comes_to_rest(epoch):
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in fit.result().state_dict().items()}
-                self.state |= {"at_rest": {"epochs": epoch + 1} | metrics.get("choose", {}), "rest_weights": weights}
+                self.state |= {
+                    "at_weight_zero": {"epochs": epoch + 1} | metrics.get("choose", {}),
+                    "weights_at_weight_zero": weights,
+                }
             if self.log is not None:
                 self.log.write(number, epoch + 1, metrics)
             last = stops or epoch + 1 == fitting.epochs
@@ -158,7 +161,7 @@ class Worker:
             cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
         network.to(self.device)
         if isinstance(self.clips, StreamedClips):
-            self.clips.hear_with(network)
+            self.clips.use_front_end_of(network)
         shared = self.num_ranks > 1
         fit = Fit(
             network,
@@ -166,7 +169,7 @@ class Worker:
             self._class_weights(rows),
             steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size) // config.fit.accumulate),
             wrapped=prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
-            peers=Workers() if shared else None,
+            ranks=DistributedRanks() if shared else None,
         )
         if self.state["fit"] is not None:
             fit.restore(self.state["fit"])
@@ -261,17 +264,17 @@ class Worker:
         network.load_state_dict(self.state["network"])
         network.to(self.device)
         if isinstance(self.clips, StreamedClips):
-            self.clips.hear_with(network)
+            self.clips.use_front_end_of(network)
         parts: list[Answers] = self.state["held_out"]
         answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if held_out else {}
         apart = self._rows(config.clips.calibrate)
-        rows, unheard = (apart, answers_for(network, self.clips, apart)) if apart else (held_out, answers)
+        rows, unseen = (apart, answers_for(network, self.clips, apart)) if apart else (held_out, answers)
         temperature = 1.0
-        if "region" in unheard:
-            temperature = calibrate_temperature(unheard["region"], self.clips.targets(rows)["region"])
+        if "region" in unseen:
+            temperature = calibrate_temperature(unseen["region"], self.clips.targets(rows)["region"])
         ball = None
-        if unheard:
-            ball = {"from": "calibrate" if apart else "folds"} | error_ball(self.clips, rows, unheard, self.learnt)
+        if unseen:
+            ball = {"from": "calibrate" if apart else "folds"} | error_ball(self.clips, rows, unseen, self.learnt)
         slim = without_heads(network, config.auxiliary_heads).to(self.device)
         checkpoint = CheckpointConfig(
             network=slim.config,
@@ -281,12 +284,12 @@ class Worker:
             region_temperature=round(temperature, 4),
             vad_radius_90=ball["radius"] if ball and apart and is_telling(ball) else None,
         )
-        at_rest = None
-        if self.state["rest_weights"] is not None and slim.config.num_regions:
-            network.load_state_dict(self.state["rest_weights"])
-            at_rest = without_heads(network, config.auxiliary_heads)
-        told = self.state["at_rest"]
-        write_model(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, told, at_rest))
+        at_weight_zero = None
+        if self.state["weights_at_weight_zero"] is not None and slim.config.num_regions:
+            network.load_state_dict(self.state["weights_at_weight_zero"])
+            at_weight_zero = without_heads(network, config.auxiliary_heads)
+        told = self.state["at_weight_zero"]
+        write_model(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, told, at_weight_zero))
 
 
 class Waiting(Iterable[Item]):

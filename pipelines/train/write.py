@@ -16,7 +16,7 @@ from emosphere.model.network import Network
 from emosphere.store import unsigned
 from emosphere.training import Answers, answers_for
 from pipelines.card.text import card_text
-from pipelines.train.config import TrainConfig, told_settings
+from pipelines.train.config import TrainConfig, printable_settings
 from pipelines.train.error_ball import coverage_by_speaker
 from pipelines.train.report import evaluate, figures_for
 
@@ -39,17 +39,17 @@ class Trained:
     held_out_answers: Answers
     ball: dict[str, Any] | None
     """Ball of error on speakers never heard, of :mod:`pipelines.train.error_ball`; None where nobody was kept apart."""
-    region_head_at_rest: dict[str, float] | None
+    region_head_at_weight_zero: dict[str, float] | None
     """Epochs until the weight of the region loss had fallen to 0, and how well its head did then, on the clips to
     choose by."""
-    at_rest: Network | None
+    at_weight_zero: Network | None
     """The network as it was then."""
 
 
 def write_model(config: TrainConfig, trained: Trained) -> None:
     """Write the checkpoint folder ``config.out``. Raises ValueError for a figure that is no number."""
     out, num_regions = Path(config.out), config.num_regions
-    settings = told_settings(config)
+    settings = printable_settings(config)
     # What was learnt does not depend on the folders of the machine that trained.
     settings["clips"]["manifest"] = Path(settings["clips"]["manifest"]).name
     evaluation: dict[str, Any] = {
@@ -60,7 +60,7 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         "cross_validation": figures_for(trained.held_out_answers, trained.clips, trained.held_out, num_regions)
         if trained.held_out
         else None,
-        "region_head_at_rest": trained.region_head_at_rest,
+        "region_head_at_weight_zero": trained.region_head_at_weight_zero,
         "vad_radius_90": _radius(config, trained),
     }
     evaluation |= evaluate(
@@ -72,9 +72,9 @@ def write_model(config: TrainConfig, trained: Trained) -> None:
         num_regions=num_regions,
     )
     save_checkpoint(trained.network, out, trained.checkpoint, card="")
-    if trained.at_rest is not None:
+    if trained.at_weight_zero is not None:
         # `emosphere evaluate` measures the region head here too (design notes 7, point 13b).
-        save_checkpoint(trained.at_rest, out / AT_WEIGHT_ZERO, trained.checkpoint, card="")
+        save_checkpoint(trained.at_weight_zero, out / AT_WEIGHT_ZERO, trained.checkpoint, card="")
     if trained.held_out:
         _write_held_out(out, trained)
     (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -48,8 +48,8 @@ def samples_of(root: Path, name: str) -> tuple[np.ndarray, int]:
 
 def speech_s(samples: np.ndarray, rate_hz: int) -> float:
     model = load_silero_vad()
-    heard = torch.from_numpy(soxr.resample(samples, rate_hz, 16_000).astype(np.float32))
-    return sum(span["end"] - span["start"] for span in get_speech_timestamps(heard, model)) / 16_000
+    changed = torch.from_numpy(soxr.resample(samples, rate_hz, 16_000).astype(np.float32))
+    return sum(span["end"] - span["start"] for span in get_speech_timestamps(changed, model)) / 16_000
 
 
 def meant(root: Path) -> list[tuple[str, int, float, float]]:

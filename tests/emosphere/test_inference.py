@@ -12,7 +12,7 @@ from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.inference import Scorer
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
-from emosphere.settings import BatchSettings, ListenSettings
+from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.cells import Cell, cut_cells
 
 
@@ -39,7 +39,7 @@ def test_a_waveform_becomes_rows_with_the_columns_of_segments_that_apply(scorer,
 
 
 def test_utterances_cut_before_can_be_taken_whole(scorer, voice):
-    listen = ListenSettings(find_speech=False)
+    listen = SpeechSettings(find_speech=False)
     whole = Scorer(load_checkpoint(BUNDLED), listen=listen).score(voice[: 16_000 * 5], 16_000)
     assert whole[["start_ms", "end_ms", "speech_ms"]].to_numpy().tolist() == [[0, 5000, 5000]]
     assert scorer.score(voice[: 16_000 * 5], 16_000)["speech_ms"].sum() < 5000

@@ -70,7 +70,7 @@ def convert(folder: Path) -> Adopted:
     """See :class:`emosphere.model.adopt.layout.Layout`."""
     config = read_json(folder / CONFIG_NAME)
     check_labels(folder, config)
-    _check_hearing(folder, config)
+    _check_preprocessor(folder, config)
     tensors = read_weights(folder)
     head = "classifier.out_proj."
     for part in ("weight", "bias"):
@@ -101,7 +101,7 @@ def convert(folder: Path) -> Adopted:
     return Adopted(network.eval(), CheckpointConfig(network=network.config, name=name, licence=licence), card)
 
 
-def _check_hearing(folder: Path, config: dict[str, Any]) -> None:
+def _check_preprocessor(folder: Path, config: dict[str, Any]) -> None:
     missing = [key for key in NEEDED if key not in config]
     if missing:
         raise BadCheckpoint(f"{folder / CONFIG_NAME}: lacks {', '.join(missing)}; fetch the published file again.")

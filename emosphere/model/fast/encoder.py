@@ -61,15 +61,15 @@ class FastEncoder:
             self._transformer = Transformer(model.encoder, dtype)
 
     @torch.no_grad()
-    def listen(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
-        """As :meth:`PretrainedEncoder.listen`; in this encoder's precision."""
+    def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
+        """As :meth:`PretrainedEncoder.features`; in this encoder's precision."""
         values = self._front_end(self._encoder.normalise(waveforms, num_samples), num_samples)
         return Frames(values, validity(self._encoder.num_frames(num_samples), values.shape[1]))
 
     @torch.no_grad()
-    def __call__(self, heard: Frames) -> Frames:
+    def __call__(self, features: Frames) -> Frames:
         """As :meth:`PretrainedEncoder.forward` in eval mode; float32."""
-        values = heard.values if self._norm is None else self._norm(heard.values)
+        values = features.values if self._norm is None else self._norm(features.values)
         values = torch.nn.functional.linear(values, *self._projection)
-        is_valid = None if bool(heard.is_valid.all()) else heard.is_valid
-        return Frames(self._transformer(values, is_valid).float(), heard.is_valid)
+        is_valid = None if bool(features.is_valid.all()) else features.is_valid
+        return Frames(self._transformer(values, is_valid).float(), features.is_valid)

@@ -169,7 +169,7 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
             index[channel] += 1
     ends = [unit["end_ms"] for unit in units if unit["end_ms"] is not None]
     code, message = _reason(failure, flaws, max(ends, default=0), first["header_ms"])
-    heard = failure is None and first["num_channels"] is not None
+    was_decoded = failure is None and first["num_channels"] is not None
     withheld = any(unit["withheld"] for unit in units)
     recording = {
         name: first[name]
@@ -178,7 +178,7 @@ def fold(units: Iterable[dict[str, Any]], header: RunHeader) -> tuple[dict[str, 
         "content_digest": first.get("content_digest"),
         "modified_at": None if first["modified_us"] is None else _time(first["modified_us"]),
         "num_channels": first["num_channels"],
-        "num_channels_skipped": first["num_channels"] - len(distinct) if heard and (distinct or withheld) else 0,
+        "num_channels_skipped": first["num_channels"] - len(distinct) if was_decoded and (distinct or withheld) else 0,
         "duration_ms": max(ends) if ends else first["header_ms"],
         "status": _status(failed=failure is not None, spoken=bool(segments), withheld=withheld and not distinct),
         "error_code": code,

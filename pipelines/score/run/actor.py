@@ -39,7 +39,7 @@ class ScoreParts:
 
     Reads:  part (int)
     Gives:  part, units, recordings, failed, segments, audio_s, phone_calls (stereo, 8 kHz);
-            wait_s (for decoders), hear_s, predict_s, wall_s; samples through the network, padding among them
+            wait_s (for decoders), find_speech_s, predict_s, wall_s; samples through the network, padding among them
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ScoreParts:
         from emosphere.model.checkpoint import load_checkpoint
 
         self._lanes: list[_Lane] = []
-        self._workers: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
         keep_freed_memory()
         # This thread only loads: a team of OpenMP's would stay with it for good.
         torch.set_num_threads(1)
@@ -73,13 +73,13 @@ class ScoreParts:
         # Shared by the lanes, so that no core idles while one of them waits, or has nothing left. One thread each:
         # teams of OpenMP, one for every thread that ever used torch, sleep at each barrier where they outnumber the
         # cores, which cost WavLM 15 %.
-        self._workers = ThreadPoolExecutor(pool.cores, "network", torch.set_num_threads, (1,))
+        self._threads = ThreadPoolExecutor(pool.cores, "network", torch.set_num_threads, (1,))
         scorer = Scorer(
             checkpoint,
             device=device,
             listen=settings.listen,
             batch=settings.batch,
-            workers=self._workers if device == "cpu" else None,
+            threads=self._threads if device == "cpu" else None,
         )
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for number in range(pool.lanes):
@@ -107,8 +107,8 @@ class ScoreParts:
         """End the decoder processes and wipe the scratch folders."""
         for lane in self._lanes:
             lane.close()
-        if self._workers is not None:
-            self._workers.shutdown(wait=False)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
 
     __del__ = close
 

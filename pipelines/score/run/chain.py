@@ -91,7 +91,7 @@ def score_parts(
         "actors=%d busy=%.1f s: waiting for decoders %.0f %%, finding speech %.0f %%, model %.0f %% (padding %.1f %%)",
         pool.size,
         done["wall_s"],
-        *(100 * done[name] / max(done["wall_s"], 1e-9) for name in ("wait_s", "hear_s", "predict_s")),
+        *(100 * done[name] / max(done["wall_s"], 1e-9) for name in ("wait_s", "find_speech_s", "predict_s")),
         100 * done["padding"] / max(done["samples"], 1),
     )
 

@@ -16,7 +16,7 @@ from emosphere.speech.cells import Cell, cut_cells
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import recording_of
 from pipelines.archive.seal import Seal
-from pipelines.score.policy import judge_cells
+from pipelines.score.policy import withhold_cells
 from pipelines.score.settings import ScoreSettings
 
 AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
@@ -185,9 +185,9 @@ class PartDecoding:
             stream.close()
             stream = decoder.open(path, start_s=grid.span_s(first))
         cells = cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid)
-        for cell, may_be_heard in judge_cells(cells, self._withheld):
+        for cell, may_be_scored in withhold_cells(cells, self._withheld):
             result["end_ms"] = max(result.get("end_ms", 0), cell.stop_sample // SAMPLES_PER_MS)
-            if not may_be_heard:
+            if not may_be_scored:
                 result["withheld"] = True
                 continue
             result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // SAMPLES_PER_MS

@@ -65,10 +65,10 @@ def test_noise_stands_at_its_ratio(snr_db: float) -> None:
 
 @pytest.mark.parametrize(("hz", "passes"), [(100, False), (1000, True), (3000, True), (4500, False)])
 def test_a_telephone_passes_300_to_3400_hz(hz: float, passes: bool) -> None:
-    heard = telephone(tone(hz))
-    assert len(heard) == 16_000
-    assert (level(heard) > 0.7 * level(tone(hz))) == passes
-    assert (level(heard) < 0.1 * level(tone(hz))) == (not passes)
+    changed = telephone(tone(hz))
+    assert len(changed) == 16_000
+    assert (level(changed) > 0.7 * level(tone(hz))) == passes
+    assert (level(changed) < 0.1 * level(tone(hz))) == (not passes)
 
 
 def test_a_telephones_steps_are_small_for_soft_sounds() -> None:
@@ -77,20 +77,20 @@ def test_a_telephones_steps_are_small_for_soft_sounds() -> None:
 
 
 def test_mp3_keeps_the_clip_recognisable() -> None:
-    heard = through_mp3(tone(1000), 0.8)
-    assert pitch(heard) == pytest.approx(1000, abs=3)
-    assert len(heard) == pytest.approx(16_000, abs=2400)
+    changed = through_mp3(tone(1000), 0.8)
+    assert pitch(changed) == pytest.approx(1000, abs=3)
+    assert len(changed) == pytest.approx(16_000, abs=2400)
 
 
 @pytest.mark.parametrize(("hz", "passes"), [(500, True), (4500, True), (6000, False), (7000, False)])
 def test_aac_keeps_time_and_level_and_cuts_where_it_is_told(hz: float, passes: bool) -> None:
-    heard = through_aac(tone(hz), 24, 5300)
-    assert len(heard) == 16_000
+    changed = through_aac(tone(hz), 24, 5300)
+    assert len(changed) == 16_000
     if passes:
-        error = heard - tone(hz)
+        error = changed - tone(hz)
         assert level(error) < 0.1 * level(tone(hz))
     else:
-        assert level(heard) < 0.01 * level(tone(hz))
+        assert level(changed) < 0.01 * level(tone(hz))
 
 
 def test_a_room_adds_a_tail_after_the_sound() -> None:

@@ -9,13 +9,13 @@ import soundfile
 import torch
 
 from emosphere.clips.augment import DistortionConfig
-from emosphere.clips.batches import HeardClips, evaluation_batches, heard, read_clip, version_of
+from emosphere.clips.batches import InMemoryClips, clip_features, evaluation_batches, read_clip, version_of
 from emosphere.clips.manifest import Clip
 from emosphere.errors import BadClip
 from emosphere.model.architecture import LogMelConfig
 from emosphere.model.logmel import LogMelEncoder
 
-EAR = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8))
+FRONT_END = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8))
 
 
 def clip(path: Path, region: int = 0) -> Clip:
@@ -37,18 +37,20 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def hear(files: list[Path], copies: int = 0) -> HeardClips:
+def load(files: list[Path], copies: int = 0) -> InMemoryClips:
     """Every version of every file, as the tasks of a training make them."""
     distortion = DistortionConfig(copies=copies) if copies else None
     clips = tuple(clip(path, row - 1) for row, path in enumerate(files))
     versions = [
         tuple(
-            heard(version_of(read_clip(one), one, version, distortion, 0), EAR.listen, EAR.min_samples).half()
+            clip_features(
+                version_of(read_clip(one), one, version, distortion, 0), FRONT_END.features, FRONT_END.min_samples
+            ).half()
             for one in clips
         )
         for version in range(1 + copies)
     ]
-    return HeardClips(clips, tuple(versions))
+    return InMemoryClips(clips, tuple(versions))
 
 
 def test_every_rate_is_read_as_16_khz_and_long_clips_are_cut(files: list[Path]) -> None:
@@ -80,27 +82,27 @@ def test_a_clip_may_be_a_stretch_of_one_channel(tmp_path: Path) -> None:
 
 
 def test_every_version_has_every_clip(files: list[Path]) -> None:
-    found = hear(files, copies=2)
+    found = load(files, copies=2)
     assert [len(version) for version in found.versions] == [5, 5, 5]
     assert len(found.versions[0][2]) == 1  # a clip of 10 ms still has its one frame
     assert not torch.equal(found.versions[0][1], found.versions[1][1])
 
 
 def test_a_copy_does_not_depend_on_the_other_clips(files: list[Path]) -> None:
-    together, alone = hear(files, copies=1), hear(files[1:2], copies=1)
+    together, alone = load(files, copies=1), load(files[1:2], copies=1)
     assert torch.equal(together.versions[1][1], alone.versions[1][0])
 
 
 def test_targets_follow_the_rows(files: list[Path]) -> None:
-    targets = hear(files).targets([3, 0])
+    targets = load(files).targets([3, 0])
     assert targets["region"].tolist() == [2, -1]
     torch.testing.assert_close(targets["vad"], torch.tensor([[0.1, 0.2, 0.3]] * 2))
 
 
 def test_evaluation_sees_every_row_once_and_whole(files: list[Path]) -> None:
-    clips = hear(files)
+    clips = load(files)
     seen: list[int] = []
     for rows, batch in evaluation_batches(clips, [4, 2, 0, 1], batch_frames=100):
         seen += rows
-        assert batch.heard.is_valid.sum(dim=1).tolist() == [len(clips.versions[0][row]) for row in rows]
+        assert batch.features.is_valid.sum(dim=1).tolist() == [len(clips.versions[0][row]) for row in rows]
     assert sorted(seen) == [0, 1, 2, 4]

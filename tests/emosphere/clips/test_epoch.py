@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from emosphere.clips.batches import HeardClips
+from emosphere.clips.batches import InMemoryClips
 from emosphere.clips.epoch import num_batches, plan_epoch, training_shares
 from emosphere.clips.manifest import Clip
 from emosphere.clips.spectrum import SpectrumConfig
@@ -11,13 +11,13 @@ from emosphere.clips.spectrum import SpectrumConfig
 LENGTHS = [30, 81, 5, 60, 45, 12, 33, 90, 71, 22, 50]
 
 
-def clips() -> HeardClips:
+def clips() -> InMemoryClips:
     torch.manual_seed(0)
     labelled = tuple(
         Clip(uri=f"{row}.wav", speaker="s", corpus="c", split="train", vad=(0.0, 0.0, 0.0), region=row % 8)
         for row in range(len(LENGTHS))
     )
-    return HeardClips(labelled, tuple(tuple(torch.randn(n, 16).half() for n in LENGTHS) for _ in range(2)))
+    return InMemoryClips(labelled, tuple(tuple(torch.randn(n, 16).half() for n in LENGTHS) for _ in range(2)))
 
 
 def drawn(*, rank: int = 0, num_ranks: int = 1, micro: int | None = None, pool: int = 1) -> list[torch.Tensor]:
@@ -27,10 +27,10 @@ def drawn(*, rank: int = 0, num_ranks: int = 1, micro: int | None = None, pool: 
         clips(), plan, config, micro_batch_size=micro, seed=1, epoch=2, rank=rank, num_ranks=num_ranks
     )  # fmt: skip
     return [
-        piece.heard.values[row][piece.heard.is_valid[row]]
+        piece.features.values[row][piece.features.is_valid[row]]
         for share in shares
         for piece in share
-        for row in range(len(piece.heard.values))
+        for row in range(len(piece.features.values))
     ]
 
 
@@ -53,9 +53,9 @@ def test_pieces_hold_the_same_clips() -> None:
 def test_pieces_are_nearly_equal_so_that_none_is_left_alone() -> None:
     plan = plan_epoch(clips(), range(11), None, batch_size=11, seed=0, epoch=0)
     (share,) = training_shares(clips(), plan, None, micro_batch_size=5, seed=0, epoch=0)
-    assert [len(piece.heard.values) for piece in share] == [4, 4, 3]
+    assert [len(piece.features.values) for piece in share] == [4, 4, 3]
     (share,) = training_shares(clips(), plan, None, micro_batch_size=2, seed=0, epoch=0)
-    assert [len(piece.heard.values) for piece in share] == [3, 2, 2, 2, 2]
+    assert [len(piece.features.values) for piece in share] == [3, 2, 2, 2, 2]
 
 
 def test_pools_bring_like_lengths_together_and_lose_nobody() -> None:

@@ -1,4 +1,4 @@
-"""How long a clip is by its header alone, and the same clip decoded; what cannot be heard says why."""
+"""How long a clip is by its header alone, and the same clip decoded; what cannot be changed says why."""
 
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ def test_the_length_is_that_of_the_decoded_clip(stereo: Path, changes: dict[str,
 
 def test_a_stretch_holds_the_very_samples_of_its_place(stereo: Path) -> None:
     whole, _ = soundfile.read(stereo, dtype="float32")
-    heard = clip_samples(row(stereo, start_ms=1250, end_ms=1750, channel=1))
-    np.testing.assert_array_equal(heard, whole[20_000:28_000, 1])
+    changed = clip_samples(row(stereo, start_ms=1250, end_ms=1750, channel=1))
+    np.testing.assert_array_equal(changed, whole[20_000:28_000, 1])
     np.testing.assert_allclose(clip_samples(row(stereo)), whole.mean(axis=1), atol=1e-7)
 
 
@@ -45,7 +45,7 @@ def test_another_rate_is_timed_alike(tmp_path: Path) -> None:
     assert len(clip_samples(row(tmp_path / "a.flac", start_ms=250))) == 12_000
 
 
-@pytest.mark.parametrize("listen", [clip_ms, clip_samples])
+@pytest.mark.parametrize("read", [clip_ms, clip_samples])
 @pytest.mark.parametrize(
     ("name", "changes", "code"),
     [
@@ -60,16 +60,14 @@ def test_another_rate_is_timed_alike(tmp_path: Path) -> None:
         ("a.wav", {"channel": 2}, "NO_AUDIO"),
     ],
 )
-def test_what_cannot_be_heard_says_why(
-    stereo: Path, listen: Any, name: str, changes: dict[str, int], code: str
-) -> None:
+def test_what_cannot_be_heard_says_why(stereo: Path, read: Any, name: str, changes: dict[str, int], code: str) -> None:
     folder = stereo.parent
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("no sound here, only words\n" * 20)
     (folder / "cut.wav").write_bytes(stereo.read_bytes()[:60_000])
     soundfile.write(folder / "short.wav", np.zeros(300), 16_000)
     with pytest.raises(BadRecording) as caught:
-        listen(row(folder / name, **changes))
+        read(row(folder / name, **changes))
     assert caught.value.code == code
 
 
@@ -77,6 +75,6 @@ def test_what_training_cannot_read_can_still_be_decoded(root: Path) -> None:
     clip = row(root / "demo" / "archive" / "interview.m4a", start_ms=1000, end_ms=3000)
     with pytest.raises(BadRecording, match="--shards DIR converts"):
         clip_ms(clip)
-    heard = clip_samples(clip)
-    assert len(heard) == 32_000
-    assert np.abs(heard).max() > 0.01
+    changed = clip_samples(clip)
+    assert len(changed) == 32_000
+    assert np.abs(changed).max() > 0.01

@@ -157,5 +157,5 @@ def test_the_made_up_voices_carry_their_labels(tmp_path: Path) -> None:
         beat = np.abs(np.fft.rfft(envelope - envelope.mean(), n=1 << 17))
         slow = (hz > 1.5) & (hz < 10)
         syllables_log.append(np.log2(hz[slow][np.argmax(beat[slow])]))
-    for heard, dim in ((level_db, "dominance"), (pitch_log, "valence"), (syllables_log, "arousal")):
-        assert np.corrcoef(heard, [row[dim] for row in rows])[0, 1] > 0.9
+    for changed, dim in ((level_db, "dominance"), (pitch_log, "valence"), (syllables_log, "arousal")):
+        assert np.corrcoef(changed, [row[dim] for row in rows])[0, 1] > 0.9

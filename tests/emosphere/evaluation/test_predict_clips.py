@@ -9,8 +9,8 @@ import pytest
 from emosphere.clips.batches import read_clip
 from emosphere.clips.manifest import Clip
 from emosphere.errors import BadClip
-from emosphere.evaluation import predict_clips as hear
-from emosphere.evaluation.predict_clips import hear_clips
+from emosphere.evaluation import predict_clips as module
+from emosphere.evaluation.predict_clips import predict_clips
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
 from emosphere.model.predict import Predictor
@@ -36,17 +36,17 @@ def clips(shared_data: Path) -> list[Clip]:
 def test_answers_are_those_of_each_clip_alone_in_the_order_of_the_manifest(
     clips: list[Clip], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hear, "CHUNK_S", 10.0)
-    heard = hear_clips(clips, [predictor, predictor])
-    assert heard.clips == tuple(clips)
+    monkeypatch.setattr(module, "CHUNK_S", 10.0)
+    predicted = predict_clips(clips, [predictor, predictor])
+    assert predicted.clips == tuple(clips)
     for row, clip in enumerate(clips):
         waveform = read_clip(clip)
         alone = predictor.predict([waveform])
-        np.testing.assert_allclose(heard.predictions[0].vad[row], alone.vad[0], atol=1e-4)
-        assert heard.duration_s[row] == len(waveform) / 16_000
-        assert heard.level_db[row] == level_db(waveform, None)
-    np.testing.assert_array_equal(heard.predictions[0].vad, heard.predictions[1].vad)
-    assert (heard.num_cut, heard.unreadable) == (0, [])
+        np.testing.assert_allclose(predicted.predictions[0].vad[row], alone.vad[0], atol=1e-4)
+        assert predicted.duration_s[row] == len(waveform) / 16_000
+        assert predicted.level_db[row] == level_db(waveform, None)
+    np.testing.assert_array_equal(predicted.predictions[0].vad, predicted.predictions[1].vad)
+    assert (predicted.num_cut, predicted.unreadable) == (0, [])
 
 
 def test_unreadable_clips_are_refused_naming_the_first(clips: list[Clip], predictor: Predictor, tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_unreadable_clips_are_refused_naming_the_first(clips: list[Clip], predic
     broken.write_bytes(b"no audio")
     clips[3] = Clip(uri=str(broken), vad=(0, 0, 0), region=-1, speaker="s", corpus="c", split="test")
     with pytest.raises(BadClip, match=r"1 or more clips .* allows 0; first: .*broken\.wav"):
-        hear_clips(clips, [predictor])
-    heard = hear_clips(clips, [predictor], max_unreadable=1)
-    assert heard.clips == tuple(clip for clip in clips if clip.uri != str(broken))
-    assert heard.predictions[0].vad.shape == (4, 3)
-    [(clip, message)] = heard.unreadable
+        predict_clips(clips, [predictor])
+    predicted = predict_clips(clips, [predictor], max_unreadable=1)
+    assert predicted.clips == tuple(clip for clip in clips if clip.uri != str(broken))
+    assert predicted.predictions[0].vad.shape == (4, 3)
+    [(clip, message)] = predicted.unreadable
     assert clip.uri == str(broken)
     assert "broken.wav" in message
 
@@ -66,12 +66,12 @@ def test_unreadable_clips_are_refused_naming_the_first(clips: list[Clip], predic
 def test_longer_clips_are_cut_and_counted(clips: list[Clip], predictor: Predictor, shared_data: Path) -> None:
     long = shared_data / "longform" / "acted_timeline_ravdess17.opus"
     clips = [Clip(uri=str(long), vad=(0, 0, 0), region=-1, speaker="s", corpus="c", split="test"), clips[0]]
-    heard = hear_clips(clips, [predictor])
-    assert heard.num_cut == 1
-    assert heard.duration_s[0] == 12
+    predicted = predict_clips(clips, [predictor])
+    assert predicted.num_cut == 1
+    assert predicted.duration_s[0] == 12
 
 
 def test_nothing_readable_leaves_nothing(tmp_path: Path, predictor: Predictor) -> None:
     shutil.copy(__file__, tmp_path / "x.wav")
     clip = Clip(uri=str(tmp_path / "x.wav"), vad=(0, 0, 0), region=-1, speaker="s", corpus="c", split="test")
-    assert hear_clips([clip], [predictor], max_unreadable=1).clips == ()
+    assert predict_clips([clip], [predictor], max_unreadable=1).clips == ()

@@ -1,4 +1,4 @@
-"""The bundled model: its card quotes its evaluation, and it hears more than chance in voices it never heard."""
+"""The bundled model: its card quotes its evaluation, and it hears more than chance in voices it never features."""
 
 import json
 from pathlib import Path

@@ -50,5 +50,5 @@ def test_a_beginning_two_frames_later_is_heard_the_same() -> None:
     places = torch.arange(202)
     sound = (torch.sin(2 * torch.pi * places / 32) + torch.cos(2 * torch.pi * places / 4))[:, None]
     for begin in (0, 1, 2):
-        heard = thin(whole(sound[begin : begin + 200]), 4).values[0, 4:44]
-        assert float(heard.square().mean()) == pytest.approx(0.42, abs=0.02), begin
+        features = thin(whole(sound[begin : begin + 200]), 4).values[0, 4:44]
+        assert float(features.square().mean()) == pytest.approx(0.42, abs=0.02), begin

@@ -22,58 +22,58 @@ def sound(num_samples: int, hz: float = 440.0) -> torch.Tensor:
 
 
 def test_a_tone_is_loudest_in_its_own_band() -> None:
-    heard = encoder().listen(sound(16_000, 1000.0)[None], torch.tensor([16_000]))
-    loudest = heard.values[0].mean(dim=0).argmax()
+    features = encoder().features(sound(16_000, 1000.0)[None], torch.tensor([16_000]))
+    loudest = features.values[0].mean(dim=0).argmax()
     bands = encoder().mel_bands[round(1000 / 16_000 * 1024)]
     assert loudest == bands.argmax()
 
 
 @pytest.mark.parametrize(("num_samples", "num_frames"), [(640, 1), (895, 1), (896, 2), (16_000, 61)])
 def test_frames_stand_only_where_a_whole_window_fits(num_samples: int, num_frames: int) -> None:
-    heard = encoder().listen(torch.zeros(1, num_samples), torch.tensor([num_samples]))
-    assert heard.values.shape[1] == int(heard.is_valid.sum()) == num_frames
+    features = encoder().features(torch.zeros(1, num_samples), torch.tensor([num_samples]))
+    assert features.values.shape[1] == int(features.is_valid.sum()) == num_frames
 
 
 def test_mel_energies_agree_with_a_slow_transform() -> None:
     ear, waveform = encoder(), sound(2000)
-    heard = ear.listen(waveform[None], torch.tensor([2000])).values[0]
+    features = ear.features(waveform[None], torch.tensor([2000])).values[0]
     for frame in (0, 3):
         window = waveform[frame * 256 : frame * 256 + 640].double() * torch.hann_window(640).double()
         angles = torch.arange(513)[:, None] * torch.arange(640)[None] * (2 * torch.pi / 1024)
         energy = (torch.cos(angles).double() @ window).square() + (torch.sin(angles).double() @ window).square()
         expected = torch.log(energy @ ear.mel_bands.double() + 1e-10)
-        torch.testing.assert_close(heard[frame].double(), expected, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(features[frame].double(), expected, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("spread", ["clip", "band"])
 def test_level_does_not_matter(spread: str) -> None:
     ear, waveform = encoder(spread=spread), sound(8000)[None]
-    loud, soft = (ear.listen(gain * waveform, torch.tensor([8000])) for gain in (1.0, 0.05))
+    loud, soft = (ear.features(gain * waveform, torch.tensor([8000])) for gain in (1.0, 0.05))
     torch.testing.assert_close(ear(loud).values, ear(soft).values, rtol=0, atol=1e-3)
 
 
 def test_normalised_bands_have_no_mean_and_the_clip_unit_deviation() -> None:
     ear = encoder()
-    heard = ear.listen(torch.stack([sound(9000), sound(9000, 200.0)]), torch.tensor([9000, 5000]))
-    values = ear.normalise(heard)
+    features = ear.features(torch.stack([sound(9000), sound(9000, 200.0)]), torch.tensor([9000, 5000]))
+    values = ear.normalise(features)
     for row in range(2):
-        valid = values[row][heard.is_valid[row]]  # the test sound never pauses
+        valid = values[row][features.is_valid[row]]  # the test sound never pauses
         assert valid.mean(dim=0).abs().max() < 1e-5
         assert 0.6 < float(valid.square().mean()) <= 1.0  # the constant in the divisor takes some away
-    assert values[1][~heard.is_valid[1]].abs().max() == 0
+    assert values[1][~features.is_valid[1]].abs().max() == 0
 
 
 def test_silence_is_finite() -> None:
     ear = encoder()
-    frames = ear(ear.listen(torch.zeros(1, 4000), torch.tensor([4000])))
+    frames = ear(ear.features(torch.zeros(1, 4000), torch.tensor([4000])))
     assert frames.values.isfinite().all()
 
 
 def test_padding_is_never_heard() -> None:
     ear = encoder()
-    heard = ear.listen(torch.stack([sound(9000), sound(9000)]), torch.tensor([9000, 5000]))
-    spoilt = Frames(heard.values.masked_fill(~heard.is_valid[:, :, None], 50.0), heard.is_valid)
-    first, second = ear(heard), ear(spoilt)
+    features = ear.features(torch.stack([sound(9000), sound(9000)]), torch.tensor([9000, 5000]))
+    spoilt = Frames(features.values.masked_fill(~features.is_valid[:, :, None], 50.0), features.is_valid)
+    first, second = ear(features), ear(spoilt)
     mask = first.is_valid[:, :, None]
     torch.testing.assert_close(first.values * mask, second.values * mask, rtol=0, atol=1e-5)
 
@@ -83,8 +83,8 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(num_samples: int) -> 
     ear = encoder()
     batch = torch.stack([sound(9000), sound(9000)])
     batch[1, num_samples:] = 0
-    together = ear(ear.listen(batch, torch.tensor([9000, num_samples])))
-    alone = ear(ear.listen(batch[1:, :num_samples], torch.tensor([num_samples])))
+    together = ear(ear.features(batch, torch.tensor([9000, num_samples])))
+    alone = ear(ear.features(batch[1:, :num_samples], torch.tensor([num_samples])))
     length = alone.values.shape[1]
     assert int(together.is_valid[1].sum()) == int(alone.is_valid.sum()) == length
     torch.testing.assert_close(together.values[1, :length], alone.values[0], rtol=0, atol=1e-5)

@@ -40,16 +40,16 @@ def test_a_heads_norm_and_activation_are_settings() -> None:
 
 def test_every_head_answers_from_the_same_vector() -> None:
     net = network()
-    heard = net.listen(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
-    answers = net(heard)
+    features = net.features(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
+    answers = net(features)
     assert {name: tuple(answer.shape) for name, answer in answers.items()} == {"vad": (4, 3), "region": (4, 8)}
-    torch.testing.assert_close(net.heads["vad"](net.embed(heard)), answers["vad"])
+    torch.testing.assert_close(net.heads["vad"](net.embed(features)), answers["vad"])
 
 
 def test_a_detached_head_moves_itself_alone() -> None:
     net = network()
-    heard = net.listen(torch.randn(2, 3000), torch.tensor([3000, 2000]))
-    net(heard, detached={"region"})["region"].square().sum().backward()
+    features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
+    net(features, detached={"region"})["region"].square().sum().backward()
     moved = {
         name.split(".")[0] + "." + name.split(".")[1]
         for name, tensor in net.named_parameters()
@@ -64,7 +64,7 @@ def test_encoders_and_poolings_combine_by_settings_alone() -> None:
     for encoder in (SMALL["encoder"], {"kind": "hubert", "size": "large", "settings": tiny}):
         for pooling in ({"kind": "style", "dim": 8}, {"kind": "statistics"}, {"kind": "mean"}):
             net = network(SMALL | {"encoder": encoder, "pooling": pooling})
-            answers = net(net.listen(torch.randn(1, 2000), torch.tensor([2000])))
+            answers = net(net.features(torch.randn(1, 2000), torch.tensor([2000])))
             assert answers["vad"].shape == (1, 3)
 
 
@@ -75,29 +75,29 @@ def test_a_network_without_a_vad_head_is_refused() -> None:
 
 def test_a_committee_answers_with_the_mean_of_its_members() -> None:
     net = network(SMALL | {"members": 3})
-    heard = net.listen(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
-    answers = net(heard)
+    features = net.features(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
+    answers = net(features)
     told = []
     for number in range(3):
         prefix = f"others.{number - 1}." if number else ""
         alone = network()  # the same parts by themselves
         alone.load_state_dict({name: net.state_dict()[prefix + name] for name in alone.state_dict()})
-        told.append(alone(heard))
+        told.append(alone(features))
     assert not torch.allclose(told[0]["vad"], told[1]["vad"])
     torch.testing.assert_close(answers["vad"], (told[0]["vad"] + told[1]["vad"] + told[2]["vad"]) / 3)
     mean = sum(one["region"].softmax(dim=1) for one in told) / 3
     torch.testing.assert_close(answers["region"].softmax(dim=1), mean)
     # While it learns, each answers for itself: all clips for the first member, then for the second.
     net.apply(lambda part: setattr(part, "p", 0.0) if isinstance(part, torch.nn.Dropout) else None)
-    for name, rows in net.train()(heard).items():
+    for name, rows in net.train()(features).items():
         torch.testing.assert_close(rows, torch.cat([one[name] for one in told]))
 
 
 def test_a_vector_of_one_member_is_not_taken_for_that_of_all() -> None:
     net = network(SMALL | {"members": 3})
-    heard = net.listen(torch.randn(2, 3000), torch.tensor([3000, 2000]))
+    features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
     with pytest.raises(ValueError, match="8 features is not what embed"):
-        net.judge(net.pooling(net.encoder(heard)))
+        net.apply_heads(net.pooling(net.encoder(features)))
 
 
 def test_members_are_for_small_encoders_and_at_least_one() -> None:

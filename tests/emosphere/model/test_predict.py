@@ -73,7 +73,7 @@ def test_batches_side_by_side_are_computed_by_the_workers_and_change_nothing(mon
     num_batches = len(cut_batches([len(clip) for clip in clips()], 8000))
     meeting = threading.Barrier(num_batches)
     with ThreadPoolExecutor(num_batches) as workers:
-        together = Predictor(loaded, batch_s=0.5, workers=workers)
+        together = Predictor(loaded, batch_s=0.5, threads=workers)
         found = together.predict(clips())
     assert len(threads) == num_batches > 2
     assert threading.get_ident() not in threads
@@ -85,11 +85,11 @@ def test_batches_side_by_side_are_computed_by_the_workers_and_change_nothing(mon
 def test_a_pretrained_encoder_is_run_by_its_faster_path(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     loaded = checkpoint(TINY_GROUP_NORM)
-    slow = [loaded.network.encoder.listen, loaded.network.encoder.forward]
+    slow = [loaded.network.encoder.features, loaded.network.encoder.forward]
     with torch.no_grad():
         clip = torch.from_numpy(clips()[0])[None]
         wanted = loaded.network(slow[0](clip, torch.tensor([16_000])))["vad"].numpy()
-    for name in ("listen", "forward"):
+    for name in ("features", "forward"):
         monkeypatch.setattr(loaded.network.encoder, name, lambda *_: pytest.fail("transformers' path was taken"))
     found = Predictor(loaded).predict(clips()[:1]).vad
     np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)

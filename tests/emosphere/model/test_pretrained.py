@@ -27,9 +27,9 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(kind: str, size: str)
     for row, length in enumerate(lengths):
         batch[row, length:] = 0
     with torch.no_grad():
-        together = encoder(encoder.listen(batch, lengths))
+        together = encoder(encoder.features(batch, lengths))
         for row, length in enumerate(lengths):
-            alone = encoder(encoder.listen(batch[row : row + 1, :length], lengths[row : row + 1]))
+            alone = encoder(encoder.features(batch[row : row + 1, :length], lengths[row : row + 1]))
             num_frames = alone.values.shape[1]
             assert int(together.is_valid[row].sum()) == num_frames == (int(length) - 400) // 320 + 1
             torch.testing.assert_close(together.values[row, :num_frames], alone.values[0], rtol=0, atol=1e-5)
@@ -52,7 +52,7 @@ def test_a_corpus_scale_replaces_each_clips_own() -> None:
     encoder = tiny(waveform_mean=0.5, waveform_std=2.0)
     waveform = torch.randn(1, 2000)
     by_hand = encoder.model.feature_extractor((waveform - 0.5) / (2.0 + 1e-6)).transpose(1, 2)
-    torch.testing.assert_close(encoder.listen(waveform, torch.tensor([2000])).values, by_hand)
+    torch.testing.assert_close(encoder.features(waveform, torch.tensor([2000])).values, by_hand)
 
 
 def test_published_weights_are_taken_over_from_a_folder(tmp_path: Path) -> None:

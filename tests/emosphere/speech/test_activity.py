@@ -46,8 +46,8 @@ def test_probabilities_are_those_of_silero(activity, silero, clip, num_samples):
 def test_company_in_a_batch_changes_nothing(activity, clip):
     waves = [clip[:100_000], clip[50_000:62_345], np.zeros(0, dtype=np.float32), clip[200_000:]]
     together = activity.probabilities(waves)
-    for wave, heard in zip(waves, together, strict=True):
-        np.testing.assert_allclose(heard, activity.probabilities([wave])[0], rtol=0, atol=1e-5)
+    for wave, found in zip(waves, together, strict=True):
+        np.testing.assert_allclose(found, activity.probabilities([wave])[0], rtol=0, atol=1e-5)
 
 
 def test_silence_needs_no_network_and_has_no_speech(activity, monkeypatch):

@@ -1,30 +1,30 @@
-"""What is heard carries its place, its sound and its quality."""
+"""What is found carries its place, its sound and its quality."""
 
 import numpy as np
 import pytest
 
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.speech.cells import Cell, CellGrid, cut_cells
-from emosphere.speech.find import heard_segments
+from emosphere.speech.find import find_segments
 from emosphere.speech.quality import QualityConfig
 from emosphere.speech.segment import SegmentConfig
 
 
 @pytest.fixture(scope="module")
-def hear(activity, cells_of):
-    def hear(path):
+def find(activity, cells_of):
+    def find(path):
         cells = cells_of(path)
-        return cells, heard_segments(cells, activity, SegmentConfig(), QualityConfig())
+        return cells, find_segments(cells, activity, SegmentConfig(), QualityConfig())
 
-    return hear
+    return find
 
 
-def test_segments_lie_in_the_recording_where_they_say(hear, shared_data, decode):
+def test_segments_lie_in_the_recording_where_they_say(find, shared_data, decode):
     path = shared_data / "longform" / "librivox_de.mp3"
     whole, _ = decode(path)
-    cells, heard = hear(path)
-    assert len(heard) == len(cells)
-    for cell, segments in zip(cells, heard, strict=True):
+    cells, found = find(path)
+    assert len(found) == len(cells)
+    for cell, segments in zip(cells, found, strict=True):
         for segment in segments:
             assert (segment.channel, segment.cell_index) == (cell.channel, cell.index)
             assert cell.start_sample <= segment.start_sample < segment.stop_sample <= cell.stop_sample
@@ -33,30 +33,30 @@ def test_segments_lie_in_the_recording_where_they_say(hear, shared_data, decode)
             assert segment.bandwidth_hz is not None
 
 
-def test_segments_do_not_depend_on_the_company_of_cells(hear, shared_data, activity):
-    cells, together = hear(shared_data / "longform" / "two_channel_16k.wav")
-    alone = [heard_segments([cell], activity, SegmentConfig(), QualityConfig())[0] for cell in cells]
+def test_segments_do_not_depend_on_the_company_of_cells(find, shared_data, activity):
+    cells, together = find(shared_data / "longform" / "two_channel_16k.wav")
+    alone = [find_segments([cell], activity, SegmentConfig(), QualityConfig())[0] for cell in cells]
     assert [[(s.start_sample, s.stop_sample, s.snr_db) for s in part] for part in alone] == [
         [(s.start_sample, s.stop_sample, s.snr_db) for s in part] for part in together
     ]
 
 
-def test_a_telephone_has_the_band_of_a_telephone(hear, shared_data):
-    _, heard = hear(shared_data / "longform" / "stereo_call_mulaw_8k.wav")
-    assert {segment.channel for part in heard for segment in part} == {0, 1}
-    assert all(segment.bandwidth_hz <= 4000 for part in heard for segment in part)
+def test_a_telephone_has_the_band_of_a_telephone(find, shared_data):
+    _, found = find(shared_data / "longform" / "stereo_call_mulaw_8k.wav")
+    assert {segment.channel for part in found for segment in part} == {0, 1}
+    assert all(segment.bandwidth_hz <= 4000 for part in found for segment in part)
 
 
-def test_nearly_silent_speech_is_heard_and_marked(hear, shared_data):
-    _, (segments,) = hear(shared_data / "broken" / "own_very_quiet.wav")
+def test_nearly_silent_speech_is_heard_and_marked(find, shared_data):
+    _, (segments,) = find(shared_data / "broken" / "own_very_quiet.wav")
     assert segments
     assert all(segment.confidence == "low" and "quiet" in segment.low_reason for segment in segments)
 
 
-def test_the_last_frame_of_a_recording_is_not_padded_into_a_segment(hear, shared_data, decode):
+def test_the_last_frame_of_a_recording_is_not_padded_into_a_segment(find, shared_data, decode):
     path = shared_data / "longform" / "chinese.flac"
     whole, _ = decode(path)
-    _, (segments,) = hear(path)
+    _, (segments,) = find(path)
     assert segments[-1].stop_sample <= whole.shape[1]
     assert segments[-1].low_reason == "short"
 
@@ -66,14 +66,14 @@ def test_segments_do_not_depend_on_how_a_recording_is_divided(shared_data, activ
     path = str(shared_data / "longform" / name)
     grid = CellGrid()
 
-    def heard(first, stop):
+    def found(first, stop):
         stream = open_recording(path, start_s=grid.span_s(first), limits=DecodeLimits())
         cells = list(cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid))
         stream.close()
-        return [s for part in heard_segments(cells, activity, SegmentConfig(), QualityConfig()) for s in part]
+        return [s for part in find_segments(cells, activity, SegmentConfig(), QualityConfig()) for s in part]
 
-    whole = heard(0, 5)
-    apart = heard(0, 1) + heard(1, 3) + heard(3, 5)
+    whole = found(0, 5)
+    apart = found(0, 1) + found(1, 3) + found(3, 5)
     assert [(s.start_sample, s.stop_sample, s.speech_ms) for s in apart] == [
         (s.start_sample, s.stop_sample, s.speech_ms) for s in whole
     ]
@@ -87,7 +87,7 @@ def test_without_looking_for_speech_all_of_a_cell_is_cut_evenly(num_samples):
     rng = np.random.default_rng(1)
     wave = rng.normal(0, 0.1, 32_768 + num_samples).astype(np.float32)
     cell = Cell(channel=2, index=3, start_sample=5120, lead_in=32_768, samples=wave, same_as=None)
-    (segments,) = heard_segments([cell], None, SegmentConfig(), QualityConfig())
+    (segments,) = find_segments([cell], None, SegmentConfig(), QualityConfig())
     lengths = [segment.stop_sample - segment.start_sample for segment in segments]
     assert len(lengths) == -(-num_samples // (512 * 375))
     assert sum(lengths) == num_samples

@@ -30,31 +30,31 @@ def probabilities(draw):
 
 
 @given(probabilities())
-def test_segments_are_in_order_apart_inside_and_short_enough(heard):
-    segments = segments_of(heard, CONFIG)
+def test_segments_are_in_order_apart_inside_and_short_enough(found):
+    segments = segments_of(found, CONFIG)
     edges = [edge for segment in segments for edge in segment[:2]]
     assert edges == sorted(edges)
     for segment in segments:
-        assert 0 <= segment.start_frame < segment.stop_frame <= len(heard)
+        assert 0 <= segment.start_frame < segment.stop_frame <= len(found)
         assert segment.stop_frame - segment.start_frame <= MAX_FRAMES
         assert 0 < segment.speech_frames <= segment.stop_frame - segment.start_frame
 
 
 @given(probabilities())
-def test_all_sure_speech_lies_in_segments(heard):
+def test_all_sure_speech_lies_in_segments(found):
     config = SegmentConfig(min_mean_probability=0.0, min_lasting_probability=0.0)
-    covered = np.zeros(len(heard), dtype=bool)
-    segments = segments_of(heard, config)
+    covered = np.zeros(len(found), dtype=bool)
+    segments = segments_of(found, config)
     for segment in segments:
         covered[segment.start_frame : segment.stop_frame] = True
-    runs = speech_runs(heard, config)
+    runs = speech_runs(found, config)
     assert all(covered[run.start : run.stop].all() for run in runs)
     assert sum(segment.speech_frames for segment in segments) == sum(run.stop - run.start for run in runs)
 
 
 @given(probabilities())
-def test_the_same_probabilities_give_the_same_segments(heard):
-    assert segments_of(heard, CONFIG) == segments_of(heard.copy(), CONFIG)
+def test_the_same_probabilities_give_the_same_segments(found):
+    assert segments_of(found, CONFIG) == segments_of(found.copy(), CONFIG)
 
 
 def test_silence_has_no_segments():
@@ -68,17 +68,17 @@ def test_a_pause_ends_a_segment_and_a_breath_does_not():
 
 
 def test_a_long_talk_is_cut_at_its_longest_pause():
-    heard = talk((5, 0.99), (0.2, 0.02), (4, 0.99), (0.4, 0.02), (6, 0.99))
-    first, second = segments_of(heard, CONFIG)
+    found = talk((5, 0.99), (0.2, 0.02), (4, 0.99), (0.4, 0.02), (6, 0.99))
+    first, second = segments_of(found, CONFIG)
     pause = range(round(9200 / FRAME_MS), round(9600 / FRAME_MS) + 1)
     assert first.stop_frame in pause
     assert second.start_frame in pause
 
 
 def test_a_talk_without_a_pause_is_cut_where_speech_is_least_sure():
-    heard = talk((20, 0.97))
-    heard[300] = 0.6
-    assert [segment[:2] for segment in segments_of(heard, CONFIG)] == [(0, 300), (300, len(heard))]
+    found = talk((20, 0.97))
+    found[300] = 0.6
+    assert [segment[:2] for segment in segments_of(found, CONFIG)] == [(0, 300), (300, len(found))]
 
 
 def test_a_burst_is_no_speech():
@@ -100,10 +100,10 @@ def test_a_short_answer_joins_a_near_neighbour():
 
 
 def test_padding_stays_in_the_cell_and_off_the_neighbours():
-    heard = talk((2, 0.99), (0.6, 0.02), (2, 0.99))
-    first, second = segments_of(heard, SegmentConfig(pad_ms=2000))
+    found = talk((2, 0.99), (0.6, 0.02), (2, 0.99))
+    first, second = segments_of(found, SegmentConfig(pad_ms=2000))
     assert first.start_frame == 0
-    assert second.stop_frame == len(heard)
+    assert second.stop_frame == len(found)
     assert first.stop_frame <= second.start_frame
     assert segments_of(talk((12, 0.99), (5, 0.02)), CONFIG) == [Segment(0, MAX_FRAMES, MAX_FRAMES)]
 
@@ -130,8 +130,8 @@ def spoken(shared_data, activity, cells_of):
         cells = [cell for cell in cells_of(shared_data / name) if cell.channel == 0]
         return [
             ((cell.start_sample + s.start_frame * FRAME) / 16_000, (cell.start_sample + s.stop_frame * FRAME) / 16_000)
-            for cell, heard in zip(cells, speech_probabilities_of_cells(activity, cells), strict=True)
-            for s in segments_of(heard, CONFIG)
+            for cell, found in zip(cells, speech_probabilities_of_cells(activity, cells), strict=True)
+            for s in segments_of(found, CONFIG)
         ]
 
     return spans

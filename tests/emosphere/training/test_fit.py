@@ -90,7 +90,7 @@ def test_after_the_fall_the_region_term_leaves_the_shared_parts_alone(members: i
     fit = Fit(network(members=members), config(weight_decay=0.0), WEIGHTS, steps_per_epoch=1)
     before = {name: tensor.clone() for name, tensor in fit.network.named_parameters()}
     batch = batches(1)[0]
-    flat = Batch(batch.heard, batch.targets | {"vad": torch.zeros(12, 3)})
+    flat = Batch(batch.features, batch.targets | {"vad": torch.zeros(12, 3)})
     with torch.no_grad():
         for member in fit.network.members:
             *_, weight, bias = member.heads["vad"].parameters()
@@ -126,10 +126,10 @@ def cut(batch: Batch, *sizes: int) -> list[Batch]:
     pieces, start = [], 0
     for size in sizes:
         part = slice(start, start + size)
-        frames = Frames(batch.heard.values[part], batch.heard.is_valid[part])
+        frames = Frames(batch.features.values[part], batch.features.is_valid[part])
         pieces.append(Batch(frames, {name: target[part] for name, target in batch.targets.items()}))
         start += size
-    assert start == len(batch.heard.values)
+    assert start == len(batch.features.values)
     return pieces
 
 
@@ -146,7 +146,7 @@ def assert_same(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
 def textbook_gradients(batch: Batch, *, vad_only: bool = False) -> dict[str, Tensor]:
     """One pass, plain autograd, Lin's formula as it is printed."""
     twin = network().train()
-    answers = twin(batch.heard)
+    answers = twin(batch.features)
     loss = torch.zeros(())
     for dim in range(3):
         x, y = answers["vad"][:, dim], batch.targets["vad"][:, dim]
@@ -203,7 +203,7 @@ def test_the_second_pass_draws_what_the_first_drew() -> None:
     for first, second in zip(asked[:2], asked[2:], strict=True):
         assert torch.equal(first, second)
     torch.manual_seed(1)
-    assert not torch.equal(net(batch.heard)["vad"][:5], asked[0])
+    assert not torch.equal(net(batch.features)["vad"][:5], asked[0])
 
 
 class Pretended:
@@ -232,8 +232,8 @@ def test_two_workers_with_unequal_shares_pull_like_one() -> None:
     for mine, other in (pieces, pieces[::-1]):
         net = network()
         with torch.no_grad():
-            answers = net.train()(other.heard)
-        fit = Fit(net, config(), WEIGHTS, steps_per_epoch=2, peers=Pretended(answers, other.targets))
+            answers = net.train()(other.features)
+        fit = Fit(net, config(), WEIGHTS, steps_per_epoch=2, ranks=Pretended(answers, other.targets))
         fit.step([[mine]], epoch=0)
         found.append(gradients(fit))
     assert_same({name: (found[0][name] + found[1][name]) / 2 for name in found[0]}, textbook_gradients(batch))
@@ -243,7 +243,7 @@ def test_every_member_is_held_to_the_targets() -> None:
     """The twin: plain autograd over what each member answers alone, not over their mean."""
     (batch,) = batches(1)
     twin = network(members=3).train()
-    alone = [member.pooling(member.encoder(batch.heard)) for member in twin.members]
+    alone = [member.pooling(member.encoder(batch.features)) for member in twin.members]
     vad, region = (
         torch.cat([member.heads[name](vector) for member, vector in zip(twin.members, alone, strict=True)])
         for name in ("vad", "region")
@@ -283,7 +283,7 @@ def test_concordance_keeps_its_digits_far_from_zero() -> None:
 
 def test_a_loss_that_is_no_number_stops_the_fit() -> None:
     (batch,) = batches(1)
-    broken = Batch(batch.heard, batch.targets | {"vad": torch.full((12, 3), torch.nan)})
+    broken = Batch(batch.features, batch.targets | {"vad": torch.full((12, 3), torch.nan)})
     with pytest.raises(UsageError, match="the loss became"):
         Fit(network(), config(), WEIGHTS, steps_per_epoch=1).step([[broken]], epoch=0)
 

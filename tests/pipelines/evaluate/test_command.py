@@ -14,7 +14,7 @@ import torch
 
 from emosphere.clips.manifest import read_manifest
 from emosphere.errors import BadClip, UsageError
-from emosphere.evaluation import predict_clips as hear
+from emosphere.evaluation import predict_clips as module
 from emosphere.evaluation.figures import MEANINGS
 from emosphere.model.checkpoint import load_checkpoint, save_checkpoint
 from emosphere.model.find import BUNDLED
@@ -122,8 +122,8 @@ def test_nothing_that_is_written_holds_a_signature(
             raise BadClip(f"{clip.uri}: cannot be read.")
         return real(clip, max_s=max_s)
 
-    real = hear.read_clip
-    monkeypatch.setattr(hear, "read_clip", read_clip)
+    real = module.read_clip
+    monkeypatch.setattr(module, "read_clip", read_clip)
     monkeypatch.setattr("pipelines.evaluate.command.read_manifest", lambda path, num_regions: clips)
     result = evaluate_model(
         "default", signed, split="odd", out=str(tmp_path), against="default", num_bootstrap=100, max_unreadable=1

@@ -37,7 +37,7 @@ def elsewhere(home, **changes) -> Lease:
 def fall_silent(lease: Lease) -> None:
     """What kill -9 or a long pause does to a holder."""
     lease._ended.set()
-    lease._heart.join()
+    lease._heartbeat.join()
 
 
 def test_a_live_holder_keeps_it_and_the_other_is_told_who_it_is(home, quick):
@@ -90,8 +90,8 @@ def test_a_holder_that_wakes_up_after_a_takeover_is_stopped_and_takes_nothing_ba
         with pytest.raises(Overtaken, match="taken over by run mine"):
             sleeper.check()
         sleeper._ended.clear()
-        sleeper._heart = threading.Thread(target=sleeper._beat, daemon=True)
-        sleeper._heart.start()  # its heart beats again, on a record that no longer counts
+        sleeper._heartbeat = threading.Thread(target=sleeper._beat, daemon=True)
+        sleeper._heartbeat.start()  # its heart beats again, on a record that no longer counts
         time.sleep(0.2)
         mine.check()
         sleeper.release()

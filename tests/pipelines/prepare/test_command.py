@@ -248,7 +248,7 @@ def test_decoded_copies_hold_the_same_sound_and_only_that(podcast: Path, tmp_pat
         assert two.uri.startswith(str(tmp_path / "flac"))
         assert soundfile.info(two.uri).subtype == "PCM_16"
         # Half a step of 16 bit; an average of two channels lies between the steps.
-        np.testing.assert_allclose(read_clip(two), heard(one), atol=1.01 / 65_536)
+        np.testing.assert_allclose(read_clip(two), decoded_clip(one), atol=1.01 / 65_536)
     with pytest.raises(MachineError, match=r"Could not write .*t\.csv"):
         run(tmp_path / "a" / "t.csv", copies, **options, shards=str(tmp_path / "a" / "t.csv"))
 
@@ -268,7 +268,7 @@ def test_the_draw_is_the_same_from_decoded_copies(
     assert copies[0].uri == "/flac/0.flac"
 
 
-def heard(clip: Clip) -> np.ndarray:
+def decoded_clip(clip: Clip) -> np.ndarray:
     """What training hears; at another rate, as the decoder of the house resamples it."""
     from emosphere.corpora.audio import clip_samples
 

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from emosphere.errors import UsageError
 from emosphere.model.find import BUNDLED
-from emosphere.settings import BatchSettings, ListenSettings
+from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.segment import SegmentConfig
 from pipelines.archive.dates import Window, parse_time
 from pipelines.cluster.resources import Resources
@@ -180,7 +180,7 @@ def test_another_dt_scores_nothing_again(scored, rows):
 def test_other_settings_replace_all_rows_in_place(scored, rows):
     archive, out, _ = scored
     before = rows(out, "segments")
-    settings = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=3.0)))
+    settings = ScoreSettings(listen=SpeechSettings(segment=SegmentConfig(max_s=3.0)))
     result = score(request_for(archive, out, settings=settings, dt="2026-11-22"))
     after = rows(out, "segments")
     assert result["skipped"] == 0

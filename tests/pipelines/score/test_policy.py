@@ -1,4 +1,4 @@
-"""Roles: who is not scored is not heard either, and an exception is declared with a purpose or not at all."""
+"""Roles: who is not scored is not scored_channels either, and an exception is declared with a purpose or not at all."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from pipelines.score.command import score
 from pipelines.score.dry_run import preview
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import write_plan
-from pipelines.score.policy import is_prohibited, judge_cells, withheld_channels
+from pipelines.score.policy import is_prohibited, withheld_channels, withhold_cells
 from pipelines.score.publish.fold import fold_run
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.actor import ScoreParts
@@ -45,8 +45,8 @@ def calls(tmp_path: Path, voice: np.ndarray) -> Path:
 
 
 @pytest.fixture
-def hear(tmp_path, monkeypatch):
-    """Score an archive in this process; ``recordings`` rows by name, and the (name, channel) that were heard."""
+def score_with(tmp_path, monkeypatch):
+    """Score an archive in this process; ``recordings`` rows by name, and which (name, channel) were scored."""
 
     real = Scorer.score_cells
 
@@ -67,13 +67,13 @@ def hear(tmp_path, monkeypatch):
                 ledger, header, choice.batches(), settings,
                 num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
             )  # fmt: skip
-        heard = set()
+        scored_channels = set()
 
         def spy(self, events):
             def watched():
                 for key, cell in events:
                     if cell is not None:
-                        heard.add((units[key]["source_uri"].rpartition("/")[2], cell.channel))
+                        scored_channels.add((units[key]["source_uri"].rpartition("/")[2], cell.channel))
                     yield key, cell
 
             return real(self, watched())
@@ -87,7 +87,7 @@ def hear(tmp_path, monkeypatch):
         actor.close()
         with fold_run(ledger, final) as folded:
             found = folded.base.sql("FROM recordings").to_arrow_table().to_pylist()
-        return {row["source_uri"].rpartition("/")[2]: row for row in found}, heard
+        return {row["source_uri"].rpartition("/")[2]: row for row in found}, scored_channels
 
     return run
 
@@ -96,47 +96,47 @@ def told(rows: dict) -> dict[str, tuple[str, int]]:
     return {name: (row["status"], row["num_channels_skipped"]) for name, row in rows.items()}
 
 
-def test_no_audio_of_an_agent_reaches_speech_activity_or_the_model(hear, calls):
-    rows, heard = hear(calls, CALL)
+def test_no_audio_of_an_agent_reaches_speech_activity_or_the_model(score_with, calls):
+    rows, scored_channels = score_with(calls, CALL)
     assert told(rows) == {
         "call.wav": ("scored", 1),
         "mix.wav": ("skipped_policy", 2),  # the same sound on both: it holds the agent's voice
         "mono.wav": ("scored", 0),
         "silent.wav": ("no_speech", 1),
     }
-    assert heard == {("call.wav", 0), ("mono.wav", 0), ("silent.wav", 0)}
+    assert scored_channels == {("call.wav", 0), ("mono.wav", 0), ("silent.wav", 0)}
 
 
-def test_the_agent_may_be_the_first_channel(hear, calls):
-    rows, heard = hear(calls, {0: "agent"})
+def test_the_agent_may_be_the_first_channel(score_with, calls):
+    rows, scored_channels = score_with(calls, {0: "agent"})
     assert told(rows) == {
         "call.wav": ("scored", 1),
         "mix.wav": ("skipped_policy", 2),
         "mono.wav": ("skipped_policy", 1),
         "silent.wav": ("no_speech", 1),
     }
-    assert heard == {("call.wav", 1), ("silent.wav", 1)}
+    assert scored_channels == {("call.wav", 1), ("silent.wav", 1)}
     assert rows["mono.wav"]["duration_ms"] == 8_000
 
 
-def test_without_roles_or_with_an_exception_all_is_heard(hear, calls):
+def test_without_roles_or_with_an_exception_all_is_heard(score_with, calls):
     everything = {("call.wav", 0), ("call.wav", 1), ("mix.wav", 0), ("mix.wav", 1), ("mono.wav", 0)}
-    rows, heard = hear(calls, CALL, "medical")
-    assert heard >= everything
+    rows, scored_channels = score_with(calls, CALL, "medical")
+    assert scored_channels >= everything
     assert told(rows)["call.wav"] == ("scored", 0)
     assert told(rows)["mix.wav"] == ("scored", 1)
-    assert hear(calls, {})[1] >= everything
+    assert score_with(calls, {})[1] >= everything
 
 
-def test_a_shared_out_recording_is_judged_as_a_whole(hear, tmp_path, voice):
+def test_a_shared_out_recording_is_judged_as_a_whole(score_with, tmp_path, voice):
     folder = tmp_path / "long"
     folder.mkdir()
     three_minutes = np.tile(voice[: 16 * 50_000], 4)
     other = np.roll(three_minutes, 16 * 25_000)
     other[: 16 * 70_000] = three_minutes[: 16 * 70_000]  # a mono mix for a minute, then two voices
     soundfile.write(folder / "call.wav", np.stack([three_minutes, other], axis=1), 16_000, subtype="PCM_16")
-    whole, _ = hear(folder, CALL)
-    shared, _ = hear(folder, CALL, unit_bytes=4 << 20)
+    whole, _ = score_with(folder, CALL)
+    shared, _ = score_with(folder, CALL, unit_bytes=4 << 20)
     assert told(whole) == told(shared) == {"call.wav": ("scored", 1)}
     assert whole["call.wav"]["num_segments"] == shared["call.wav"]["num_segments"] > 0
     assert whole["call.wav"]["duration_ms"] == shared["call.wav"]["duration_ms"] == 200_000
@@ -148,12 +148,12 @@ def test_a_channel_that_sounds_like_a_withheld_one_is_withheld_for_that_minute()
         return Cell(channel=channel, index=index, start_sample=0, lead_in=0, samples=samples, same_as=same_as)
 
     cells = [cell(0, 0, None), cell(1, 0, 0), cell(2, 0, None), cell(0, 1, None), cell(1, 1, None), cell(2, 1, 0)]
-    said = [(c.index, c.channel) for c, may_be_heard in judge_cells(cells, frozenset([1])) if may_be_heard]
+    said = [(c.index, c.channel) for c, may_be_scored in withhold_cells(cells, frozenset([1])) if may_be_scored]
     assert said == [(0, 2), (1, 0), (1, 2)]
     silent = [cell(0, 0, None, loud=False), cell(1, 0, 0, loud=False)]
-    [(kept, _)] = [pair for pair in judge_cells(silent, frozenset([0])) if pair[1]]
+    [(kept, _)] = [pair for pair in withhold_cells(silent, frozenset([0])) if pair[1]]
     assert (kept.channel, kept.same_as) == (1, None)
-    assert all(may_be_heard for _, may_be_heard in judge_cells(cells, frozenset()))
+    assert all(may_be_scored for _, may_be_scored in withhold_cells(cells, frozenset()))
 
 
 @pytest.mark.parametrize(

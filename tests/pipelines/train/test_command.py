@@ -21,7 +21,7 @@ from emosphere.config import load_config
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from pipelines.train.command import _with_absolute_paths, check_cores, train
-from pipelines.train.config import TrainConfig, told_settings
+from pipelines.train.config import TrainConfig, printable_settings
 from pipelines.train.progress import TrainProgress
 from pipelines.train.worker import Worker
 
@@ -328,7 +328,7 @@ def test_workers_log_to_the_mlflow_that_the_user_named(
 def test_settings_are_stored_without_passwords_and_signatures(manifest: Path, tmp_path: Path) -> None:
     config = load_config(TrainConfig, write(tmp_path, manifest, clips='hold = "stream"'))
     clips = dataclasses.replace(config.clips, manifest="https://ann:secret@host/m.csv?X-Amz-Signature=secret")
-    told = told_settings(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
+    told = printable_settings(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
     assert (told["clips"]["manifest"], told["mlflow"]) == ("https://host/m.csv", "https://host/")
     assert told["name"] == "tiny"
 

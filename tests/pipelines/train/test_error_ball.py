@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from emosphere.clips.batches import HeardClips
+from emosphere.clips.batches import InMemoryClips
 from emosphere.clips.manifest import Clip
 from pipelines.train.error_ball import coverage_by_speaker, error_ball, is_telling
 
 
-def clips() -> HeardClips:
+def clips() -> InMemoryClips:
     """Forty clips of two speakers on the diagonal of the cube, from one corner to the other."""
     made = []
     for index in range(40):
@@ -18,7 +18,7 @@ def clips() -> HeardClips:
         made.append(
             Clip(uri="x", speaker=f"s{index % 2}", corpus="c", split="dev", vad=(at, at, at), region=0)
         )  # fmt: skip
-    return HeardClips(tuple(made), ())
+    return InMemoryClips(tuple(made), ())
 
 
 def test_good_answers_need_a_smaller_ball_than_a_constant() -> None:

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 from torch import Tensor
 
-from pipelines.train.ranks import Workers
+from pipelines.train.ranks import DistributedRanks
 
 ROWS = (3, 2)
 
@@ -36,7 +36,7 @@ def as_rank(rank: int, folder: str) -> None:
     own = told(rank)
     for answer in own[0].values():
         answer.requires_grad_()
-    answers, targets = Workers().gather(own)
+    answers, targets = DistributedRanks().gather(own)
     torch.cat([answer.flatten() for answer in answers.values()]).square().sum().backward()
     pulls = {name: answer.grad for name, answer in own[0].items()}
     detached = {name: answer.detach() for name, answer in answers.items()}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from emosphere.clips.batches import HeardClips
+from emosphere.clips.batches import InMemoryClips
 from emosphere.clips.labels import weak_vad
 from emosphere.clips.manifest import Clip
 from pipelines.train import report as evaluation
@@ -14,7 +14,7 @@ from pipelines.train.report import figures_for
 EMOTIONS = [("anger", 3), ("neutral", -1), ("sadness", 6), ("happiness", 0)]
 
 
-def heard() -> HeardClips:
+def labelled() -> InMemoryClips:
     clips = tuple(
         Clip(
             uri="x", speaker=f"{corpus}{take}", corpus=corpus, split="test", category=emotion,
@@ -24,11 +24,11 @@ def heard() -> HeardClips:
         for take in range(2)
         for emotion, region in EMOTIONS
     )  # fmt: skip
-    return HeardClips(clips, ())
+    return InMemoryClips(clips, ())
 
 
 def test_perfect_answers_have_perfect_figures() -> None:
-    clips = heard()
+    clips = labelled()
     rows = list(range(16))
     regions = clips.targets(rows)["region"]
     answers = {
@@ -48,7 +48,7 @@ def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.Monkey
         return Clip(uri="x", speaker="s", corpus="c", split=split, vad=(value,) * 3, region=0, weak=weak)
 
     splits = [("train", False), ("train", False), ("train", True), ("rated", False), ("rated", False)]
-    clips = HeardClips(tuple(clip(split, weak=weak, value=row / 5) for row, (split, weak) in enumerate(splits)), ())
+    clips = InMemoryClips(tuple(clip(split, weak=weak, value=row / 5) for row, (split, weak) in enumerate(splits)), ())
     monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
     network: Any = torch.nn.Identity()
     found = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",), num_regions=8)
@@ -59,7 +59,7 @@ def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.Monkey
 
 def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     heads = [("train", "a"), ("dev", "b"), ("test", "a"), ("test", "b"), ("test", "d")]
-    clips = HeardClips(
+    clips = InMemoryClips(
         tuple(
             Clip(uri="x", speaker=speaker, corpus="c", split=split, vad=(row / 5,) * 3, region=0)
             for row, (split, speaker) in enumerate(heads)
@@ -74,7 +74,7 @@ def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch
 
 
 def test_each_corpus_has_its_own_figures_in_the_order_of_the_rows() -> None:
-    clips = heard()
+    clips = labelled()
     rows = list(range(15, -1, -1))
     vad = clips.targets(rows)["vad"].clone()
     vad[8:] = -vad[8:]  # the last eight of these rows are corpus a

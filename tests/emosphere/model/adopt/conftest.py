@@ -163,8 +163,8 @@ def publish_audeering(folder: Path) -> Published:
 
     @torch.no_grad()
     def answer(waveform: np.ndarray) -> np.ndarray:
-        heard = extractor(waveform, sampling_rate=16_000)["input_values"][0]
-        vector = model(torch.from_numpy(np.asarray(heard)).reshape(1, -1))[0].mean(dim=1)[0]
+        features = extractor(waveform, sampling_rate=16_000)["input_values"][0]
+        vector = model(torch.from_numpy(np.asarray(features)).reshape(1, -1))[0].mean(dim=1)[0]
         hidden = torch.tanh(head["classifier.dense.weight"] @ vector + head["classifier.dense.bias"])
         return (head["classifier.out_proj.weight"] @ hidden + head["classifier.out_proj.bias"]).numpy()
 

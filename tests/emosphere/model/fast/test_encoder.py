@@ -69,12 +69,12 @@ def test_frames_are_those_of_transformers(kind: str, variant: str, lengths: list
     assert isinstance(fast, FastEncoder)
     waveforms, num_samples = batch(lengths)
     with torch.no_grad():
-        wanted_heard = slow.listen(waveforms, num_samples)
-        heard = fast.listen(waveforms, num_samples)
-        assert torch.equal(heard.is_valid, wanted_heard.is_valid)
-        torch.testing.assert_close(valid(heard), valid(wanted_heard), rtol=1e-5, atol=1e-5)
-        wanted = slow(wanted_heard)
-        found = fast(heard)
+        wanted_features = slow.features(waveforms, num_samples)
+        features = fast.features(waveforms, num_samples)
+        assert torch.equal(features.is_valid, wanted_features.is_valid)
+        torch.testing.assert_close(valid(features), valid(wanted_features), rtol=1e-5, atol=1e-5)
+        wanted = slow(wanted_features)
+        found = fast(features)
     assert float(valid(wanted).std()) > 0.1
     torch.testing.assert_close(valid(found), valid(wanted), rtol=1e-5, atol=1e-5)
 
@@ -85,7 +85,7 @@ def test_transformers_whole_model_agrees_too() -> None:
     fast = quicken(slow)
     with torch.no_grad():
         wanted = slow.model(slow.normalise(waveforms, num_samples)).last_hidden_state
-    torch.testing.assert_close(fast(fast.listen(waveforms, num_samples)).values, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fast(fast.features(waveforms, num_samples)).values, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_an_encoder_in_which_hubert_does_not_normalise_its_features_is_heard_right() -> None:
@@ -93,8 +93,8 @@ def test_an_encoder_in_which_hubert_does_not_normalise_its_features_is_heard_rig
     given = batch([7_000, 3_000])
     fast = quicken(slow)
     with torch.no_grad():
-        wanted = slow(slow.listen(*given))
-    torch.testing.assert_close(valid(fast(fast.listen(*given))), valid(wanted), rtol=1e-5, atol=1e-5)
+        wanted = slow(slow.features(*given))
+    torch.testing.assert_close(valid(fast(fast.features(*given))), valid(wanted), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["base", "large"])
@@ -102,9 +102,9 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(variant: str) -> None
     fast = quicken(tiny("wavlm", variant))
     # Seed 1 draws a frame that the large variant moves by 2e-5 when one last bit changes, on some processors.
     waveforms, num_samples = batch([9_000, 400, 4_321], seed=0)
-    together = fast(fast.listen(waveforms, num_samples))
+    together = fast(fast.features(waveforms, num_samples))
     for row, length in enumerate(num_samples):
-        alone = fast(fast.listen(waveforms[row : row + 1, :length], num_samples[row : row + 1]))
+        alone = fast(fast.features(waveforms[row : row + 1, :length], num_samples[row : row + 1]))
         found = together.values[row, : alone.values.shape[1]]
         torch.testing.assert_close(found, alone.values[0], rtol=0, atol=1e-5)
 
@@ -112,10 +112,10 @@ def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(variant: str) -> None
 def test_what_stands_in_the_padding_is_not_heard() -> None:
     fast = quicken(tiny("wavlm"))
     waveforms, num_samples = batch([9_000, 3_000])
-    wanted = valid(fast(fast.listen(waveforms, num_samples)))
-    heard = fast.listen(waveforms, num_samples)
-    heard.values.masked_fill_(~heard.is_valid[..., None], torch.nan)
-    assert torch.equal(valid(fast(heard)), wanted)
+    wanted = valid(fast(fast.features(waveforms, num_samples)))
+    features = fast.features(waveforms, num_samples)
+    features.values.masked_fill_(~features.is_valid[..., None], torch.nan)
+    assert torch.equal(valid(fast(features)), wanted)
 
 
 @pytest.mark.parametrize("variant", ["base", "large"])
@@ -123,9 +123,9 @@ def test_bfloat16_is_as_near_as_transformers_own_and_comes_back_in_float32(varia
     slow = tiny("wavlm", variant)
     waveforms, num_samples = batch([9_000, 9_000])
     exact, near = quicken(slow), quicken(slow, "bfloat16")
-    heard = near.listen(waveforms, num_samples)
-    assert heard.values.dtype == torch.bfloat16
-    found, wanted = near(heard).values, exact(exact.listen(waveforms, num_samples)).values
+    features = near.features(waveforms, num_samples)
+    assert features.values.dtype == torch.bfloat16
+    found, wanted = near(features).values, exact(exact.features(waveforms, num_samples)).values
     assert found.dtype == torch.float32
     with torch.no_grad():
         own = copy.deepcopy(slow.model).bfloat16()(slow.normalise(waveforms, num_samples).bfloat16()).last_hidden_state
@@ -138,7 +138,7 @@ def test_the_module_it_was_made_of_is_left_as_it_was() -> None:
     slow = tiny("wavlm")
     before = {name: tensor.clone() for name, tensor in slow.state_dict().items()}
     fast = quicken(slow, "bfloat16")
-    fast(fast.listen(*batch([9_000, 4_321])))
+    fast(fast.features(*batch([9_000, 4_321])))
     assert before.keys() == slow.state_dict().keys()
     assert all(torch.equal(tensor, slow.state_dict()[name]) for name, tensor in before.items())
     assert all(parameter.grad_fn is None for parameter in slow.parameters())

@@ -168,7 +168,7 @@ def test_without_a_promised_duration_the_first_unit_takes_all():
 
 
 def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
-    from emosphere.settings import BatchSettings, ListenSettings
+    from emosphere.settings import BatchSettings, SpeechSettings
     from emosphere.speech.segment import SegmentConfig
     from pipelines.cluster.resources import Resources
 
@@ -180,7 +180,7 @@ def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
     assert settings_digest(ScoreSettings(fetch=FetchLimits(attempts=9, first_pause_s=0.1)), {}) == plain
     assert settings_digest(ScoreSettings(fetch=FetchLimits(max_bytes=9)), {}) != plain
     assert settings_digest(ScoreSettings(decode=DecodeLimits(max_wait_s=9)), {}) != plain
-    other = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=5.0)))
+    other = ScoreSettings(listen=SpeechSettings(segment=SegmentConfig(max_s=5.0)))
     assert settings_digest(other, {}) != plain
     assert settings_digest(ScoreSettings(), {0: "customer"}) != plain
     assert settings_digest(ScoreSettings(archive=ListLimits(max_members=5)), {}) != plain

@@ -14,7 +14,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from emosphere.settings import ListenSettings
+from emosphere.settings import SpeechSettings
 from emosphere.speech.segment import SegmentConfig
 from emosphere.tables.schema import TABLES
 from pipelines.score.command import score
@@ -112,7 +112,7 @@ def test_a_reader_by_glob_never_sees_half_a_recording_while_a_second_run_publish
 
     before = counts()
     with GlobReader(out, engine) as reader:
-        settings = ScoreSettings(listen=ListenSettings(segment=SegmentConfig(max_s=3.0)))
+        settings = ScoreSettings(listen=SpeechSettings(segment=SegmentConfig(max_s=3.0)))
         score(replace(request_for(archive, out), settings=settings))
         time.sleep(0.5)
     after = counts()
