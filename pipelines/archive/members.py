@@ -62,7 +62,7 @@ class ListLimits:
     """Most bytes a compressed tar may unpack to per packed byte; beyond it is taken for a bomb and REFUSED."""
 
     def __post_init__(self) -> None:
-        if self.max_members < 1 or self.max_unpack_ratio <= 0:
+        if self.max_members < 1 or not self.max_unpack_ratio > 0:
             raise ValueError(
                 f"max_members={self.max_members} and max_unpack_ratio={self.max_unpack_ratio} must both be above 0."
             )

@@ -90,6 +90,7 @@ class Job:
         self.ledger.check_id_key(self.id_key and self.id_key.fingerprint)
         self.model = request.absolute_model()
         self.checkpoint = describe_checkpoint(find_model(self.model))
+        request.settings.listen.check_model(self.checkpoint)
         self.model_partition = f"{self.checkpoint.name}-{self.checkpoint.digest}"
         self.settings_digest = settings_digest(request.settings, request.roles, request.exception)
         self.archives = request.absolute_archives()

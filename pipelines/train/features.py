@@ -19,6 +19,7 @@ from emosphere.clips.manifest import Clip
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import BadClip
 from emosphere.model.architecture import NetworkConfig, PretrainedConfig
+from emosphere.model.description import MAX_CLIP_S
 from emosphere.model.encoder import Encoder, build_encoder
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
@@ -121,7 +122,8 @@ class StreamedClips:
         """In units of 16 ms, from the manifest's durations."""
         clip = self.clips[row]
         length_ms = clip.duration_ms if clip.end_ms is None else clip.end_ms - clip.start_ms
-        return max(min(length_ms or 12_000, 12_000) // 16, 1)
+        longest_ms = round(1000 * MAX_CLIP_S)
+        return max(min(length_ms or longest_ms, longest_ms) // 16, 1)
 
     def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         """In the order of ``picks``. Raises BadClip for a clip that cannot be read."""
