@@ -34,9 +34,15 @@ class Batch(NamedTuple):
 class Clips(Protocol):
     """Labelled clips behind a network's fixed front end, wherever they are kept."""
 
-    clips: Sequence[Clip]
-    num_versions: int
-    """The clean one, and distorted copies."""
+    @property
+    def clips(self) -> Sequence[Clip]:
+        """What a row of a batch is."""
+        ...
+
+    @property
+    def num_versions(self) -> int:
+        """The clean one, and distorted copies."""
+        ...
 
     def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Targets of the clips in ``rows``, by head."""

@@ -157,8 +157,9 @@ class Fetcher:
         except BadRecording:
             raise
         except FileNotFoundError as error:
-            if hasattr(error.__cause__, "status"):  # fsspec calls every refusal of a web server "not found"
-                raise _client_failure(error.__cause__) from error
+            refusal = error.__cause__  # fsspec calls every refusal of a web server "not found"
+            if refusal is not None and hasattr(refusal, "status"):
+                raise _client_failure(refusal) from error
             if not os.path.isdir(self._scratch) or (self._kept is not None and not os.path.exists(self._kept[1])):
                 raise MachineError(f"Something wiped the scratch folder {self._scratch}. Run again.") from error
             self._check_store(location, error)

@@ -91,7 +91,7 @@ def connect() -> None:
     # Without this Ray would wrap the interpreter with `uv run` where it finds one, and ship the working directory.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="WARNING")
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
         return
     # Workers import the same rooms, also from a folder that is not installed. They inherit this environment; a runtime
     # environment of Ray's would cost a start of every worker.
@@ -107,7 +107,7 @@ def connect() -> None:
         num_cpus=max(MIN_LOCAL_CPUS, len(os.sched_getaffinity(0))),
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="WARNING",
+        logging_level=logging.WARNING,
     )
 
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -52,8 +52,8 @@ def what_is_heard(clips: Sequence[Clip], config: TrainConfig) -> str:
     places = [clip.place for clip in clips]
     distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
     drawn = isinstance(config.network.encoder, PretrainedConfig) and config.encoder_weights is None
-    parts = [places, to_mapping(config.network.encoder), config.encoder_weights, distortion]
-    parts.append(config.seed if drawn else None)
+    seed = config.seed if drawn else None
+    parts = (places, to_mapping(config.network.encoder), config.encoder_weights, distortion, seed)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -137,8 +137,9 @@ class StreamedClips:
         dataset = ray.data.from_arrow(_tables(rows)).map_batches(
             distort, batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
         )
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=8):
-            for one in batch.to_pylist():
+        tables: Iterable[pa.Table] = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=8)
+        for table in tables:
+            for one in table.to_pylist():
                 if one["error"]:
                     raise BadClip(one["error"])
                 waveform = np.frombuffer(one["values"], np.float32).copy()
