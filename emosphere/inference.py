@@ -60,9 +60,13 @@ class Scorer:
         batch: BatchSettings | None = None,
         threads: Executor | None = None,
     ) -> None:
-        """``threads``: threads that compute the network's batches side by side, instead of the calling one."""
+        """``threads`` compute the network's batches side by side, instead of the calling one.
+
+        Raises UsageError where segments could be longer than what the model was trained to hear at once.
+        """
         self.checkpoint = checkpoint
         self.listen = listen or SpeechSettings()
+        self.listen.check_model(checkpoint)
         self.batch = batch or BatchSettings()
         pool_s = self.batch.pool_s if self.batch.pool_s is not None else 32 * self.batch.batch_s
         self._pool_samples = int(pool_s * 1000 * SAMPLES_PER_MS)
@@ -177,12 +181,13 @@ class Scorer:
         self.spent_s["predict"] += time.perf_counter() - began
 
 
-def load(model: str = "default", *, device: str | None = None) -> Scorer:
+def load(model: str = "default", *, device: str | None = None, listen: SpeechSettings | None = None) -> Scorer:
     """A scorer with the model of that name: ``default`` (bundled), a folder, a URL, or ``hf:ORG/NAME``.
 
-    ``device`` is a torch device; by default the GPU where there is one. Raises BadCheckpoint if there is no such model.
+    ``device`` is a torch device; by default the GPU where there is one. ``listen``: how speech is found and cut.
+    Raises BadCheckpoint if there is no such model, UsageError if ``listen`` cuts longer segments than it can hear.
     """
-    return Scorer(load_checkpoint(find_model(model)), device=device or default_device())
+    return Scorer(load_checkpoint(find_model(model)), device=device or default_device(), listen=listen)
 
 
 def default_device() -> str:

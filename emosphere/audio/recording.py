@@ -1,10 +1,15 @@
 """What is known about a recording before, and only after, it has been decoded."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
 MODEL_RATE_HZ: Final = 16_000
 """Rate of all decoded audio; sample indices without another rate in their name count at this one."""
+SMALLEST_MEMORY_BYTES: Final = 320 << 20
+"""Address space that Python, NumPy, libsndfile and FFmpeg need to be loaded, with what the allocator reserves."""
+LONGEST_WAIT_S: Final = 2_000_000.0
+"""The system counts a wait in milliseconds of 31 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,15 +35,26 @@ class DecodeLimits:
     sign of life now and then could go on for ever. A day of audio takes about ten minutes."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_duration_s < self.max_duration_s:
+        if not 0 <= self.min_duration_s < self.max_duration_s < math.inf:
             raise ValueError(
-                f"min_duration_s={self.min_duration_s} must be below max_duration_s={self.max_duration_s}."
+                f"min_duration_s={self.min_duration_s} must be at least 0 and below "
+                f"max_duration_s={self.max_duration_s}, a finite number."
             )
+        if self.max_channels < 1:
+            raise ValueError(f"max_channels={self.max_channels} must be at least 1.")
         if not 0 < self.min_sample_rate_hz < self.max_sample_rate_hz:
             raise ValueError(
                 f"min_sample_rate_hz={self.min_sample_rate_hz} must be below "
                 f"max_sample_rate_hz={self.max_sample_rate_hz}."
             )
+        if self.max_memory_bytes < SMALLEST_MEMORY_BYTES:
+            raise ValueError(
+                f"max_memory_bytes={self.max_memory_bytes} must be at least {SMALLEST_MEMORY_BYTES}: a decoder takes "
+                "that much before it has read anything."
+            )
+        for name in ("stall_timeout_s", "max_wait_s"):
+            if not 0 < (seconds := getattr(self, name)) <= LONGEST_WAIT_S:
+                raise ValueError(f"{name}={seconds} must be above 0 and at most {LONGEST_WAIT_S:.0f} (23 days).")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

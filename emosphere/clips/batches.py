@@ -16,6 +16,7 @@ from emosphere.clips.augment import RATE_HZ, DistortionConfig, Waveform, distort
 from emosphere.clips.labels import EMOTIONS
 from emosphere.clips.manifest import Clip, category_targets, region_targets, vad_targets
 from emosphere.errors import BadClip
+from emosphere.model.description import MAX_CLIP_S
 from emosphere.model.frames import Frames, pad_frames
 from emosphere.store import locate
 
@@ -33,9 +34,15 @@ class Batch(NamedTuple):
 class Clips(Protocol):
     """Labelled clips behind a network's fixed front end, wherever they are kept."""
 
-    clips: Sequence[Clip]
-    num_versions: int
-    """The clean one, and distorted copies."""
+    @property
+    def clips(self) -> Sequence[Clip]:
+        """What a row of a batch is."""
+        ...
+
+    @property
+    def num_versions(self) -> int:
+        """The clean one, and distorted copies."""
+        ...
 
     def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Targets of the clips in ``rows``, by head."""
@@ -83,7 +90,7 @@ def targets_of(clips: Sequence[Clip], categories: Sequence[str]) -> dict[str, Te
     }
 
 
-def read_clip(clip: Clip, *, max_s: float = 12.0) -> Waveform:
+def read_clip(clip: Clip, *, max_s: float = MAX_CLIP_S) -> Waveform:
     """First ``max_s`` seconds of the clip at 16 kHz, its channel or their average. Raises BadClip."""
     try:
         location = locate(clip.uri)

@@ -12,11 +12,10 @@ from emosphere.clips.batches import read_clip
 from emosphere.clips.manifest import Clip
 from emosphere.errors import BadClip
 from emosphere.evaluation.answered import Float64
+from emosphere.model.description import MAX_CLIP_S
 from emosphere.model.predict import Prediction, Predictor
 from emosphere.speech.quality import level_db
 
-LONGEST_S = 12.0
-"""Seconds that are decoded of a clip, unless a model hears more at once."""
 CHUNK_S = 600.0
 """Seconds of audio held at once; as much again is being decoded meanwhile."""
 
@@ -39,7 +38,7 @@ def predict_clips(
     clips: Sequence[Clip], predictors: Sequence[Predictor], *, max_unreadable: int = 0, num_threads: int = 2
 ) -> ClipPredictions:
     """Decode each clip once and let every predictor answer. Raises BadClip when more than ``max_unreadable`` fail."""
-    longest_s = max([LONGEST_S, *(predictor.checkpoint.config.max_clip_s for predictor in predictors)])
+    longest_s = max([MAX_CLIP_S, *(predictor.checkpoint.config.max_clip_s for predictor in predictors)])
     limits = [int(predictor.checkpoint.config.max_clip_s * MODEL_RATE_HZ) for predictor in predictors]
     unreadable: list[tuple[int, str]] = []
     read: list[int] = []

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ CARD_NAME = "README.md"
 EVALUATION_NAME = "evaluation.json"
 """What the model achieved, as its training measured it; in a folder of its own, what `emosphere evaluate` did."""
 FORMAT: Final = "emosphere-1"
+MAX_CLIP_S: Final = 12.0
+"""Seconds that a network hears at once in training, evaluation and scoring, unless its checkpoint says otherwise."""
 AT_WEIGHT_ZERO: Final = "at_weight_zero"
 """Folder inside a model's folder: the checkpoint as it was when the weight of its region loss reached 0.
 
@@ -57,7 +60,7 @@ class CheckpointConfig:
     """Each dimension lies in [-1, 1], 0 is the middle of the rating scale."""
     sample_rate_hz: int = 16_000
     """Rate of the waveforms it hears."""
-    max_clip_s: float = 12.0
+    max_clip_s: float = MAX_CLIP_S
     """Longest clip it was meant to hear at once."""
     format: Literal["emosphere-1"] = FORMAT
     """Layout of this file."""
@@ -71,6 +74,8 @@ class CheckpointConfig:
             )
         if self.sample_rate_hz != 16_000:
             raise ValueError(f"sample_rate_hz={self.sample_rate_hz} must be 16000.")
+        if not 0 < self.max_clip_s < math.inf:
+            raise ValueError(f"max_clip_s={self.max_clip_s} must be above 0 and finite.")
         if not self.region_temperature > 0:
             raise ValueError(f"region_temperature={self.region_temperature} must be above 0.")
         if self.vad_radius_90 is not None and not self.vad_radius_90 > 0:

@@ -1,5 +1,6 @@
 """The absolute grid: every channel is cut near whole minutes, in its own pauses, wherever decoding began."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -31,8 +32,10 @@ class CellGrid:
     """Audio before a cell that speech activity hears and does not report."""
 
     def __post_init__(self) -> None:
-        if not 0 < 2 * self.search_s < self.cell_s:
-            raise ValueError(f"search_s={self.search_s} must be above 0 and below half of cell_s={self.cell_s}.")
+        if not 0 < 2 * self.search_s < self.cell_s < math.inf:
+            raise ValueError(
+                f"search_s={self.search_s} must be above 0 and below half of cell_s={self.cell_s}, a finite number."
+            )
         if self.search_s * MODEL_RATE_HZ < STEP * (QUIET_STEPS + 1):
             raise ValueError(f"search_s={self.search_s} leaves no room for a quiet frame of 192 ms.")
         if not 0 <= self.lead_in_s <= self.cell_s - self.search_s:

@@ -1,5 +1,6 @@
 """How well a segment can be heard: level, clipping, noise, bandwidth; and whether its scores deserve trust."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -31,6 +32,14 @@ class QualityConfig:
     """Segments softer than this (dB of full scale) are ``quiet``: what is left is noise of coding and quantising."""
     min_snr_db: float = 6.0
     """With less speech above noise a segment is ``noisy``."""
+
+    def __post_init__(self) -> None:
+        if not self.min_s >= 0:
+            raise ValueError(f"min_s={self.min_s} must be at least 0.")
+        if not 0 <= self.max_clipped_ratio <= 1:
+            raise ValueError(f"max_clipped_ratio={self.max_clipped_ratio} must be a share, from 0 to 1.")
+        if math.isnan(self.min_rms_db) or math.isnan(self.min_snr_db):
+            raise ValueError(f"min_rms_db={self.min_rms_db} and min_snr_db={self.min_snr_db} must be numbers of dB.")
 
 
 class Quality(NamedTuple):

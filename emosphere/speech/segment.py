@@ -1,12 +1,15 @@
 """Cut one cell's speech into segments of about a sentence, at its pauses."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emosphere.model.description import MAX_CLIP_S
 
 FRAME_MS: Final = 32
 """Length of one frame of speech activity."""
@@ -16,8 +19,8 @@ FRAME_MS: Final = 32
 class SegmentConfig:
     """What counts as speech, and where it is cut."""
 
-    max_s: float = 12.0
-    """No segment is longer: the longest clip the model was trained on."""
+    max_s: float = MAX_CLIP_S
+    """No segment is longer. At most the model's ``max_clip_s``, the longest clip it was trained to hear at once."""
     min_s: float = 1.0
     """Shorter segments join a near neighbour; alone they are kept, with low confidence."""
     on_probability: float = 0.5
@@ -40,8 +43,15 @@ class SegmentConfig:
     """Kept before and after speech: soft beginnings and endings."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_s < self.max_s / 2:
-            raise ValueError(f"min_s={self.min_s} must be above 0 and below half of max_s={self.max_s}.")
+        if not 0 < self.min_s < self.max_s / 2 < math.inf:
+            raise ValueError(
+                f"min_s={self.min_s} must be above 0 and below half of max_s={self.max_s}, a finite number."
+            )
+        if max(2 * self.min_frames, 3) > self.max_frames:
+            raise ValueError(
+                f"max_s={self.max_s} holds {self.max_frames} frames of {FRAME_MS} ms; wanted are 3, and twice the "
+                f"{self.min_frames} of min_s={self.min_s}, so that it can be cut in two. Raise max_s or lower min_s."
+            )
         if not 0 < self.off_probability <= self.on_probability < 1:
             raise ValueError(
                 f"off_probability={self.off_probability} must be above 0 and at most "
@@ -54,6 +64,16 @@ class SegmentConfig:
             )
         if min(self.min_speech_ms, self.lasting_ms, self.pause_ms, self.near_ms, self.pad_ms) < 0:
             raise ValueError("min_speech_ms, lasting_ms, pause_ms, near_ms and pad_ms cannot be negative.")
+
+    @property
+    def max_frames(self) -> int:
+        """Whole frames within ``max_s``."""
+        return int(self.max_s * 1000) // FRAME_MS
+
+    @property
+    def min_frames(self) -> int:
+        """``min_s`` in frames, to the nearest."""
+        return _frames(1000 * self.min_s)
 
 
 class Segment(NamedTuple):
@@ -81,15 +101,14 @@ def segments_of(probabilities: NDArray[np.float32], config: SegmentConfig) -> li
     >>> segments_of(talk, SegmentConfig())
     [Segment(start_frame=37, stop_frame=143, speech_frames=100)]
     """
-    max_frames = int(config.max_s * 1000) // FRAME_MS
     groups: list[_Group] = []
     for group in _joined(speech_runs(probabilities, config), _frames(config.pause_ms)):
-        groups += _split(group, probabilities, max_frames=max_frames, min_frames=_frames(1000 * config.min_s))
+        groups += _split(group, probabilities, max_frames=config.max_frames, min_frames=config.min_frames)
     groups = [group for group in groups if _sounds_like_speech(group, probabilities, config)]
     groups = _merge_short(
-        groups, min_frames=_frames(1000 * config.min_s), near=_frames(config.near_ms), max_frames=max_frames
+        groups, min_frames=config.min_frames, near=_frames(config.near_ms), max_frames=config.max_frames
     )
-    return _padded(groups, num_frames=len(probabilities), pad=_frames(config.pad_ms), max_frames=max_frames)
+    return _padded(groups, num_frames=len(probabilities), pad=_frames(config.pad_ms), max_frames=config.max_frames)
 
 
 def even_segments(num_frames: int, config: SegmentConfig) -> list[Segment]:
@@ -99,7 +118,7 @@ def even_segments(num_frames: int, config: SegmentConfig) -> list[Segment]:
     [Segment(start_frame=0, stop_frame=266, speech_frames=266), Segment(start_frame=266, stop_frame=533, \
 speech_frames=267), Segment(start_frame=533, stop_frame=800, speech_frames=267)]
     """
-    parts = -(-num_frames // (int(config.max_s * 1000) // FRAME_MS))
+    parts = -(-num_frames // config.max_frames)
     borders = [part * num_frames // parts for part in range(parts + 1)] if parts else []
     return [Segment(start, stop, stop - start) for start, stop in itertools.pairwise(borders)]
 

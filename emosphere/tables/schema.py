@@ -56,7 +56,7 @@ SEGMENTS: Final = (
     Column("run_id", _string, "Run that scored this row"),
     Column("scored_at", _timestamp, "When the row was scored", "UTC"),
 )
-"""One row per stretch of speech that the model scored at once (at most 12 s)."""
+"""One row per stretch of speech that the model scored at once, at most ``max_s`` of ``[listen.segment]`` long."""
 
 RECORDINGS: Final = (
     Column("recording_id", _string, "Identity: first 32 hex digits of the sha256 of its URI, keyed where a key is set"),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from emosphere.errors import BadRecording
 from emosphere.store import Location
-from pipelines.archive.members import SMALL_BOMB, Header, tar_version, text_of, zip_version
+from pipelines.archive.members import SMALL_BOMB, Tar, tar_version, text_of, zip_version
 from pipelines.archive.recording import Changed, Recording, check_version, content_version
 from pipelines.archive.tables import PAGES_BYTES
 
@@ -94,7 +94,7 @@ class CompressedTar:
         member = recording.member
         for rewound in (False, True):
             for info in self._members:
-                self._archive.members.clear()  # tarfile would keep them all
+                self._archive.members.clear()
                 if text_of(info.name) == member:
                     check_version(recording, tar_version(info))
                     found: IO[bytes] | None = self._archive.extractfile(info)
@@ -111,7 +111,7 @@ class CompressedTar:
     def _rewind(self) -> None:
         self.close()
         self._file = self._location.fs.open(self._location.path, "rb")
-        self._archive = tarfile.open(fileobj=self._file, mode="r|gz", tarinfo=Header)  # noqa: SIM115 - kept open
+        self._archive = Tar.open(fileobj=self._file, mode="r|gz")
         self._members = iter(self._archive)
 
 

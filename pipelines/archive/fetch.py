@@ -1,6 +1,7 @@
 """One recording's bytes onto local scratch, where a decoder can seek in them; a local file stays where it is."""
 
 import errno
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -40,11 +41,13 @@ class FetchLimits:
     """Pause after the first try; each further one is twice as long."""
 
     def __post_init__(self) -> None:
-        if self.max_bytes < 1 or self.attempts < 1 or self.max_unpack_ratio <= 0:
+        if self.max_bytes < 1 or self.attempts < 1 or not self.max_unpack_ratio > 0:
             raise ValueError(
                 f"max_bytes={self.max_bytes}, attempts={self.attempts} and max_unpack_ratio={self.max_unpack_ratio} "
                 "must all be above 0."
             )
+        if not 0 <= self.first_pause_s < math.inf:
+            raise ValueError(f"first_pause_s={self.first_pause_s} must be at least 0 and finite.")
 
 
 class Fetcher:
@@ -154,8 +157,9 @@ class Fetcher:
         except BadRecording:
             raise
         except FileNotFoundError as error:
-            if hasattr(error.__cause__, "status"):  # fsspec calls every refusal of a web server "not found"
-                raise _client_failure(error.__cause__) from error
+            refusal = error.__cause__  # fsspec calls every refusal of a web server "not found"
+            if refusal is not None and hasattr(refusal, "status"):
+                raise _client_failure(refusal) from error
             if not os.path.isdir(self._scratch) or (self._kept is not None and not os.path.exists(self._kept[1])):
                 raise MachineError(f"Something wiped the scratch folder {self._scratch}. Run again.") from error
             self._check_store(location, error)

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -62,7 +62,7 @@ class ListLimits:
     """Most bytes a compressed tar may unpack to per packed byte; beyond it is taken for a bomb and REFUSED."""
 
     def __post_init__(self) -> None:
-        if self.max_members < 1 or self.max_unpack_ratio <= 0:
+        if self.max_members < 1 or not self.max_unpack_ratio > 0:
             raise ValueError(
                 f"max_members={self.max_members} and max_unpack_ratio={self.max_unpack_ratio} must both be above 0."
             )
@@ -71,10 +71,21 @@ class ListLimits:
 class Header(tarfile.TarInfo):
     """A tar header, looked at before what it announces is read into memory."""
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # tarfile's own place for subclasses to enter
-        if self.type in EXTENDED and self.size > LONGEST_HEADER:
-            raise BadRecording("REFUSED", f"A header of a member claims {self.size} bytes: taken for a bomb.")
-        return super()._proc_member(archive)
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As tarfile calls it for every header. Raises BadRecording."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in EXTENDED and header.size > LONGEST_HEADER:
+            raise BadRecording("REFUSED", f"A header of a member claims {header.size} bytes: taken for a bomb.")
+        return header
+
+
+class Tar(tarfile.TarFile):
+    """A tar whose headers are looked at first."""
+
+    tarinfo = Header
+    members: list[tarfile.TarInfo]
+    """What was read of it so far. tarfile would keep them all: clear it while reading."""
 
 
 LARGEST = 1 << 62
@@ -124,10 +135,10 @@ def tar_members(
     most_bytes = limits.max_unpack_ratio * (info.get("size") or 0) + SMALL_BOMB
     with (
         location.fs.open(location.path, "rb", **({"block_size": HEADER_BLOCK_BYTES} if plain else {})) as file,
-        tarfile.open(fileobj=file, mode="r:" if plain else "r|gz", tarinfo=Header) as archive,
+        Tar.open(fileobj=file, mode="r:" if plain else "r|gz") as archive,
     ):
         for member in archive:
-            archive.members.clear()  # tarfile would keep them all
+            archive.members.clear()
             num_members += 1
             if num_members > limits.max_members:
                 raise too_many(limits)

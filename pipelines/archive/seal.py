@@ -1,13 +1,18 @@
 """What a plan has to keep and must not show: signed addresses, and with an id key every name."""
 
 import base64
+import functools
 import hashlib
-import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from emosphere.errors import BadRecording
 from emosphere.redaction import redact
@@ -15,8 +20,10 @@ from emosphere.store import ABSENT, explained, locate
 from emosphere.tables.identity import IdKey, public_uri
 from pipelines.archive.recording import Recording, options_for
 
-MARK: Final = b"sealed:"
-TAG_BYTES: Final = 16
+MARK: Final = b"aes-siv:"
+"""What a sealed address begins with."""
+EARLIER_MARK: Final = b"sealed:"
+"""The same in plans of versions before this cipher, which only they can open."""
 MANIFESTS: Final = (".csv", ".parquet")
 END_BYTES: Final = 1 << 20
 """Bytes of either end of a manifest that go into the secret."""
@@ -26,8 +33,8 @@ END_BYTES: Final = 1 << 20
 class Seal:
     """Seals the address of a recording for the plan, and opens it again on the worker that fetches it.
 
-    Deterministic, so that a plan written twice is the same plan: the tag is the HMAC-SHA256 of the text, and the text
-    is added to SHAKE256 of key and tag (the construction of RFC 5297, with other primitives).
+    By AES-SIV (RFC 5297), which is deterministic, so that a plan written twice is the same plan. A sealed address opens
+    in its own column, under the source URI that it was sealed for, and nowhere else.
     """
 
     secret: bytes
@@ -39,18 +46,26 @@ class Seal:
         message = recording.error_message and self.say(recording.error_message, recording)
         if self.key is None and not _is_signed(recording.url):
             return replace(recording, attributes=attributes, error_message=message)
-        covered = replace(recording, url=self._sealed(recording.url), attributes=attributes, error_message=message)
-        if self.key is None:
-            return covered
-        member = recording.member and self._sealed(os.fsencode(recording.member)).decode()
-        return replace(covered, source_uri=public_uri(recording.source_uri, self.key), member=member)
+        uri = public_uri(recording.source_uri, self.key)
+        member = recording.member
+        if self.key is not None and member:
+            member = self._sealed(os.fsencode(member), "member", uri).decode()
+        return replace(
+            recording,
+            source_uri=uri,
+            url=self._sealed(recording.url, "url", uri),
+            member=member,
+            attributes=attributes,
+            error_message=message,
+        )
 
     def uncover(self, recording: Recording) -> Recording:
         """The recording as it can be fetched, still under its public URI. Raises BadRecording for another's seal."""
-        member = recording.member
-        if member is not None and member.startswith(MARK.decode()):
-            member = os.fsdecode(self._opened(member.encode()))
-        url = self._opened(recording.url) if recording.url.startswith(MARK) else recording.url
+        url, member = recording.url, recording.member
+        if url.startswith((MARK, EARLIER_MARK)):
+            url = self._opened(url, "url", recording.source_uri)
+            if self.key is not None and member:
+                member = os.fsdecode(self._opened(member.encode(), "member", recording.source_uri))
         return replace(recording, url=url, member=member)
 
     def say(self, message: str, recording: Recording) -> str:
@@ -66,22 +81,27 @@ class Seal:
         """A message of a worker as it may be printed."""
         return redact(message if self.key is None else self.key.hide(message))
 
-    def _sealed(self, text: bytes) -> bytes:
-        tag = hmac.digest(self.secret, text, "sha256")[:TAG_BYTES]
-        return MARK + base64.urlsafe_b64encode(tag + self._mixed(text, tag))
+    def _sealed(self, text: bytes, column: str, uri: str) -> bytes:
+        return MARK + base64.urlsafe_b64encode(_cipher(self.secret).encrypt(text, [column.encode(), uri.encode()]))
 
-    def _opened(self, sealed: bytes) -> bytes:
-        data = base64.urlsafe_b64decode(sealed.removeprefix(MARK))
-        tag, text = data[:TAG_BYTES], self._mixed(data[TAG_BYTES:], data[:TAG_BYTES])
-        if not hmac.compare_digest(tag, hmac.digest(self.secret, text, "sha256")[:TAG_BYTES]):
+    def _opened(self, sealed: bytes, column: str, uri: str) -> bytes:
+        if sealed.startswith(EARLIER_MARK):
+            raise BadRecording(
+                "FETCH_FAILED",
+                "Its address was sealed by an earlier version, for a run that was not finished; it is asked anew.",
+            )
+        try:
+            data = base64.urlsafe_b64decode(sealed.removeprefix(MARK))
+            return _cipher(self.secret).decrypt(data, [column.encode(), uri.encode()])
+        except (InvalidTag, ValueError):
             raise BadRecording(
                 "FETCH_FAILED", "Its signed address is of another command or manifest; it is asked anew."
-            )
-        return text
+            ) from None
 
-    def _mixed(self, text: bytes, tag: bytes) -> bytes:
-        stream = hashlib.shake_256(b"emosphere seal" + hashlib.sha256(self.secret).digest() + tag).digest(len(text))
-        return bytes(a ^ b for a, b in zip(text, stream, strict=True))
+
+@functools.lru_cache(maxsize=4)
+def _cipher(secret: bytes) -> AESSIV:
+    return AESSIV(HKDF(SHA512(), 64, salt=None, info=b"emosphere seal").derive(secret))
 
 
 UNSEALED: Final = Seal(b"")

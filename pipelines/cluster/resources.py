@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +16,9 @@ MIN_LOCAL_CPUS = 4
 
 MOST_LANES = 2
 """Parts an actor works at side by side: while one waits, or looks for speech, the other has the network."""
+
+SMALLEST_GPU = 0.0001
+"""Share of a GPU that Ray can still count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,10 +46,17 @@ class Resources:
         for name in ("actors", "cpus_per_actor", "decoders_per_actor"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1, or left out.")
-        if self.gpus_per_actor is not None and self.gpus_per_actor < 0:
-            raise ValueError(f"gpus_per_actor={self.gpus_per_actor} must not be below 0.")
-        if self.stall_timeout_s <= 0:
-            raise ValueError(f"stall_timeout_s={self.stall_timeout_s} must be above 0.")
+        if (gpus := self.gpus_per_actor) is not None and not (
+            gpus == 0 or SMALLEST_GPU <= gpus <= 1 or (gpus > 1 and gpus % 1 == 0)
+        ):
+            raise ValueError(
+                f"gpus_per_actor={gpus} must be 0, a fraction of at least {SMALLEST_GPU}, or a whole number: Ray gives "
+                "out no others."
+            )
+        if not 0 < self.stall_timeout_s <= threading.TIMEOUT_MAX:
+            raise ValueError(
+                f"stall_timeout_s={self.stall_timeout_s} must be above 0 and at most {threading.TIMEOUT_MAX:.0f}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +91,7 @@ def connect() -> None:
     # Without this Ray would wrap the interpreter with `uv run` where it finds one, and ship the working directory.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="WARNING")
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
         return
     # Workers import the same rooms, also from a folder that is not installed. They inherit this environment; a runtime
     # environment of Ray's would cost a start of every worker.
@@ -96,7 +107,7 @@ def connect() -> None:
         num_cpus=max(MIN_LOCAL_CPUS, len(os.sched_getaffinity(0))),
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="WARNING",
+        logging_level=logging.WARNING,
     )
 
 

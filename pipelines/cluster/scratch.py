@@ -51,7 +51,11 @@ def scratch_database(kind: Kind, memory: str) -> Iterator[duckdb.DuckDBPyConnect
     What goes wrong with its disk while the context lasts is a MachineError.
     """
     with contextlib.closing(Scratch(kind)) as scratch:
-        config = {"memory_limit": memory, "threads": 2, "temp_directory": os.path.join(scratch.path, "spilt")}
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": memory,
+            "threads": 2,
+            "temp_directory": os.path.join(scratch.path, "spilt"),
+        }
         try:
             with contextlib.closing(duckdb.connect(os.path.join(scratch.path, "base.duckdb"), config=config)) as base:
                 base.execute("SET enable_progress_bar = false")  # it would draw one on standard output

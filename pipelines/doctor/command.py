@@ -105,7 +105,8 @@ def _codecs() -> Iterator[Finding]:
     from emosphere.audio.decoding.decode import DecodeLimits
 
     tone = (0.1 * np.sin(np.arange(48_000) * 0.05)).astype(np.float32)
-    works, broken = [], []
+    works: list[str] = []
+    broken: list[str] = []
     with tempfile.TemporaryDirectory() as folder, IsolatedDecoder(DecodeLimits()) as decoder:
         for ending, subtype in (("wav", "ULAW"), ("flac", None), ("mp3", None), ("ogg", "VORBIS"), ("ogg", "OPUS")):
             path = os.path.join(folder, f"tone.{ending}")

@@ -243,7 +243,7 @@ def _decoded(rows: Sequence[Row], shards: str) -> Iterator[Answer]:
     target = str(folder.path) if folder.is_local else folder.uri
     # A task for each batch: left alone, Ray would give every clip a task of its own.
     dataset = ray.data.from_items(items, override_num_blocks=-(-len(items) // BATCH))
-    clips = dataset.map_batches(decode_batch, batch_size=BATCH, fn_kwargs={"shards": target})
+    clips = dataset.map_batches(partial(decode_batch, shards=target), batch_size=BATCH)
     try:
         answers = clips.take_all()
     except ray.exceptions.RayError as error:

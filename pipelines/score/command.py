@@ -87,9 +87,11 @@ class Job:
         self.ledger = Ledger(self.out)
         self.lease = Lease(self.ledger.lease, "a command that is starting")
         self.id_key = id_key()
-        self.ledger.check_id_key(self.id_key and self.id_key.fingerprint)
+        self.fingerprint = None if self.id_key is None else self.id_key.fingerprint
+        self.ledger.check_id_key(self.fingerprint)
         self.model = request.absolute_model()
         self.checkpoint = describe_checkpoint(find_model(self.model))
+        request.settings.listen.check_model(self.checkpoint)
         self.model_partition = f"{self.checkpoint.name}-{self.checkpoint.digest}"
         self.settings_digest = settings_digest(request.settings, request.roles, request.exception)
         self.archives = request.absolute_archives()
@@ -224,7 +226,7 @@ class Job:
             purpose=self.request.purpose,
             roles={str(channel): role for channel, role in self.request.roles.items()},
             exception=self.request.exception,
-            id_key=self.id_key and self.id_key.fingerprint,
+            id_key=self.fingerprint,
             file_metadata=file_metadata(self.checkpoint),
         )
 
@@ -285,7 +287,7 @@ class Job:
     def _snapshot(self) -> str | None:
         """The run that was published last."""
         snapshot = read_snapshot(self.out)
-        return snapshot and snapshot["run_id"]
+        return None if snapshot is None else str(snapshot["run_id"])
 
     def run(self, header: RunHeader, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
         """Score what is not staged yet, publish, and close the run."""

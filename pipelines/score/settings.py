@@ -73,7 +73,9 @@ class ScoreSettings:
     """Options of the S3 filesystem (s3fs): ``anon``, ``requester_pays``, ``profile`` ... Never keys: use roles."""
 
     def __post_init__(self) -> None:
-        if secrets := sorted(_SECRETS & {*self.store, *self.store.get("client_kwargs", {})}):
+        if not isinstance(client := self.store.get("client_kwargs", {}), dict):
+            raise ValueError(f"[store] client_kwargs={client!r} must be a table of options.")
+        if secrets := sorted(_SECRETS & {*self.store, *client}):
             raise ValueError(
                 f"[store] holds {', '.join(secrets)}; settings are kept in the tables, so they take no secrets. Use a "
                 "role, a profile or AWS_ environment variables."

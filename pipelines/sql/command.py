@@ -1,7 +1,7 @@
 """DuckDB over the tables of one OUT: a whole run's snapshot, never half a publishing."""
 
 import json
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import duckdb
 
@@ -64,7 +64,8 @@ def answer(out: str, query: str, format: str = "table") -> str:
     """Answer of one query as text. Raises UsageError with DuckDB's own words for a wrong one."""
     connection = connect_tables(out)
     try:
-        relation = connection.sql(query)
+        # None for a statement without rows, of which DuckDB's types know nothing.
+        relation = cast("duckdb.DuckDBPyRelation | None", connection.sql(query))
         if relation is None:
             return ""
         if format == "csv":

@@ -86,7 +86,8 @@ def train_with(
         )
     if record is not None and record["finished"]:
         write_card(out, config.card)
-        return record["summary"] | {"already_finished": True}
+        before: dict[str, Any] = record["summary"]
+        return before | {"already_finished": True}
     clips = read_clips(config)
     check_enough(config, clips, num_workers)
     record = {

@@ -57,4 +57,5 @@ def _finite(radius: float) -> float | None:
 
 
 def _distances(answers: Tensor, targets: Tensor) -> Tensor:
-    return torch.linalg.vector_norm((answers - targets).double(), dim=1)
+    distances: Tensor = torch.linalg.vector_norm((answers - targets).double(), dim=1)
+    return distances

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from emosphere.clips.manifest import Clip
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import BadClip
 from emosphere.model.architecture import NetworkConfig, PretrainedConfig
+from emosphere.model.description import MAX_CLIP_S
 from emosphere.model.encoder import Encoder, build_encoder
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
@@ -51,8 +52,8 @@ def features_digest(clips: Sequence[Clip], config: TrainConfig) -> str:
     places = [clip.place for clip in clips]
     distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
     drawn = isinstance(config.network.encoder, PretrainedConfig) and config.encoder_weights is None
-    parts = [places, to_mapping(config.network.encoder), config.encoder_weights, distortion]
-    parts.append(config.seed if drawn else None)
+    seed = config.seed if drawn else None
+    parts = (places, to_mapping(config.network.encoder), config.encoder_weights, distortion, seed)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -121,7 +122,8 @@ class StreamedClips:
         """In units of 16 ms, from the manifest's durations."""
         clip = self.clips[row]
         length_ms = clip.duration_ms if clip.end_ms is None else clip.end_ms - clip.start_ms
-        return max(min(length_ms or 12_000, 12_000) // 16, 1)
+        longest_ms = round(1000 * MAX_CLIP_S)
+        return max(min(length_ms or longest_ms, longest_ms) // 16, 1)
 
     def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
         """In the order of ``picks``. Raises BadClip for a clip that cannot be read."""
@@ -135,8 +137,9 @@ class StreamedClips:
         dataset = ray.data.from_arrow(_tables(rows)).map_batches(
             distort, batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
         )
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=8):
-            for one in batch.to_pylist():
+        tables: Iterable[pa.Table] = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=8)
+        for table in tables:
+            for one in table.to_pylist():
                 if one["error"]:
                     raise BadClip(one["error"])
                 waveform = np.frombuffer(one["values"], np.float32).copy()

@@ -26,7 +26,7 @@ class DistributedRanks:
         widths = [math.prod(tensor.shape[1:]) for tensor in mine]
         # All in one message, which costs more than what is in it. float64 holds any precision and labels exactly.
         flat = [tensor.detach().double().reshape(-1, width) for tensor, width in zip(mine, widths, strict=True)]
-        ranks = [rows.split(widths, dim=1) for rows in self._rows_of_all(torch.cat(flat, dim=1))]
+        ranks = [torch.split(rows, widths, dim=1) for rows in self._rows_of_all(torch.cat(flat, dim=1))]
         every: list[dict[str, Tensor]] = [{} for _ in own]
         for column, (number, name) in enumerate(places):
             tensor = mine[column]

@@ -64,7 +64,8 @@ def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
     """Agreement per dimension and recall per way of naming the region."""
     if figures is None:
         return None
-    return figures["ccc"] | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}
+    agreement: dict[str, float] = figures["ccc"]
+    return agreement | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}
 
 
 def _figures(answers: Answers, labelled: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:

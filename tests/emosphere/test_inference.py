@@ -1,6 +1,8 @@
 """The notebook user's door, and what the engine promises the pipeline."""
 
+import dataclasses
 import gc
+import inspect
 import weakref
 
 import numpy as np
@@ -9,11 +11,15 @@ import pytest
 
 import emosphere
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
+from emosphere.clips.batches import read_clip
+from emosphere.errors import UsageError
 from emosphere.inference import Scorer
 from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.description import MAX_CLIP_S, CheckpointConfig
 from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.cells import Cell, cut_cells
+from emosphere.speech.segment import SegmentConfig
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,23 @@ def test_utterances_cut_before_can_be_taken_whole(scorer, voice):
     whole = Scorer(load_checkpoint(BUNDLED), listen=listen).score(voice[: 16_000 * 5], 16_000)
     assert whole[["start_ms", "end_ms", "speech_ms"]].to_numpy().tolist() == [[0, 5000, 5000]]
     assert scorer.score(voice[: 16_000 * 5], 16_000)["speech_ms"].sum() < 5000
+
+
+def test_segments_longer_than_the_model_was_trained_for_are_refused_when_it_is_loaded(scorer):
+    listen = SpeechSettings(segment=SegmentConfig(max_s=12.5))
+    for make in (lambda: emosphere.load(listen=listen), lambda: Scorer(scorer.checkpoint, listen=listen)):
+        with pytest.raises(
+            UsageError, match=r"max_s=12\.5: the model emosphere-default was trained .* at most 12\.0 s"
+        ):
+            make()
+    assert emosphere.load(device="cpu", listen=SpeechSettings(find_speech=False)).listen.find_speech is False
+
+
+def test_one_length_holds_for_segments_checkpoints_clips_and_evaluation():
+    assert SegmentConfig().max_s == MAX_CLIP_S
+    defaults = {field.name: field.default for field in dataclasses.fields(CheckpointConfig)}
+    assert defaults["max_clip_s"] == MAX_CLIP_S
+    assert inspect.signature(read_clip).parameters["max_s"].default == MAX_CLIP_S
 
 
 def test_silence_and_emptiness_give_no_rows(scorer):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from emosphere.model.find import BUNDLED
+
 
 def refused(answer, out: Path, *, code: int = 2) -> str:
     assert answer.code == code, answer
@@ -60,14 +62,46 @@ def test_a_wrong_word_is_one_message_and_exit_code_2(emosphere, archive, tmp_pat
         ("[batch]\nbatch_s = 'long'", "expected float, found 'long'"),
         ("[plan]\nunit_bytes = 0", "must all be above 0"),
         ("[plan\n", "not valid TOML"),
+        (
+            "[listen.segment]\nmax_s = inf",
+            "settings.toml: listen: segment: min_s=1.0 must be above 0 and below half of",
+        ),
+        ("[batch]\nbatch_s = nan", "settings.toml: batch: batch_s=nan must be above 0 and finite."),
     ],
-    ids=["table", "key", "type", "range", "syntax"],
+    ids=["table", "key", "type", "range", "syntax", "endless", "no number"],
 )
 def test_a_wrong_setting_is_named_with_the_near_one(emosphere, archive, tmp_path, toml, message):
     (tmp_path / "settings.toml").write_text(toml)
     out = tmp_path / "out"
     answer = emosphere("score", archive, "--out", out, "--config", tmp_path / "settings.toml")
     assert message in refused(answer, out)
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"], ["--dry-run", "--limit", "1"]], ids=str)
+def test_segments_longer_than_the_model_can_hear_are_refused_before_anything_starts(
+    emosphere, archive, tmp_path, words, monkeypatch
+):
+    monkeypatch.setattr("pipelines.score.run.chain.connect", lambda: pytest.fail("Ray was started"))
+    (tmp_path / "settings.toml").write_text("[listen.segment]\nmax_s = 15\n")
+    out = tmp_path / "out"
+    message = refused(emosphere("score", archive, "--out", out, "--config", tmp_path / "settings.toml", *words), out)
+    assert (
+        "[listen.segment] max_s=15.0: the model emosphere-default was trained on clips of at most 12.0 s and cannot "
+        "hear longer segments. Set max_s to 12.0 or less, or take a model that was trained on longer clips."
+    ) in message
+
+
+def test_a_model_trained_on_shorter_clips_wants_shorter_segments(emosphere, archive, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(BUNDLED, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_clip_s": 5.0}))
+    words = ("score", archive, "--out", out, "--model", model)
+    assert "max_s=12.0: the model emosphere-default was trained on clips of at most 5.0 s" in refused(
+        emosphere(*words), out
+    )
+    (tmp_path / "settings.toml").write_text("[listen.segment]\nmax_s = 5\n")
+    assert emosphere(*words, "--config", tmp_path / "settings.toml", "--dry-run").code == 0
 
 
 def test_an_unknown_option_is_refused_with_the_near_one(emosphere, archive, tmp_path):

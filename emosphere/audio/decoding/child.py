@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from emosphere.audio.recording import DecodeLimits, DecodeOutcome, RecordingHead
 from emosphere.audio.sixteen_bit import from_16_bit
 from emosphere.errors import BadRecording
 
+CHILD_PROGRAM: Final = ("-m", "emosphere.audio.decoding.child_main")
 STOP_TIMEOUT_S: Final = 5.0
 """How long a child may take to stop on request before it is replaced."""
 NOISE_TAIL_BYTES: Final = 200
@@ -81,28 +82,29 @@ class IsolatedDecoder:
     For one thread at a time. As a context manager it ends the child on the way out.
     """
 
-    def __init__(self, limits: DecodeLimits | None = None) -> None:
-        self._limits = limits or DecodeLimits()
+    def __init__(self, limits: DecodeLimits | None = None, *, program: Sequence[str] = CHILD_PROGRAM) -> None:
+        """``program``: what Python runs as the child; another one must read requests and write messages as
+        ``child_main`` does. For tests, whose child dies over some recordings.
+        """
+        self._limits, self._program = limits or DecodeLimits(), program
         self._child: subprocess.Popen[bytes] | None = None
         self._messages = -1
         self._noise: Any = None
         self._current: IsolatedStream | None = None
         self._waited_s = 0.0
 
-    def open(self, path: str, start_s: float = 0.0, *, misbehave: str | None = None) -> IsolatedStream:
+    def open(self, path: str, start_s: float = 0.0) -> IsolatedStream:
         """Open a recording as :func:`emosphere.audio.decoding.decode.open_recording` does, in the child.
 
         Raises BadRecording with the codes of open_recording, CRASHED when the child dies over it, TIMED_OUT when it
         says nothing for ``stall_timeout_s`` or was waited for ``max_wait_s`` in all, and OSError when the file cannot
-        be read. ``misbehave`` is for tests.
+        be read.
         """
         if self._current is not None:
             self._current.close()
             self._current = None
         # As bytes: names need not be text.
         request = {"path": os.fsencode(os.path.abspath(path)).hex(), "start_s": start_s}
-        if misbehave is not None:
-            request["misbehave"] = misbehave
         self._waited_s = 0.0
         self._ask(request)
         while True:
@@ -167,7 +169,7 @@ class IsolatedDecoder:
         try:
             self._child = subprocess.Popen(
                 # -P: a file called numpy.py in the user's folder is no business of ours.
-                [sys.executable, "-P", "-m", "emosphere.audio.decoding.child_main", str(sending), json.dumps(settings)],
+                [sys.executable, "-P", *self._program, str(sending), json.dumps(settings)],
                 stdin=subprocess.PIPE,
                 stdout=self._noise,
                 stderr=self._noise,

@@ -48,7 +48,6 @@ def _answer(request: dict[str, Any], limits: dict[str, Any], send: Callable[...,
     from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 
     try:
-        _misbehave(request.get("misbehave"), send)
         path = os.fsdecode(bytes.fromhex(request["path"]))
         stream = open_recording(
             path,
@@ -108,27 +107,6 @@ def _leave_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(ORPHAN_CHECK_S)
     os._exit(0)
-
-
-def _misbehave(how: str | None, send: Callable[..., None]) -> None:
-    """What tests ask for, by request only: no file can."""
-    if how in ("chatter", "chatter and die"):
-        os.write(1, b"noise\n" * 1000)
-    if how in ("die", "chatter and die"):
-        import ctypes
-
-        ctypes.string_at(0)
-    elif how == "spin":
-        while True:
-            pass
-    elif how == "trickle":
-        while True:
-            send(PROGRESS)
-            time.sleep(0.05)
-    elif how == "grow":
-        hoard = []
-        while True:
-            hoard.append(np.ones(10_000_000))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def staged_row(units: list[dict[str, Any]], results: list[dict[str, Any]], row: 
         result = found | {"content_digest": result["content_digest"]}
         if result.get("error_code") in RETRIED_CODES:
             result["error_message"] = FIRST_FAILED
-    staged = {name: unit.get(name) for name in STAGED_SCHEMA.names}
+    staged: dict[str, Any] = {name: unit.get(name) for name in STAGED_SCHEMA.names}
     staged |= {
         "audio_ms": 0,
         "distinct_channels": [],

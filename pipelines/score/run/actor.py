@@ -64,6 +64,7 @@ class ScoreParts:
         try:
             # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
             checkpoint = load_checkpoint(find_model(model))
+            settings.listen.check_model(checkpoint)
         except EmosphereError as error:
             self._unfit = error  # told by the first call: of an actor that cannot be made Ray only says that it died
             return

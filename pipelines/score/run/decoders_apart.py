@@ -4,9 +4,11 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 
 from emosphere.audio.sixteen_bit import from_16_bit, to_16_bit
 from emosphere.errors import EmosphereError, MachineError
@@ -15,8 +17,17 @@ from pipelines.archive.seal import Seal
 from pipelines.score.run.decoders import QUEUED_CELLS, Decoders, Event
 from pipelines.score.settings import ScoreSettings
 
-Message = tuple[int, Cell | dict[str, Any]] | str
-"""A cell of a unit with 16-bit samples, or all that became of the unit, which ends it; or why the machine is broken."""
+
+class _PackedCell(NamedTuple):
+    """A cell on its way, half as large."""
+
+    cell: Cell
+    """Without its samples."""
+    samples: NDArray[np.int16]
+
+
+Message = tuple[int, _PackedCell | dict[str, Any]] | str
+"""A cell of a unit, or all that became of the unit, which ends it; or why the machine is broken."""
 
 
 CLOSE_S = 10.0
@@ -50,9 +61,9 @@ class DecodersApart:
         """References to messages, as they come; no more than a queue's worth wait in the object store."""
         if self._actor is None:
             # As references: what an actor is made with is otherwise kept by the head, and the seal holds a secret.
-            self._actor = _DecodingActor.options(num_cpus=self._count, scheduling_strategy="SPREAD").remote(
-                *map(ray.put, self._arguments)
-            )
+            self._actor = _REMOTE.options(
+                num_cpus=self._count, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+            ).remote(*map(ray.put, self._arguments))
         decode = self._actor.decode.options(num_returns="streaming", _generator_backpressure_num_objects=QUEUED_CELLS)
         return iter(decode.remote(units))
 
@@ -90,15 +101,14 @@ class PartApart:
             if isinstance(message, str):
                 raise MachineError(message)
             row, content = message
-            if isinstance(content, Cell):
-                yield row, replace(content, samples=from_16_bit(content.samples))
+            if isinstance(content, _PackedCell):
+                yield row, replace(content.cell, samples=from_16_bit(content.samples))
             else:
                 self.results[row] |= content
                 left -= 1
                 yield row, None
 
 
-@ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)
 class _DecodingActor:
     """Holds the decoders of one lane."""
 
@@ -116,7 +126,7 @@ class _DecodingActor:
                 if cell is None:
                     yield row, decoding.results[row]
                 else:
-                    yield row, replace(cell, samples=to_16_bit(cell.samples))
+                    yield row, _PackedCell(replace(cell, samples=cell.samples[:0]), to_16_bit(cell.samples))
         except EmosphereError as error:
             yield str(error)
 
@@ -124,3 +134,6 @@ class _DecodingActor:
         """Wipe the scratch folders."""
         if self._decoders is not None:
             self._decoders.close()
+
+
+_REMOTE: Final = ray.remote(_DecodingActor)

@@ -113,9 +113,20 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         ({"region_names": ["one"]}, "region_names has 1 names, the region head 8 outputs"),
         ({"sample_rate_hz": 8000}, "sample_rate_hz=8000 must be 16000"),
         ({"region_temperature": 0.0}, "must be above 0"),
+        ({"max_clip_s": 0.0}, "max_clip_s=0.0 must be above 0 and finite"),
+        ({"max_clip_s": float("inf")}, "max_clip_s=inf must be above 0 and finite"),
         ({"licens": "x"}, "Did you mean 'licence'"),
     ],
-    ids=["other order of dimensions", "other format", "other region table", "other rate", "no temperature", "typo"],
+    ids=[
+        "other order of dimensions",
+        "other format",
+        "other region table",
+        "other rate",
+        "no temperature",
+        "no clip",
+        "endless clip",
+        "typo",
+    ],
 )
 def test_a_configuration_of_another_kind_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     make(tmp_path)

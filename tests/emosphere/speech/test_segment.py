@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emosphere.speech.activity import FRAME, speech_probabilities_of_cells
-from emosphere.speech.segment import FRAME_MS, Segment, SegmentConfig, segments_of, speech_runs
+from emosphere.speech.segment import FRAME_MS, Segment, SegmentConfig, even_segments, segments_of, speech_runs
 
 CONFIG = SegmentConfig()
 MAX_FRAMES = 375
@@ -38,6 +38,24 @@ def test_segments_are_in_order_apart_inside_and_short_enough(found):
         assert 0 <= segment.start_frame < segment.stop_frame <= len(found)
         assert segment.stop_frame - segment.start_frame <= MAX_FRAMES
         assert 0 < segment.speech_frames <= segment.stop_frame - segment.start_frame
+
+
+@given(
+    probabilities(),
+    st.floats(0.001, 13.0),
+    st.floats(0.001, 13.0),
+    st.integers(0, 1000),
+    st.integers(0, 1000),
+    st.integers(0, 5000),
+)
+def test_whatever_config_is_accepted_can_cut(heard, max_s, min_s, min_speech_ms, pause_ms, pad_ms):
+    try:
+        config = SegmentConfig(max_s=max_s, min_s=min_s, min_speech_ms=min_speech_ms, pause_ms=pause_ms, pad_ms=pad_ms)
+    except ValueError:
+        return
+    for segment in [*segments_of(heard, config), *even_segments(len(heard), config)]:
+        assert 0 <= segment.start_frame < segment.stop_frame <= len(heard)
+        assert (segment.stop_frame - segment.start_frame) * FRAME_MS <= 1000 * max_s
 
 
 @given(probabilities())

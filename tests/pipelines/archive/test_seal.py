@@ -1,5 +1,7 @@
 """Addresses in a plan: sealed where they are secret, opened by the same command alone."""
 
+import base64
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from emosphere.errors import BadRecording
 from emosphere.tables.identity import IdKey
 from pipelines.archive.recording import Recording
-from pipelines.archive.seal import Seal, seal_for
+from pipelines.archive.seal import MARK, Seal, seal_for
 
 KEY = IdKey(b"sixteen bytes or more")
 SIGNED = Recording(source_uri="https://h/a.wav", kind="object", url=b"https://h/a.wav?sig=f00", attributes='{"n": 1}')
@@ -38,7 +40,7 @@ def test_with_a_key_no_name_is_readable():
     assert (opened.url, opened.member) == (MEMBER.url, MEMBER.member)
 
 
-@given(st.binary(max_size=300))
+@given(st.binary(min_size=1, max_size=300))
 def test_whatever_is_sealed_comes_out_again_and_twice_the_same(url):
     seal = Seal(b"secret", KEY)
     covered = seal.cover(replace(MEMBER, url=url))
@@ -50,6 +52,65 @@ def test_another_commands_seal_is_a_failure_that_may_pass():
     with pytest.raises(BadRecording) as reason:
         Seal(b"other").uncover(Seal(b"secret").cover(SIGNED))
     assert reason.value.code == "FETCH_FAILED"
+
+
+FLIPS = [(field, place) for field in ("url", "member") for place in (0, 1, 15, 16, 20, -1)]
+
+
+@pytest.mark.parametrize(("field", "place"), FLIPS, ids=str)
+def test_a_seal_that_was_tampered_with_is_not_opened(field, place):
+    """In the tag (the first 16 bytes) as in the text."""
+    seal = Seal(KEY.secret, KEY)
+    covered = seal.cover(MEMBER)
+    sealed = getattr(covered, field) if field == "url" else getattr(covered, field).encode()
+    data = bytearray(base64.urlsafe_b64decode(sealed.removeprefix(MARK)))
+    data[place] ^= 1
+    bent = MARK + base64.urlsafe_b64encode(data)
+    with pytest.raises(BadRecording, match="asked anew"):
+        seal.uncover(replace(covered, **{field: bent if field == "url" else bent.decode()}))
+    for cut in (sealed[:-4], MARK, MARK + b"!"):
+        with pytest.raises(BadRecording, match="asked anew"):
+            seal.uncover(replace(covered, **{field: cut if field == "url" else cut.decode()}))
+
+
+def test_a_sealed_name_opens_in_its_own_row_and_column_alone():
+    seal = Seal(KEY.secret, KEY)
+    one, other = seal.cover(MEMBER), seal.cover(replace(MEMBER, source_uri="zip://b::file:///calls/x.zip"))
+    assert one.url != other.url, "nor can be seen to lie in one archive file"
+    moved = [
+        replace(one, url=other.url),
+        replace(one, member=other.member),
+        replace(one, url=one.member.encode()),
+        replace(one, member=one.url.decode()),
+    ]
+    for recording in moved:
+        with pytest.raises(BadRecording, match="asked anew"):
+            seal.uncover(recording)
+
+
+def test_a_member_may_be_called_like_a_seal():
+    for name in ("sealed:a.wav", "aes-siv:a.wav"):
+        recording = replace(MEMBER, member=name)
+        for seal in (Seal(b"secret"), Seal(KEY.secret, KEY)):
+            assert seal.uncover(seal.cover(recording)).member == name
+
+
+def test_what_an_earlier_version_sealed_is_a_failure_that_says_so_and_may_pass():
+    earlier = replace(SIGNED, url=b"sealed:AAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+    with pytest.raises(BadRecording, match=r"sealed by an earlier version.* it is asked anew") as reason:
+        Seal(b"secret").uncover(earlier)
+    assert reason.value.code == "FETCH_FAILED"
+
+
+def test_many_threads_may_open_seals_at_once():
+    seal = Seal(KEY.secret, KEY)
+    many = [
+        replace(MEMBER, source_uri=f"file:///{number}", url=b"file:///" + bytes([65] * number)) for number in range(200)
+    ]
+    covered = [seal.cover(recording) for recording in many]
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(seal.uncover, covered * 5))
+    assert [recording.url for recording in opened] == [recording.url for recording in many] * 5
 
 
 def test_the_seal_follows_the_command_and_what_its_manifest_holds(tmp_path):

@@ -151,6 +151,28 @@ def test_a_run_killed_while_planning_is_planned_anew_under_its_own_name(
     assert len(rows(out, "recordings")) == result["recordings"] == 5
 
 
+def test_a_run_whose_plan_an_earlier_version_sealed_is_not_lost(in_process, archive, tmp_path, monkeypatch, rows):
+    """It could not be read: its recordings are listed, planned and scored again by the command that resumes it."""
+    monkeypatch.setenv("EMOSPHERE_ID_KEY", "sixteen bytes or more")
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    score(request_for(archive, undisturbed))
+    with monkeypatch.context() as patch, pytest.raises(MachineError):
+        patch.setattr(scoring, "score_parts", lambda *args: (_ for _ in ()).throw(MachineError("a power cut")))
+        score(request_for(archive, out))
+    plans = list(out.rglob("plan/part-*.parquet"))
+    assert plans
+    for path in plans:
+        plan = read_parquet(locate(str(path)))
+        sealed = pa.array([b"sealed:" + b"AAAA" * 20] * len(plan), pa.binary())
+        path.write_bytes(parquet_bytes(plan.set_column(plan.schema.get_field_index("url"), "url", sealed)))
+    result = score(request_for(archive, out))
+    assert (result["scored"], result["no_speech"], result["failed"]) == (3, 1, 2)
+    for table in ("segments", "recordings"):
+        found, wanted = (rows(one, table).drop(columns="attempts", errors="ignore") for one in (out, undisturbed))
+        pandas.testing.assert_frame_equal(found, wanted, atol=1e-4)
+    assert score(request_for(archive, out))["skipped"] == 6
+
+
 def test_a_night_over_a_finished_archive_reads_no_audio_and_takes_no_lease(in_process, archive, tmp_path, monkeypatch):
     out = tmp_path / "out"
     score(request_for(archive, out))

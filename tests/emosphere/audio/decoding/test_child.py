@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from emosphere.audio.sixteen_bit import from_16_bit, to_16_bit
 from emosphere.errors import BadRecording
 
 LIMITS = DecodeLimits(stall_timeout_s=20.0)
+MISBEHAVING = (str(Path(__file__).with_name("misbehaving_child.py")),)
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +28,25 @@ def decoder():
         yield decoder
 
 
+@pytest.fixture(scope="module")
+def misbehaving():
+    with IsolatedDecoder(LIMITS, program=MISBEHAVING) as decoder:
+        yield decoder
+
+
 @pytest.fixture
 def jfk(shared_data):
     return str(shared_data / "longform" / "jfk_inaugural.wav")
+
+
+@pytest.fixture
+def named(jfk, tmp_path):
+    """The same recording under a name that tells the misbehaving child what to do."""
+
+    def copy(name):
+        return shutil.copy(jfk, tmp_path / f"{name}.wav")
+
+    return copy
 
 
 def drain(stream):
@@ -57,15 +75,15 @@ def test_errors_come_through_with_code_and_message(decoder, shared_data, jfk):
     assert drain(decoder.open(jfk)).shape == (1, 176_000)
 
 
-def test_a_decoder_that_dies_costs_one_recording(decoder, jfk):
+def test_a_decoder_that_dies_costs_one_recording(misbehaving, jfk, named):
     with pytest.raises(BadRecording, match="signal 11") as failure:
-        decoder.open(jfk, misbehave="die")
+        misbehaving.open(named("die"))
     assert failure.value.code == "CRASHED"
-    assert drain(decoder.open(jfk)).shape == (1, 176_000)
+    assert drain(misbehaving.open(jfk)).shape == (1, 176_000)
 
 
-def test_a_decoder_that_stalls_is_stopped(jfk):
-    with IsolatedDecoder(replace(LIMITS, stall_timeout_s=1.0)) as decoder:
+def test_a_decoder_that_stalls_is_stopped(jfk, named):
+    with IsolatedDecoder(replace(LIMITS, stall_timeout_s=1.0), program=MISBEHAVING) as decoder:
         # Starting up takes its time on a busy machine; it is not what is measured here.
         for _ in range(20):
             try:
@@ -75,15 +93,16 @@ def test_a_decoder_that_stalls_is_stopped(jfk):
                 continue
         began = time.monotonic()
         with pytest.raises(BadRecording, match="gave nothing for 1 s") as failure:
-            decoder.open(jfk, misbehave="spin")
+            decoder.open(named("spin"))
         assert failure.value.code == "TIMED_OUT"
         assert time.monotonic() - began < 5
 
 
-def test_a_decoder_that_trickles_for_ever_is_stopped(jfk):
-    with IsolatedDecoder(replace(LIMITS, stall_timeout_s=30.0, max_wait_s=2.0)) as decoder:
+def test_a_decoder_that_trickles_for_ever_is_stopped(jfk, named):
+    limits = replace(LIMITS, stall_timeout_s=30.0, max_wait_s=2.0)
+    with IsolatedDecoder(limits, program=MISBEHAVING) as decoder:
         with pytest.raises(BadRecording, match="took 2 s and was stopped") as failure:
-            decoder.open(jfk, misbehave="trickle")
+            decoder.open(named("trickle"))
         assert failure.value.code == "TIMED_OUT"
     with IsolatedDecoder(replace(LIMITS, max_wait_s=30.0)) as decoder:
         for _ in range(3):  # each recording has the whole of it
@@ -91,10 +110,10 @@ def test_a_decoder_that_trickles_for_ever_is_stopped(jfk):
             decoder._waited_s += 29.0
 
 
-def test_a_decoder_that_grows_is_refused(jfk):
-    with IsolatedDecoder(replace(LIMITS, max_memory_bytes=600_000_000)) as decoder:
+def test_a_decoder_that_grows_is_refused(jfk, named):
+    with IsolatedDecoder(replace(LIMITS, max_memory_bytes=600_000_000), program=MISBEHAVING) as decoder:
         with pytest.raises(BadRecording, match="more memory") as failure:
-            decoder.open(jfk, misbehave="grow")
+            decoder.open(named("grow"))
         assert failure.value.code == "REFUSED"
         assert drain(decoder.open(jfk)).shape == (1, 176_000)
 
@@ -118,14 +137,14 @@ def test_a_recording_can_be_left_in_the_middle(decoder, shared_data, jfk):
     assert decoder._child.pid == child
 
 
-def test_chatter_of_native_code_stays_in_the_child(decoder, jfk, capfd):
-    drain(decoder.open(jfk, misbehave="chatter"))
+def test_chatter_of_native_code_stays_in_the_child(misbehaving, named, capfd):
+    drain(misbehaving.open(named("chatter")))
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_last_words_of_a_dying_decoder_are_kept(decoder, jfk):
+def test_the_last_words_of_a_dying_decoder_are_kept(misbehaving, named):
     with pytest.raises(BadRecording, match=r"Its last words: .*noise noise"):
-        decoder.open(jfk, misbehave="chatter and die")
+        misbehaving.open(named("chatter-and-die"))
 
 
 def test_decoders_of_several_threads_do_not_meet(shared_data):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from pipelines.score.settings import PlanSettings, ScoreSettings
 from tests.pipelines.score.run.running import POOL, planned, staged
 
 ROOT = Path(__file__).parents[4]
+MISBEHAVING_CHILD = ROOT / "tests/emosphere/audio/decoding/misbehaving_child.py"
 
 
 @pytest.fixture
@@ -114,19 +116,17 @@ def test_a_model_that_only_the_worker_finds_unfit_is_told_in_words(run, archive,
 
 @pytest.mark.parametrize(("misbehaviour", "code"), [("die", "CRASHED"), ("spin", "TIMED_OUT"), ("grow", "REFUSED")])
 def test_a_decoder_that_misbehaves_costs_one_recording(run, archive, monkeypatch, misbehaviour, code):
+    (archive / "b.flac").rename(archive / f"{misbehaviour}.flac")
     undisturbed = run(archive)
     shutil.rmtree(archive.parent / "out")
-    real_open = IsolatedDecoder.open
-
-    def open_badly(self, path, start_s=0.0):
-        return real_open(self, path, start_s, misbehave=misbehaviour if path.endswith("b.flac") else None)
-
-    monkeypatch.setattr(IsolatedDecoder, "open", open_badly)
+    decoder = partial(IsolatedDecoder, program=(str(MISBEHAVING_CHILD),))
+    monkeypatch.setattr("pipelines.score.run.decoders.IsolatedDecoder", decoder)
     # Only who spins has to be waited for; a busy machine may take its time over dying.
     stall_timeout_s = 6.0 if misbehaviour == "spin" else 120.0
     rows = run(archive, ScoreSettings(decode=DecodeLimits(stall_timeout_s=stall_timeout_s, max_memory_bytes=1 << 30)))
-    assert rows["b.flac"]["error_code"] == code
-    assert rows["b.flac"]["segments"] == []
+    assert undisturbed[f"{misbehaviour}.flac"]["error_code"] is None
+    assert rows[f"{misbehaviour}.flac"]["error_code"] == code
+    assert rows[f"{misbehaviour}.flac"]["segments"] == []
     for name in ("a.wav", "c.wav", "silent.wav", "empty.mp3", "text.wav"):
         assert rows[name]["error_code"] == undisturbed[name]["error_code"]
         assert len(rows[name]["segments"]) == len(undisturbed[name]["segments"])

@@ -110,7 +110,7 @@ def test_where_there_is_no_room_for_scratch_the_words_are_sent(monkeypatch):
         raise MachineError("No scratch folder could be made.")
 
     monkeypatch.setattr("pipelines.score.run.decoders_apart.Decoders", no_room)
-    actor = _DecodingActor.__ray_metadata__.modified_class(1, ScoreSettings(), UNSEALED, frozenset())
+    actor = _DecodingActor(1, ScoreSettings(), UNSEALED, frozenset())
     assert list(actor.decode([])) == ["No scratch folder could be made."]
     actor.close()
 
