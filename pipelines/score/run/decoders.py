@@ -9,8 +9,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 from emosphere.audio.decoding.child import IsolatedDecoder
-from emosphere.audio.recording import MODEL_RATE_HZ
 from emosphere.errors import BadRecording, ErrorCode, MachineError
 from emosphere.speech.cells import Cell, cut_cells
 from pipelines.archive.fetch import Fetcher

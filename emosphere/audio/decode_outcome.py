@@ -1,4 +1,4 @@
-"""What is known about a recording before, and only after, it has been decoded."""
+"""A decoding: the limits it is held to, the header that promises, the outcome known once all is out."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
