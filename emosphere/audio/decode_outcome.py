@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 MODEL_RATE_HZ: Final = 16_000
 """Rate of all decoded audio; sample indices without another rate in their name count at this one."""
+SAMPLES_PER_MS: Final = MODEL_RATE_HZ // 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
