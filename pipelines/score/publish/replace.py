@@ -29,13 +29,13 @@ def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Calla
     """
     replaced: dict[str, str] = {}
     for dt in folded.place(ledger.published_columns(header.model_partition, ["recording_id"]), header.dt):
-        num_files, is_new = _files_of(ledger, header, dt, folded.segment_bytes)
+        num_files, is_new = _num_files(ledger, header, dt, folded.segment_bytes)
         for number in range(num_files) if is_new else folded.file_numbers(dt, num_files):
             rows = {table: folded.rows(table, dt, number, num_files) for table in FOLDED_TABLES}
             ids = rows["recordings"].column("recording_id")
             for table, new in rows.items():
                 path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
-                replaced[path] = _replace(ledger, path, table, new, ids, header, still_ours)
+                replaced[path] = _replace_file(ledger, path, table, new, ids, header, still_ours)
     commit_snapshot(ledger, header, replaced, still_ours)
 
 
@@ -64,7 +64,7 @@ def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], hos
     ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(parquet_bytes(table))
 
 
-def _replace(
+def _replace_file(
     ledger: Ledger,
     path: str,
     table: str,
@@ -92,7 +92,7 @@ def _replace(
     return version
 
 
-def _files_of(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:
+def _num_files(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:
     """Number of files of a partition, and whether some are still missing (then all are written, empty ones too).
 
     Chosen by expected size when the partition is first written, then kept, so that a recording's rows are always found

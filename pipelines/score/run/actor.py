@@ -55,14 +55,14 @@ class ScoreParts:
         self._threads: ThreadPoolExecutor | None = None
         self._lanes: list[_Lane] = []
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        self._unfit: EmosphereError | None = None
+        self._model_error: EmosphereError | None = None
         _prepare_process()
         try:
             # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
             checkpoint = load_checkpoint(find_model(model))
         except EmosphereError as error:
             # Raised by the first call: of an actor that cannot be made Ray only says that it died.
-            self._unfit = error
+            self._model_error = error
             return
         self._model_digest = checkpoint.digest
         scorer = self._load(checkpoint, settings, pool.cores)
@@ -95,9 +95,9 @@ class ScoreParts:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         # What went wrong travels to the driver as a value: through Ray it would arrive as advice about Ray.
         try:
-            if self._unfit is not None:
-                raise self._unfit
-            summaries = [self._in_a_lane(int(part)) for part in batch["part"]]
+            if self._model_error is not None:
+                raise self._model_error
+            summaries = [self._score_in_a_lane(int(part)) for part in batch["part"]]
         except EmosphereError as error:
             return {"error": np.array([self._seal.hide(str(error))]), "exit_code": np.array([error.exit_code])}
         except Exception as error:
@@ -116,7 +116,7 @@ class ScoreParts:
 
     __del__ = close
 
-    def _in_a_lane(self, part: int) -> dict[str, Any]:
+    def _score_in_a_lane(self, part: int) -> dict[str, Any]:
         lane = self._free.get()
         try:
             return lane.thread.submit(self._score_part, lane, part).result()
@@ -134,7 +134,7 @@ class ScoreParts:
         for tries_left in reversed(range(TRIES)):
             scorer, decoding = lane.scorer.another(), lane.decoders.decode(units)
             try:
-                results = _results(units, scorer, self._with_signs_of_life(part, decoding.events()))
+                results = _score_units(units, scorer, self._with_signs_of_life(part, decoding.events()))
                 break
             except DecodersLost:  # nothing of the part is staged yet: it begins anew
                 if not tries_left:
@@ -176,7 +176,7 @@ def _prepare_process() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
-def _results(units: Sequence[Unit], scorer: "Scorer", events: Iterable[Event]) -> list[UnitResult]:
+def _score_units(units: Sequence[Unit], scorer: "Scorer", events: Iterable[Event]) -> list[UnitResult]:
     """Score the cells of a part's units as they are decoded."""
     decoded: dict[int, DecodedUnit] = {}
 

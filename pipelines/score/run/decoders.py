@@ -70,7 +70,7 @@ class PartDecoding:
         self._todo = deque(range(len(units)))
         self._queue: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
-        self._num_alike = Counter(map(_known_of_bytes, units))
+        self._num_of_size_and_span = Counter(map(_size_and_span, units))
         self._first_rows: dict[tuple[str, int], int] = {}
         """Row of the first unit, by digest and span."""
         self._digests: dict[str, str] = {}
@@ -129,7 +129,7 @@ class PartDecoding:
             with fetcher.failures_explained(recording):
                 digest, same_as = self._find_first(row, path)
                 if same_as is None:
-                    self._send(row, cells.decode(path, decoder))
+                    self._send_cells(row, cells.decode(path, decoder))
             fetcher.check_unchanged(recording)  # it may have grown meanwhile
         except BadRecording as error:
             if unit.unit_index and error.code in AFTER_THE_START:
@@ -154,7 +154,7 @@ class PartDecoding:
             same_as=same_as,
         )
 
-    def _send(self, row: int, cells: Generator[Cell, None, None]) -> None:
+    def _send_cells(self, row: int, cells: Generator[Cell, None, None]) -> None:
         with contextlib.closing(cells):
             for cell in cells:
                 self._put((row, cell))
@@ -170,7 +170,7 @@ class PartDecoding:
         unit = self._units[row]
         if not self._settings.plan.score_duplicates_once:
             return None, None
-        if unit.unit_index and self._num_alike[_known_of_bytes(unit)] == 1:
+        if unit.unit_index and self._num_of_size_and_span[_size_and_span(unit)] == 1:
             return None, None  # the first unit's digest is the recording's
         digest = self._digest(unit.recording_id, path)
         # One step, also where two threads are here at once.
@@ -227,9 +227,9 @@ class _UnitCells:
                 else:
                     self.is_withheld = True
             if stop is None:
-                self._end(stream.outcome)
+                self._take_outcome(stream.outcome)
 
-    def _end(self, outcome: DecodeOutcome) -> None:
+    def _take_outcome(self, outcome: DecodeOutcome) -> None:
         """The recording ended within this unit."""
         # One that begins behind the end of a cut recording has no audio and knows no end.
         if self.end_ms is not None or self._unit.unit_index == 0:
@@ -257,6 +257,6 @@ def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: f
     return first, stop
 
 
-def _known_of_bytes(unit: Unit) -> tuple[int | None, int]:
-    """What two units of the same bytes and span have in common before anybody has read them."""
+def _size_and_span(unit: Unit) -> tuple[int | None, int]:
+    """What units of the same bytes have in common before anybody has read them."""
     return unit.recording.num_bytes, unit.unit_index
