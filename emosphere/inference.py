@@ -5,12 +5,13 @@ import time
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from emosphere.audio.decode_outcome import SAMPLES_PER_MS
 from emosphere.audio.resample import to_model_rate
 from emosphere.model.checkpoint import Checkpoint, load_checkpoint
 from emosphere.model.find import find_model
@@ -19,10 +20,9 @@ from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.activity import SpeechActivity
 from emosphere.speech.cells import Cell, cut_cells
 from emosphere.speech.find import SpeechSegment, find_segments
-from emosphere.tables.schema import SEGMENTS
+from emosphere.tables.schema import columns_from
 from emosphere.tables.vad_columns import located
 
-SAMPLES_PER_MS = 16
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -34,18 +34,6 @@ class ScoredChannels:
     """One dict per segment, columns of ``segments`` that the audio and the model determine; by channel and start."""
     distinct_channels: set[int] = field(default_factory=set)
     """Channels that differ from every earlier one somewhere in these cells."""
-
-
-@dataclass(slots=True)
-class _Open:
-    """A key whose cells are still coming or still in a batch."""
-
-    rows: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    distinct: set[int] = field(default_factory=set)
-    spans: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    copies: list[tuple[int, int, int]] = field(default_factory=list)
-    waiting: int = 0
-    closed: bool = False
 
 
 class Scorer:
@@ -112,73 +100,40 @@ class Scorer:
         for row in rows:
             row["segment_index"] = index.get(row["channel"], 0)
             index[row["channel"]] = row["segment_index"] + 1
-        columns = [column.name for column in SEGMENTS if column.name in _ROW_COLUMNS]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=columns_from("segments", "audio", "model", "order"))
 
     def score_cells(self, events: Iterable[tuple[Key, Cell | None]]) -> Iterator[tuple[Key, ScoredChannels]]:
         """Score a stream of cells; ``(key, None)`` says that a key has no more. Yields each key once it is whole.
 
         Keys may interleave. What is held is bounded by :class:`BatchSettings`, however long the stream.
         """
-        open_keys: dict[Key, _Open] = {}
-        cells: list[tuple[Key, Cell]] = []
-        pool: list[tuple[Key, SpeechSegment]] = []
+        stream: _Stream[Key] = _Stream(self)
         for key, cell in events:
-            state = open_keys.setdefault(key, _Open())
-            if cell is None:
-                state.closed = True
-            elif not self._is_copy(state, cell):
-                state.waiting += 1
-                cells.append((key, cell))
-            if len(cells) >= self.batch.cells:
-                self._find_speech(cells, open_keys, pool)
-            if sum(len(segment.samples) for _, segment in pool) >= self._pool_samples:
-                self._predict(pool, open_keys)
-            yield from _finished(open_keys)
-        self._find_speech(cells, open_keys, pool)
-        self._predict(pool, open_keys)
-        yield from _finished(open_keys)
+            stream.take(key, cell)
+            yield from stream.pop_whole()
+        stream.finish()
+        yield from stream.pop_whole()
 
-    def _is_copy(self, state: _Open, cell: Cell) -> bool:
-        """Whether an identical channel's rows will do for this cell; notes what is needed to know and to copy."""
-        span = (cell.start_sample, len(cell.samples) - cell.lead_in)
-        state.spans[cell.channel, cell.index] = span
-        if cell.same_as is None:
-            state.distinct.add(cell.channel)
-            return False
-        if state.spans.get((cell.same_as, cell.index)) != span:
-            return False
-        state.copies.append((cell.index, cell.same_as, cell.channel))
-        return True
-
-    def _find_speech(
-        self, cells: list[tuple[Key, Cell]], open_keys: dict[Key, _Open], pool: list[tuple[Key, SpeechSegment]]
-    ) -> None:
-        if not cells:
-            return
+    def _find_segments(self, cells: list[Cell]) -> list[list[SpeechSegment]]:
+        """Segments of each cell."""
         began = time.perf_counter()
-        found = find_segments([cell for _, cell in cells], self._activity, self.listen.segment, self.listen.quality)
-        for (key, _), segments in zip(cells, found, strict=True):
-            open_keys[key].waiting += len(segments) - 1
-            pool.extend((key, segment) for segment in segments)
-        cells.clear()
+        segments = find_segments(cells, self._activity, self.listen.segment, self.listen.quality)
         self.spent_s["find_speech"] += time.perf_counter() - began
+        return segments
 
-    def _predict(self, pool: list[tuple[Key, SpeechSegment]], open_keys: dict[Key, _Open]) -> None:
-        if not pool:
-            return
+    def _score_segments(self, segments: list[SpeechSegment]) -> list[dict[str, Any]]:
+        """The row of each segment."""
         began = time.perf_counter()
-        vad, region_probs = self._predictor.predict([segment.samples for _, segment in pool])
+        vad, region_probs = self._predictor.predict([segment.samples for segment in segments])
         columns = located(vad, region_probs, self._num_regions)
-        for row_number, (key, segment) in enumerate(pool):
-            row = _row(segment)
-            row.update((name, _plain(values[row_number])) for name, values in columns.items())
-            row["vad_radius_90"] = self._vad_radius_90
-            state = open_keys[key]
-            state.rows.append((segment.cell_index, row))
-            state.waiting -= 1
-        pool.clear()
+        rows = [
+            _audio_columns(segment)
+            | {name: _python_value(values[number]) for name, values in columns.items()}
+            | {"vad_radius_90": self._vad_radius_90}
+            for number, segment in enumerate(segments)
+        ]
         self.spent_s["predict"] += time.perf_counter() - began
+        return rows
 
 
 def load(model: str = "default", *, device: str | None = None, listen: SpeechSettings | None = None) -> Scorer:
@@ -197,20 +152,101 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _finished(open_keys: dict[Key, _Open]) -> Iterator[tuple[Key, ScoredChannels]]:
-    for key in [key for key, state in open_keys.items() if state.closed and not state.waiting]:
-        state = open_keys.pop(key)
-        for index, source, channel in state.copies:
-            state.rows += [
-                (cell, {**row, "channel": channel})
-                for cell, row in state.rows
+class _Stream(Generic[Key]):
+    """Cells of several keys on their way through a scorer: they wait until there are enough to look for speech in, and
+    their segments until there are enough for the network.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._keys: dict[Key, _OpenKey] = {}
+        self._cells: list[tuple[Key, Cell]] = []
+        self._segments: list[tuple[Key, SpeechSegment]] = []
+
+    def take(self, key: Key, cell: Cell | None) -> None:
+        """Take in a cell, or that its key has no more; work where enough is gathered."""
+        open_key = self._keys.setdefault(key, _OpenKey())
+        if cell is None:
+            open_key.is_closed = True
+        elif not open_key.takes_for_copy(cell):
+            open_key.num_waiting += 1
+            self._cells.append((key, cell))
+        if len(self._cells) >= self._scorer.batch.cells:
+            self._find_segments()
+        if sum(len(segment.samples) for _, segment in self._segments) >= self._scorer._pool_samples:
+            self._score_segments()
+
+    def finish(self) -> None:
+        """Work at what is left."""
+        self._find_segments()
+        self._score_segments()
+
+    def pop_whole(self) -> Iterator[tuple[Key, ScoredChannels]]:
+        """Keys of which all is scored; nothing of them is kept."""
+        whole = [key for key, open_key in self._keys.items() if open_key.is_closed and not open_key.num_waiting]
+        for key in whole:
+            yield key, self._keys.pop(key).scored()
+
+    def _find_segments(self) -> None:
+        if not self._cells:
+            return
+        segments_by_cell = self._scorer._find_segments([cell for _, cell in self._cells])
+        for (key, _), segments in zip(self._cells, segments_by_cell, strict=True):
+            self._keys[key].num_waiting += len(segments) - 1
+            self._segments += [(key, segment) for segment in segments]
+        self._cells.clear()
+
+    def _score_segments(self) -> None:
+        if not self._segments:
+            return
+        rows = self._scorer._score_segments([segment for _, segment in self._segments])
+        for (key, segment), row in zip(self._segments, rows, strict=True):
+            self._keys[key].rows.append((segment.cell_index, row))
+            self._keys[key].num_waiting -= 1
+        self._segments.clear()
+
+
+@dataclass(slots=True)
+class _OpenKey:
+    """A key of which more may come, or something still waits."""
+
+    is_closed: bool = False
+    """Whether no more cells will come."""
+    num_waiting: int = 0
+    """Its cells and segments that are not scored yet."""
+    rows: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """Index of the cell, and row of a segment in it."""
+    distinct_channels: set[int] = field(default_factory=set)
+    spans: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """By channel and index of a cell: its first sample, and how many they are."""
+    copies: list[tuple[int, int, int]] = field(default_factory=list)
+    """Index of a cell, the channel that it is scored on, and the channel that gets the same rows."""
+
+    def takes_for_copy(self, cell: Cell) -> bool:
+        """Whether an identical channel's rows will do for this cell; notes what is needed to know and to copy."""
+        span = (cell.start_sample, len(cell.samples) - cell.lead_in)
+        self.spans[cell.channel, cell.index] = span
+        if cell.same_as is None:
+            self.distinct_channels.add(cell.channel)
+            return False
+        if self.spans.get((cell.same_as, cell.index)) != span:
+            return False
+        self.copies.append((cell.index, cell.same_as, cell.channel))
+        return True
+
+    def scored(self) -> ScoredChannels:
+        """Its rows, with those of the copies."""
+        for index, source, channel in self.copies:
+            self.rows += [
+                (cell, row | {"channel": channel})
+                for cell, row in self.rows
                 if cell == index and row["channel"] == source
             ]
-        rows = sorted((row for _, row in state.rows), key=lambda row: (row["channel"], row["start_ms"]))
-        yield key, ScoredChannels(rows, state.distinct)
+        rows = sorted((row for _, row in self.rows), key=lambda row: (row["channel"], row["start_ms"]))
+        return ScoredChannels(rows, self.distinct_channels)
 
 
-def _row(segment: SpeechSegment) -> dict[str, Any]:
+def _audio_columns(segment: SpeechSegment) -> dict[str, Any]:
     return {
         "channel": segment.channel,
         "start_ms": segment.start_sample // SAMPLES_PER_MS,
@@ -225,32 +261,6 @@ def _row(segment: SpeechSegment) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _python_value(value: Any) -> Any:
+    """A number of NumPy's as one of Python's; anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-_ROW_COLUMNS = frozenset(
-    [
-        "channel",
-        "segment_index",
-        "start_ms",
-        "end_ms",
-        "speech_ms",
-        "valence",
-        "arousal",
-        "dominance",
-        "radius",
-        "azimuth_deg",
-        "polar_deg",
-        "region",
-        "region_name",
-        "region_prob",
-        "vad_radius_90",
-        "confidence",
-        "low_reason",
-        "rms_db",
-        "clipped_ratio",
-        "snr_db",
-        "bandwidth_hz",
-    ]
-)

@@ -7,7 +7,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from emosphere.audio.recording import MODEL_RATE_HZ
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 
 PRE_ROLL_S = 1
 """Whole seconds heard before the first wanted sample; the filter of soxr HQ settles within 20 ms at any rate."""

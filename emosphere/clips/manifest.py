@@ -48,15 +48,7 @@ ACTED: Final = ("path", "speaker", "emotion", "intensity", "corpus", "split")
 """Columns that a CSV table of acted emotion words must have."""
 
 MANIFEST_SCHEMA: Final = pa.schema(
-    [
-        pa.field(
-            column.name,
-            column.type,
-            column.nullable,
-            {"meaning": column.meaning} | ({"unit": column.unit} if column.unit else {}),
-        )
-        for column in MANIFEST
-    ],
+    [column.field for column in MANIFEST],
     {"emosphere": json.dumps({"manifest_version": 1, "scale": "centred", "range": [-1, 1]})},
 )
 

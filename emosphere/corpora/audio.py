@@ -9,10 +9,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 from emosphere.audio.decoding.container_facts import missing_end, wav_promised_frames
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.audio.decoding.fallback import TOLERATED_LOSS_S
-from emosphere.audio.recording import MODEL_RATE_HZ
 from emosphere.clips.rows import Row
 from emosphere.errors import BadRecording
 from emosphere.store import Location, explained, locate

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emosphere.audio.recording import MODEL_RATE_HZ
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 from emosphere.clips.augment import Waveform
 from emosphere.clips.batches import read_clip
 from emosphere.clips.manifest import Clip

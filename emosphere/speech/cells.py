@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from emosphere.audio.recording import MODEL_RATE_HZ
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 from emosphere.speech.same_sound import twins
 
 STEP: Final = 512

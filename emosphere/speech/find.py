@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emosphere.audio.recording import MODEL_RATE_HZ
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 from emosphere.speech.activity import FRAME, SpeechActivity, speech_probabilities_of_cells
 from emosphere.speech.cells import Cell
 from emosphere.speech.quality import QualityConfig, confidence, measure, noise_level_db

@@ -38,13 +38,14 @@ class Recording:
     error_message: str | None = None
 
 
+ADDRESS_SCHEMA = pa.schema(
+    [("kind", pa.string()), ("url", pa.binary()), ("member", pa.string()), ("offset", pa.int64())]
+)
+"""The fields of a :class:`Recording` that say how to fetch it: of no use to anybody once that is done."""
 RECORDING_SCHEMA = pa.schema(
     [
         ("source_uri", pa.string()),
-        ("kind", pa.string()),
-        ("url", pa.binary()),
-        ("member", pa.string()),
-        ("offset", pa.int64()),
+        *ADDRESS_SCHEMA,
         ("num_bytes", pa.int64()),
         ("modified_us", pa.int64()),
         ("content_version", pa.string()),

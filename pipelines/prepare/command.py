@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import soundfile
 
-from emosphere.audio.recording import MODEL_RATE_HZ
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 from emosphere.clips.manifest import write_manifest
 from emosphere.clips.rows import PLACE, Corpus, Dropped, Row, parse_scale, uri_for
 from emosphere.corpora.audformat import ROLES as AUDFORMAT_ROLES

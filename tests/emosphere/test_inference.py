@@ -102,11 +102,11 @@ def test_what_is_no_waveform_is_refused(scorer, wave):
 def test_keys_may_interleave_and_each_comes_out_whole(scorer, voice):
     cells = list(cut_cells([voice[None]], start_sample=0, first_cell=0, stop_cell=None, grid=scorer.listen.grid))
     events = [(key, cell) for cell in cells for key in "ab"] + [("b", None), ("a", None), ("none", None)]
-    found = dict(scorer.score_cells(events))
-    assert set(found) == {"a", "b", "none"}
-    assert found["none"].rows == []
-    pandas.testing.assert_frame_equal(pandas.DataFrame(found["a"].rows), pandas.DataFrame(found["b"].rows), atol=1e-4)
-    assert len(found["a"].rows) == len(scorer.score(voice, 16_000))
+    scored = dict(scorer.score_cells(events))
+    assert set(scored) == {"a", "b", "none"}
+    assert scored["none"].rows == []
+    pandas.testing.assert_frame_equal(pandas.DataFrame(scored["a"].rows), pandas.DataFrame(scored["b"].rows), atol=1e-4)
+    assert len(scored["a"].rows) == len(scorer.score(voice, 16_000))
 
 
 def test_what_is_held_does_not_grow_with_the_recording(voice):

@@ -18,8 +18,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from emosphere.audio.decode_outcome import DecodeLimits, DecodeOutcome, RecordingHeader
 from emosphere.audio.decoding.child_messages import BLOCK, FAILURE, HEADER, OUTCOME, PROGRESS, STOPPED, unpack
-from emosphere.audio.recording import DecodeLimits, DecodeOutcome, RecordingHeader
 from emosphere.audio.sixteen_bit import from_16_bit
 from emosphere.errors import BadRecording
 

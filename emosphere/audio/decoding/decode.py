@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from emosphere.audio.decode_outcome import MODEL_RATE_HZ, DecodeLimits, DecodeOutcome, RecordingHeader
 from emosphere.audio.decoding.fallback import Ladder
-from emosphere.audio.recording import MODEL_RATE_HZ, DecodeLimits, DecodeOutcome, RecordingHeader
 from emosphere.audio.resample import first_second
 from emosphere.errors import BadRecording
 

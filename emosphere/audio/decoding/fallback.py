@@ -7,10 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emosphere.audio.decoding.container_facts import kind_of, missing_end
-from emosphere.audio.decoding.ffmpeg import AvSource
-from emosphere.audio.decoding.libsndfile import SoundfileSource
-from emosphere.audio.recording import (
+from emosphere.audio.decode_outcome import (
     MODEL_RATE_HZ,
     DecodeLimits,
     DecodeOutcome,
@@ -19,6 +16,9 @@ from emosphere.audio.recording import (
     UnknownCodec,
     Unreadable,
 )
+from emosphere.audio.decoding.container_facts import kind_of, missing_end
+from emosphere.audio.decoding.ffmpeg import AvSource
+from emosphere.audio.decoding.libsndfile import SoundfileSource
 from emosphere.audio.resample import to_model_rate
 from emosphere.errors import BadRecording
 

@@ -9,11 +9,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from emosphere.audio.decode_outcome import NativeHeader, UnknownCodec, Unreadable
 from emosphere.audio.decoding.aac_noise import ENDLESS_MEMORY, RenewedDecoder, decode_start_s
 from emosphere.audio.decoding.container_facts import kind_of, missing_end, mp3_promised_frames
 from emosphere.audio.decoding.mp3_file import Mp3File
 from emosphere.audio.decoding.timeline import Blocks, Timeline
-from emosphere.audio.recording import NativeHeader, UnknownCodec, Unreadable
 
 BLOCK_S: Final = 5
 DECODER_PRE_ROLL_S: Final = 1

@@ -7,8 +7,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from emosphere.audio.decode_outcome import NativeHeader, Unreadable
 from emosphere.audio.decoding.container_facts import missing_end, wav_promised_frames
-from emosphere.audio.recording import NativeHeader, Unreadable
 
 BLOCK_S = 5
 MAX_BLOCK_VALUES = 4_000_000

@@ -7,7 +7,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from emosphere.audio.recording import NativeHeader
+from emosphere.audio.decode_outcome import NativeHeader
 
 TOLERANCE_S: Final = 0.04
 """Stamps in milliseconds that differ less from the count of samples are rounding or codec start-up, more is a gap."""

@@ -10,28 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emosphere.store import ABSENT, Location
-from emosphere.tables.schema import arrow_schema
+from emosphere.tables.schema import arrow_schema, columns_from, sort_keys
 from pipelines.out.ledger import Ledger, RunHeader, parquet_bytes, read_parquet
 from pipelines.out.snapshot import commit_snapshot, replace_published
-from pipelines.score.publish.fold import Folded
+from pipelines.score.publish.fold import FOLDED_TABLES, Folded
 
 FILE_BYTES = 128 << 20
 """Size a published file is meant to reach; the number of files of a partition follows from it once, and stays."""
-
-SORT_KEYS = {"segments": ["recording_id", "channel", "start_ms"], "recordings": ["recording_id"]}
-COUNTED = [
-    "recordings",
-    "scored",
-    "no_speech",
-    "failed",
-    "skipped",
-    "skipped_policy",
-    "segments",
-    "audio_s",
-    "speech_s",
-    "wall_s",
-]
-"""Figures that the JSON result and the ``runs`` row share."""
 
 
 def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Callable[[], None]) -> None:
@@ -44,14 +29,13 @@ def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Calla
     """
     replaced: dict[str, str] = {}
     for dt in folded.place(ledger.published_columns(header.model_partition, ["recording_id"]), header.dt):
-        num_files, is_new = _files_of(ledger, header, dt, folded.segment_bytes)
-        for number in range(num_files) if is_new else folded.numbers(dt, num_files):
-            here = folded.rows("recordings", dt, number, num_files)
-            spoken = folded.rows("segments", dt, number, num_files)
-            for table, new in (("segments", spoken), ("recordings", here)):
+        num_files, is_new = _num_files(ledger, header, dt, folded.segment_bytes)
+        for number in range(num_files) if is_new else folded.file_numbers(dt, num_files):
+            rows = {table: folded.rows(table, dt, number, num_files) for table in FOLDED_TABLES}
+            ids = rows["recordings"].column("recording_id")
+            for table, new in rows.items():
                 path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
-                ids = here.column("recording_id")
-                replaced[path] = _replace(ledger, path, table, new, ids, header, still_ours)
+                replaced[path] = _replace_file(ledger, path, table, new, ids, header, still_ours)
     commit_snapshot(ledger, header, replaced, still_ours)
 
 
@@ -75,12 +59,12 @@ def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], hos
         "ended_at": datetime.datetime.now(datetime.UTC),
         "host": json.dumps(host, sort_keys=True),
     }
-    row |= {name: result[name] for name in COUNTED}
+    row |= {name: result[name] for name in columns_from("runs", "count")}
     table = pa.Table.from_pylist([row], schema=arrow_schema("runs"))
     ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(parquet_bytes(table))
 
 
-def _replace(
+def _replace_file(
     ledger: Ledger,
     path: str,
     table: str,
@@ -100,7 +84,7 @@ def _replace(
                 pc.invert(pc.is_in(old.column("recording_id"), value_set=replaced_ids.combine_chunks()))
             )
             kept = pa.concat_tables([others.select(new.column_names).cast(new.schema), new])
-        kept = kept.sort_by([(key, "ascending") for key in SORT_KEYS[table]])
+        kept = kept.sort_by([(key, "ascending") for key in sort_keys(table)])
         return kept.replace_schema_metadata(schema.metadata).cast(schema)
 
     version = replace_published(ledger, path, header.run_id, make, still_ours)
@@ -108,7 +92,7 @@ def _replace(
     return version
 
 
-def _files_of(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:
+def _num_files(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tuple[int, bool]:
     """Number of files of a partition, and whether some are still missing (then all are written, empty ones too).
 
     Chosen by expected size when the partition is first written, then kept, so that a recording's rows are always found
@@ -118,5 +102,7 @@ def _files_of(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tup
     expected = max(1, -(-run_bytes // 4 // FILE_BYTES))  # in memory; compressed rows take about a quarter
     note.create_bytes(json.dumps({"num_files": expected}).encode())
     num_files = int(json.loads(note.read_bytes())["num_files"])
-    there = [sum(at == dt for at, _ in ledger.published(table, header.model_partition)) for table in SORT_KEYS]
-    return num_files, min(there) < num_files
+    num_there = [
+        sum(file_dt == dt for file_dt, _ in ledger.published(table, header.model_partition)) for table in FOLDED_TABLES
+    ]
+    return num_files, min(num_there) < num_files

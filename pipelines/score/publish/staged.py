@@ -1,21 +1,19 @@
-"""A unit's row in staging: what scoring found, or why there is nothing."""
+"""Staging: the result of every unit of a part, failures included, as one row each."""
 
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 
-from emosphere.errors import RETRIED_CODES
-from emosphere.tables.schema import SEGMENTS
-from pipelines.archive.recording import RECORDING_SCHEMA, recording_of
-from pipelines.archive.seal import Seal
+from emosphere.tables.schema import SEGMENTS, columns_from
+from pipelines.archive.recording import ADDRESS_SCHEMA, RECORDING_SCHEMA
+from pipelines.score.unit import UnitResult
 
-ADDED_LATER = {"recording_id", "source_uri", "role", "speaker", "segment_index", "run_id", "scored_at"}
-SPEECH_COLUMNS = [column.name for column in SEGMENTS if column.name not in ADDED_LATER]
+SEGMENT_COLUMNS = columns_from("segments", "audio", "model", "unfilled")
 """Columns of ``segments`` that are known while scoring; the others are added at publishing."""
+RECORDING_COLUMNS = [name for name in RECORDING_SCHEMA.names if name not in ADDRESS_SCHEMA.names]
 
-HOW_TO_FETCH = {"kind", "url", "member", "offset"}
-"""Fields of a Recording that end with the fetching."""
 STAGED_SCHEMA = pa.schema(
     [
         ("unit_id", pa.int64()),
@@ -23,7 +21,7 @@ STAGED_SCHEMA = pa.schema(
         ("unit_index", pa.int32()),
         ("num_units", pa.int32()),
         ("attempts", pa.int32()),
-        *(field for field in RECORDING_SCHEMA if field.name not in HOW_TO_FETCH),
+        *(RECORDING_SCHEMA.field(name) for name in RECORDING_COLUMNS),
         ("content_digest", pa.string()),
         ("flaw_code", pa.string()),
         ("flaw_message", pa.string()),
@@ -36,40 +34,41 @@ STAGED_SCHEMA = pa.schema(
         ("distinct_channels", pa.list_(pa.int32())),
         ("withheld", pa.bool_()),
         ("scored_at", pa.timestamp("us", tz="UTC")),
-        (
-            "segments",
-            pa.list_(pa.struct([(c.name, c.type) for c in SEGMENTS if c.name in SPEECH_COLUMNS])),
-        ),
+        ("segments", pa.list_(pa.struct([(c.name, c.type) for c in SEGMENTS if c.name in SEGMENT_COLUMNS]))),
     ]
 )
 """One row per unit, failures included: one unit in, one row out."""
 
-FIRST_FAILED = "Another recording of the same bytes, scored in its stead, failed in a way that may pass."
+
+def staged_part(results: Iterable[UnitResult], scored_at: datetime.datetime) -> pa.Table:
+    """The rows of a part, of :data:`STAGED_SCHEMA`, in the order of its units."""
+    return pa.Table.from_pylist([staged_row(result, scored_at) for result in results], schema=STAGED_SCHEMA)
 
 
-def staged_row(units: list[dict[str, Any]], results: list[dict[str, Any]], row: int, seal: Seal) -> dict[str, Any]:
-    """The row of ``units[row]``, by what became of all units of its part. One that failed keeps no scores."""
-    unit, result = units[row], results[row]
-    told_of = unit
-    # What befell this one itself (it changed while it was read) is told of it, whatever became of the first one.
-    if "same_as" in result and not {"error_code", "flaw_code"} & result.keys():
-        told_of, found = units[result["same_as"]], results[result["same_as"]]
-        result = found | {"content_digest": result["content_digest"]}
-        if result.get("error_code") in RETRIED_CODES:
-            result["error_message"] = FIRST_FAILED
-    staged: dict[str, Any] = {name: unit.get(name) for name in STAGED_SCHEMA.names}
-    staged |= {
-        "audio_ms": 0,
-        "distinct_channels": [],
-        "withheld": False,
-        "scored_at": datetime.datetime.now(datetime.UTC),
-        **result,
+def staged_row(result: UnitResult, scored_at: datetime.datetime) -> dict[str, Any]:
+    """The row of one unit; a unit that was never opened has nulls in its place."""
+    unit, decoded = result.unit, result.decoded
+    header, failure, flaw = decoded.header, decoded.failure, decoded.flaw
+    return {
+        **{name: getattr(unit.recording, name) for name in RECORDING_COLUMNS},
+        "unit_id": unit.unit_id,
+        "recording_id": unit.recording_id,
+        "unit_index": unit.unit_index,
+        "num_units": unit.num_units,
+        "attempts": unit.attempts,
+        "error_code": failure and failure.code,
+        "error_message": failure and failure.message,
+        "flaw_code": flaw and flaw.code,
+        "flaw_message": flaw and flaw.message,
+        "content_digest": decoded.content_digest,
+        "codec": header and header.codec,
+        "sample_rate_hz": header and header.sample_rate_hz,
+        "num_channels": header and header.num_channels,
+        "header_ms": header and header.duration_ms,
+        "end_ms": decoded.end_ms,
+        "audio_ms": decoded.audio_ms,
+        "withheld": decoded.is_withheld,
+        "distinct_channels": sorted(result.distinct_channels),
+        "segments": [{name: segment.get(name) for name in SEGMENT_COLUMNS} for segment in result.segments],
+        "scored_at": scored_at,
     }
-    for name in ("error_message", "flaw_message"):
-        staged[name] = staged[name] and seal.say(staged[name], recording_of(told_of))
-    if staged["error_code"] is not None:
-        staged |= {"segments": [], "distinct_channels": []}
-    staged["segments"] = [
-        {name: segment.get(name) for name in SPEECH_COLUMNS} for segment in staged.get("segments") or []
-    ]
-    return staged

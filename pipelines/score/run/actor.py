@@ -1,30 +1,33 @@
 """The scoring actor: one part of the plan in, its staged results out, one small row about it back to the driver."""
 
+import datetime
 import os
 import queue
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from emosphere.errors import EmosphereError, MachineError
 from emosphere.model.find import find_model
+from emosphere.speech.cells import Cell
 from emosphere.store import Location
 from pipelines.archive.seal import UNSEALED, Seal
 from pipelines.cluster.resources import Pool
 from pipelines.out.ledger import Ledger, RunHeader
 from pipelines.score.policy import is_phone_call, withheld_channels
-from pipelines.score.publish.staged import STAGED_SCHEMA, staged_row
+from pipelines.score.publish.staged import staged_part
 from pipelines.score.run.decoders import Decoders, Event
 from pipelines.score.run.decoders_apart import DecodersApart, DecodersLost
 from pipelines.score.run.heap import give_back, keep_freed_memory
 from pipelines.score.settings import ScoreSettings
+from pipelines.score.unit import DecodedUnit, Unit, UnitResult, results_of, units_of
 
 if TYPE_CHECKING:
     from emosphere.inference import Scorer
+    from emosphere.model.checkpoint import Checkpoint
 
 SIGN_S = 60.0
 """Time between signs of life."""
@@ -46,55 +49,56 @@ class ScoreParts:
         self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
     ) -> None:
         # Here, where the model is: the driver knows this class too, and does without torch's seconds and 450 MB.
-        import torch
-
-        from emosphere.inference import Scorer, default_device
         from emosphere.model.checkpoint import load_checkpoint
 
-        self._lanes: list[_Lane] = []
+        self._ledger, self._run_id, self._run_digest, self._seal = Ledger(out), header.run_id, header.model_digest, seal
         self._threads: ThreadPoolExecutor | None = None
-        keep_freed_memory()
-        # This thread only loads: a team of OpenMP's would stay with it for good.
-        torch.set_num_threads(1)
-        # One compiled kernel per shape would be kept for each of a thousand segment lengths. Enough for two lanes'
-        # batches, in which the members of a network ask for the same ones in turn.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-        self._ledger, self._run_id, self._settings, self._seal = Ledger(out), header.run_id, settings, seal
-        self._unfit: EmosphereError | None = None
+        self._lanes: list[_Lane] = []
+        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        self._model_error: EmosphereError | None = None
+        _prepare_process()
         try:
             # Found anew on every machine: "default" is the worker's own package, a URL its own copy.
             checkpoint = load_checkpoint(find_model(model))
             settings.listen.check_model(checkpoint)
         except EmosphereError as error:
-            self._unfit = error  # told by the first call: of an actor that cannot be made Ray only says that it died
+            # Raised by the first call: of an actor that cannot be made Ray only says that it died.
+            self._model_error = error
             return
-        self._digests = (checkpoint.digest, header.model_digest)
+        self._model_digest = checkpoint.digest
+        scorer = self._load(checkpoint, settings, pool.cores)
         withheld = withheld_channels(header.roles, header.exception)
-        device = default_device()
-        # Shared by the lanes, so that no core idles while one of them waits, or has nothing left. One thread each:
-        # teams of OpenMP, one for every thread that ever used torch, sleep at each barrier where they outnumber the
-        # cores, which cost WavLM 15 %.
-        self._threads = ThreadPoolExecutor(pool.cores, "network", torch.set_num_threads, (1,))
-        scorer = Scorer(
-            checkpoint,
-            device=device,
-            listen=settings.listen,
-            batch=settings.batch,
-            threads=self._threads if device == "cpu" else None,
-        )
-        self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for number in range(pool.lanes):
             num_decoders = len(range(number, pool.decoders, pool.lanes))
             decoders = (DecodersApart if pool.apart else Decoders)(num_decoders, settings, seal, withheld)
             self._lanes.append(_Lane(scorer.another(), pool.threads, decoders))
             self._free.put(self._lanes[-1])
 
+    def _load(self, checkpoint: "Checkpoint", settings: ScoreSettings, cores: int) -> "Scorer":
+        """The scorer that all lanes share."""
+        import torch
+
+        from emosphere.inference import Scorer, default_device
+
+        device = default_device()
+        # Shared by the lanes, so that no core idles while one of them waits, or has nothing left. One thread each:
+        # teams of OpenMP, one for every thread that ever used torch, sleep at each barrier where they outnumber the
+        # cores, which cost WavLM 15 %.
+        self._threads = ThreadPoolExecutor(cores, "network", torch.set_num_threads, (1,))
+        return Scorer(
+            checkpoint,
+            device=device,
+            listen=settings.listen,
+            batch=settings.batch,
+            threads=self._threads if device == "cpu" else None,
+        )
+
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         # What went wrong travels to the driver as a value: through Ray it would arrive as advice about Ray.
         try:
-            if self._unfit is not None:
-                raise self._unfit
-            summaries = [self._in_a_lane(int(part)) for part in batch["part"]]
+            if self._model_error is not None:
+                raise self._model_error
+            summaries = [self._score_in_a_lane(int(part)) for part in batch["part"]]
         except EmosphereError as error:
             return {"error": np.array([self._seal.hide(str(error))]), "exit_code": np.array([error.exit_code])}
         except Exception as error:
@@ -113,7 +117,7 @@ class ScoreParts:
 
     __del__ = close
 
-    def _in_a_lane(self, part: int) -> dict[str, Any]:
+    def _score_in_a_lane(self, part: int) -> dict[str, Any]:
         lane = self._free.get()
         try:
             return lane.thread.submit(self._score_part, lane, part).result()
@@ -121,52 +125,85 @@ class ScoreParts:
             self._free.put(lane)
 
     def _score_part(self, lane: "_Lane", part: int) -> dict[str, Any]:
-        if self._digests[0] != self._digests[1]:
+        if self._model_digest != self._run_digest:
             raise MachineError(
-                f"A worker's model has digest {self._digests[0]}, the run's is {self._digests[1]}; give all machines "
+                f"A worker's model has digest {self._model_digest}, the run's is {self._run_digest}; give all machines "
                 "the same version, then run the same command again."
             )
         began = time.monotonic()
-        units = self._ledger.plan_part(self._run_id, part).to_pylist()
+        units = units_of(self._ledger.plan_part(self._run_id, part))
         for tries_left in reversed(range(TRIES)):
-            scorer = lane.scorer.another()
-            decoding = lane.decoders.decode(units)
+            scorer, decoding = lane.scorer.another(), lane.decoders.decode(units)
             try:
-                for row, scored in scorer.score_cells(self._watched(part, decoding.events())):
-                    decoding.results[row]["segments"] = scored.rows
-                    decoding.results[row]["distinct_channels"] = sorted(scored.distinct_channels)
+                results = _score_units(units, scorer, self._with_signs_of_life(part, decoding.events()))
                 break
             except DecodersLost:  # nothing of the part is staged yet: it begins anew
                 if not tries_left:
                     raise
-        staged = [staged_row(units, decoding.results, row, self._seal) for row in range(len(units))]
-        self._ledger.write_staged_part(self._run_id, part, pa.Table.from_pylist(staged, schema=STAGED_SCHEMA))
+        staged = staged_part(results, scored_at=datetime.datetime.now(datetime.UTC))
+        self._ledger.write_staged_part(self._run_id, part, staged)
+        num_samples, num_padding = scorer.padding
         return {
             "part": part,
-            "units": len(units),
-            "recordings": sum(unit["unit_index"] == 0 for unit in units),
-            "failed": sum(row["error_code"] is not None for row in staged),
-            # Rows of a copied channel are staged, and published only if the channel differs in another unit.
-            "segments": sum(one["channel"] in row["distinct_channels"] for row in staged for one in row["segments"]),
-            "audio_s": sum(row["audio_ms"] for row in staged) / 1000,
-            "phone_calls": sum(is_phone_call(row["sample_rate_hz"], row["num_channels"]) for row in staged),
+            **_counts(results),
             "wait_s": decoding.waited_s,
-            **{f"{name}_s": spent for name, spent in scorer.spent_s.items()},
-            "samples": scorer.padding[0],
-            "padding": scorer.padding[1],
+            **{f"{name}_s": spent_s for name, spent_s in scorer.spent_s.items()},
+            "samples": num_samples,
+            "padding": num_padding,
             "wall_s": time.monotonic() - began,
         }
 
-    def _watched(self, part: int, events: Iterable[Event]) -> Iterator[Event]:
-        """The same events; once a minute the driver is told that they still come, since a part may last for hours."""
-        told = time.monotonic()
+    def _with_signs_of_life(self, part: int, events: Iterable[Event]) -> Iterator[Event]:
+        """The same events; once a minute the driver can see that they still come, since a part may last for hours."""
+        last_sign = time.monotonic()
         for number, event in enumerate(events):
             yield event
-            if time.monotonic() - told >= SIGN_S:
-                told = time.monotonic()
+            if time.monotonic() - last_sign >= SIGN_S:
+                last_sign = time.monotonic()
                 self._ledger.write_sign_of_life(self._run_id, part, number)
             if number % CELLS_PER_TRIM == CELLS_PER_TRIM - 1:
                 give_back()
+
+
+def _prepare_process() -> None:
+    """Settle what torch and the C library do in this process."""
+    import torch
+
+    keep_freed_memory()
+    # This thread only loads: a team of OpenMP's would stay with it for good.
+    torch.set_num_threads(1)
+    # One compiled kernel per shape would be kept for each of a thousand segment lengths. Enough for two lanes'
+    # batches, in which the members of a network ask for the same ones in turn.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+
+def _score_units(units: Sequence[Unit], scorer: "Scorer", events: Iterable[Event]) -> list[UnitResult]:
+    """Score the cells of a part's units as they are decoded."""
+    decoded: dict[int, DecodedUnit] = {}
+
+    def cells() -> Iterator[tuple[int, Cell | None]]:
+        for row, event in events:
+            if isinstance(event, Cell):
+                yield row, event
+            else:
+                decoded[row] = event
+                yield row, None
+
+    scored = dict(scorer.score_cells(cells()))
+    return results_of(units, decoded, scored)
+
+
+def _counts(results: Sequence[UnitResult]) -> dict[str, Any]:
+    """What the driver is to know of a part."""
+    headers = [result.decoded.header for result in results if result.decoded.header is not None]
+    return {
+        "units": len(results),
+        "recordings": sum(result.unit.unit_index == 0 for result in results),
+        "failed": sum(result.decoded.failure is not None for result in results),
+        "segments": sum(result.num_distinct_segments for result in results),
+        "audio_s": sum(result.decoded.audio_ms for result in results) / 1000,
+        "phone_calls": sum(is_phone_call(header.sample_rate_hz, header.num_channels) for header in headers),
+    }
 
 
 class _Lane:

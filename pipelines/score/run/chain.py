@@ -84,9 +84,11 @@ def score_parts(
             if row["phone_calls"] and not done["phone_calls"] and not header.roles:
                 log.warning(NO_ROLES)
             done.update({name: n for name, n in row.items() if name not in ("part", "error", "exit_code")}, parts=1)
-            on_progress(_progress(header, len(todo), done, time.monotonic() - began))
+            on_progress(_progress_of(header, len(todo), done, time.monotonic() - began))
     except ray.exceptions.RayError as error:
-        raise MachineError(f"Scoring stopped: {seal.hide(_last_words(error))}. The same command resumes.") from error
+        raise MachineError(
+            f"Scoring stopped: {seal.hide(_exception_line(error))}. The same command resumes."
+        ) from error
     log.info(
         "actors=%d busy=%.1f s: waiting for decoders %.0f %%, finding speech %.0f %%, model %.0f %% (padding %.1f %%)",
         pool.size,
@@ -138,15 +140,15 @@ def within_deadline(
         unwanted.set()
 
 
-def _last_words(error: Exception) -> str:
+def _exception_line(error: Exception) -> str:
     """The line of Ray's report that names the exception."""
     lines = [line.strip() for line in str(error).splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line.strip())]
     return (lines or [type(error).__name__])[-1].rstrip(".")
 
 
-def _progress(header: RunHeader, todo: int, done: Counter[str], wall_s: float) -> Progress:
+def _progress_of(header: RunHeader, num_todo: int, done: Counter[str], wall_s: float) -> Progress:
     return Progress(
-        parts=header.num_parts - todo + int(done["parts"]),
+        parts=header.num_parts - num_todo + int(done["parts"]),
         num_parts=header.num_parts,
         recordings=int(done["recordings"]),
         num_recordings=header.num_recordings,

@@ -6,28 +6,26 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
 
+from emosphere.audio.decode_outcome import SAMPLES_PER_MS, DecodeOutcome, RecordingHeader
 from emosphere.audio.decoding.child import IsolatedDecoder
-from emosphere.audio.recording import MODEL_RATE_HZ
-from emosphere.errors import BadRecording, ErrorCode, MachineError
-from emosphere.speech.cells import Cell, cut_cells
+from emosphere.errors import BadRecording, MachineError
+from emosphere.speech.cells import Cell, CellGrid, cut_cells
 from pipelines.archive.fetch import Fetcher
-from pipelines.archive.recording import recording_of
 from pipelines.archive.seal import Seal
 from pipelines.score.policy import withhold_cells
 from pipelines.score.settings import ScoreSettings
+from pipelines.score.unit import DecodedUnit, Reason, Unit
 
 AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 """Reasons which, met by a later unit of a recording, say only that it ends earlier than its header promised."""
 
-SAMPLES_PER_MS = MODEL_RATE_HZ // 1000
 QUEUED_CELLS = 8
 """Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per part."""
 
-Event = tuple[int, Cell | None]
-"""A cell of a unit, by the unit's row in its part; None: the unit has no more."""
+Event = tuple[int, Cell | DecodedUnit]
+"""By a unit's row in its part: one of its cells or, behind the last of them, what its decoding came to."""
 
 
 class Decoders:
@@ -38,7 +36,7 @@ class Decoders:
         self._decoders = [IsolatedDecoder(settings.decode) for _ in range(count)]
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in range(count)]
 
-    def decode(self, units: list[dict[str, Any]]) -> "PartDecoding":
+    def decode(self, units: Sequence[Unit]) -> "PartDecoding":
         """Begin with the units of a part."""
         return PartDecoding(units, self, self._settings, self._seal, self._withheld)
 
@@ -59,39 +57,38 @@ class PartDecoding:
 
     def __init__(
         self,
-        units: list[dict[str, Any]],
+        units: Sequence[Unit],
         decoders: Decoders,
         settings: ScoreSettings,
         seal: Seal,
         withheld: frozenset[int],
     ) -> None:
-        self.units = units
-        self.results: list[dict[str, Any]] = [{} for _ in units]
-        """What is known of each unit so far; complete once its end is out."""
         self.waited_s = 0.0
         """Seconds that whoever takes the events has waited for them."""
-        self._decoders, self._settings, self._seal, self._withheld = decoders, settings, seal, withheld
-        self._first_with: dict[tuple[str, int], int] = {}
-        self._alike = Counter(map(_span, units))
-        self._digests: dict[str, str] = {}
-        self._hashing = threading.Lock()
+        self._units, self._decoders = units, decoders
+        self._settings, self._seal, self._withheld = settings, seal, withheld
         self._todo = deque(range(len(units)))
         self._queue: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
+        self._num_of_size_and_span = Counter(map(_size_and_span, units))
+        self._first_rows: dict[tuple[str, int], int] = {}
+        """Row of the first unit, by digest and span."""
+        self._digests: dict[str, str] = {}
+        self._hashing = threading.Lock()
 
     def events(self) -> Iterator[Event]:
-        """Cells of all units, interleaved as the decoders deliver them; ``(row, None)`` ends a unit."""
+        """Cells of all units, interleaved as the decoders deliver them; a DecodedUnit ends each unit."""
         threads = [threading.Thread(target=self._decode_all, args=pair, daemon=True) for pair in self._decoders.pairs]
         for thread in threads:
             thread.start()
-        running = len(threads)
+        num_running = len(threads)
         try:
-            while running:
-                asked = time.monotonic()
+            while num_running:
+                began = time.monotonic()
                 event = self._queue.get()
-                self.waited_s += time.monotonic() - asked
+                self.waited_s += time.monotonic() - began
                 if event is None:
-                    running -= 1
+                    num_running -= 1
                 elif isinstance(event, BaseException):
                     raise event
                 else:
@@ -105,110 +102,140 @@ class PartDecoding:
                     continue
 
     def _decode_all(self, fetcher: Fetcher, decoder: IsolatedDecoder) -> None:
+        """The work of one thread: unit after unit until none is left."""
         try:
             while not self._stopped.is_set():
                 try:
                     row = self._todo.popleft()
                 except IndexError:
                     break
-                self._decode(row, fetcher, decoder)
-                self._put((row, None))
+                self._put((row, self._decode(row, fetcher, decoder)))
             self._put(None)
         except BaseException as error:
             self._put(error)
 
-    def _decode(self, row: int, fetcher: Fetcher, decoder: IsolatedDecoder) -> None:
-        unit, result = self.units[row], self.results[row]
+    def _decode(self, row: int, fetcher: Fetcher, decoder: IsolatedDecoder) -> DecodedUnit:
+        """Send a unit's cells ahead and return what its decoding came to, also where it ended early."""
+        unit = self._units[row]
+        cells = _UnitCells(unit, self._settings.listen.grid, self._withheld)
+        digest: str | None = None
+        same_as: int | None = None
+        failure: Reason | None = None
         try:
-            if unit["error_code"] is not None:
-                raise BadRecording(unit["error_code"], unit["error_message"])
-            recording = self._seal.uncover(recording_of(unit))
+            if unit.recording.error_code is not None:
+                raise BadRecording(unit.recording.error_code, unit.recording.error_message or "")
+            recording = self._seal.uncover(unit.recording)
             path = fetcher.local_path(recording)
             with fetcher.failures_explained(recording):
-                if self._is_new(row, path):
-                    self._decode_unit(row, path, decoder)
+                digest, same_as = self._find_first(row, path)
+                if same_as is None:
+                    self._send_cells(row, cells.decode(path, decoder))
             fetcher.check_unchanged(recording)  # it may have grown meanwhile
-        except BadRecording as reason:
-            if unit["unit_index"] and reason.code in AFTER_THE_START:
-                result |= {"flaw_code": _flaw(reason.code), "flaw_message": str(reason)}
+        except BadRecording as error:
+            if unit.unit_index and error.code in AFTER_THE_START:
+                cells.flaw = Reason("CORRUPT" if error.code == "CORRUPT" else "TRUNCATED", str(error))
             else:
-                result |= {"error_code": reason.code, "error_message": str(reason)}
+                failure = Reason(error.code, str(error))
         except (MachineError, MemoryError):
             raise
         except Exception as error:
             # One recording met something nobody foresaw. It costs that recording, and the next run tries it again.
-            result |= {"error_code": "INTERNAL", "error_message": f"{type(error).__name__}: {error}"}
+            failure = Reason("INTERNAL", f"{type(error).__name__}: {error}")
+        if failure is not None or cells.flaw is not None:
+            same_as = None  # what befell this one itself (it changed while it was read) stands
+        return DecodedUnit(
+            header=cells.header,
+            audio_ms=cells.audio_ms,
+            end_ms=cells.end_ms,
+            is_withheld=cells.is_withheld,
+            failure=self._worded(failure, unit),
+            flaw=self._worded(cells.flaw, unit),
+            content_digest=digest,
+            same_as=same_as,
+        )
 
-    def _is_new(self, row: int, path: str) -> bool:
-        """Whether no unit of this part has the same bytes; else its results will stand for this one's too."""
+    def _send_cells(self, row: int, cells: Generator[Cell, None, None]) -> None:
+        with contextlib.closing(cells):
+            for cell in cells:
+                self._put((row, cell))
+                if self._stopped.is_set():
+                    return
+
+    def _worded(self, reason: Reason | None, unit: Unit) -> Reason | None:
+        """The reason in words that the tables may show."""
+        return reason and reason._replace(message=self._seal.say(reason.message, unit.recording))
+
+    def _find_first(self, row: int, path: str) -> tuple[str | None, int | None]:
+        """The recording's digest, where it matters, and the row of an earlier unit with the same bytes and span."""
+        unit = self._units[row]
         if not self._settings.plan.score_duplicates_once:
-            return True
-        unit = self.units[row]
-        if unit["unit_index"] and self._alike[_span(unit)] == 1:
-            return True  # the first unit's digest is the recording's
-        digest = self._digest(unit["recording_id"], path)
-        self.results[row]["content_digest"] = digest
-        # One step, also where two threads ask at once.
-        first = self._first_with.setdefault((digest, unit["unit_index"]), row)
-        if first != row:
-            self.results[row]["same_as"] = first
-        return first == row
+            return None, None
+        if unit.unit_index and self._num_of_size_and_span[_size_and_span(unit)] == 1:
+            return None, None  # the first unit's digest is the recording's
+        digest = self._digest(unit.recording_id, path)
+        # One step, also where two threads are here at once.
+        first = self._first_rows.setdefault((digest, unit.unit_index), row)
+        return digest, first if first != row else None
 
     def _digest(self, recording_id: str, path: str) -> str:
         """sha256 of a recording, computed once for all its units in this part."""
-        with self._hashing:  # another thread waits for this one's answer
+        with self._hashing:  # another thread waits for this one
             if recording_id not in self._digests:
                 with open(path, "rb") as file:
                     self._digests[recording_id] = hashlib.file_digest(file, "sha256").hexdigest()
             return self._digests[recording_id]
-
-    def _decode_unit(self, row: int, path: str, decoder: IsolatedDecoder) -> None:
-        unit, result = self.units[row], self.results[row]
-        grid = self._settings.listen.grid
-        stream = decoder.open(path, start_s=0.0)
-        header = stream.header
-        result |= {
-            "codec": header.codec,
-            "sample_rate_hz": header.sample_rate_hz,
-            "num_channels": header.num_channels,
-            "header_ms": header.duration_ms,
-        }
-        if self._withheld.issuperset(range(header.num_channels)):  # not even decoded
-            stream.close()
-            result["withheld"] = True
-            return
-        first, stop = cells_of(unit["unit_index"], unit["num_units"], header.duration_ms, grid.cell_s)
-        if stop is not None and stop <= first:
-            stream.close()
-            return
-        if first:
-            stream.close()
-            stream = decoder.open(path, start_s=grid.span_s(first))
-        cells = cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid)
-        for cell, may_be_scored in withhold_cells(cells, self._withheld):
-            result["end_ms"] = max(result.get("end_ms", 0), cell.stop_sample // SAMPLES_PER_MS)
-            if not may_be_scored:
-                result["withheld"] = True
-                continue
-            result["audio_ms"] = result.get("audio_ms", 0) + (len(cell.samples) - cell.lead_in) // SAMPLES_PER_MS
-            self._put((row, cell))
-            if self._stopped.is_set():
-                break
-        if stop is not None or self._stopped.is_set():
-            stream.close()
-            return
-        outcome = stream.outcome
-        # A unit that begins behind the end of a cut recording heard nothing and knows no end.
-        if "end_ms" in result or unit["unit_index"] == 0:
-            result["end_ms"] = outcome.end_sample // SAMPLES_PER_MS
-        if outcome.flaw is not None:
-            result |= {"flaw_code": outcome.flaw, "flaw_message": outcome.message}
 
     def _put(self, event: Event | BaseException | None) -> None:
         while not self._stopped.is_set():
             with contextlib.suppress(queue.Full):
                 self._queue.put(event, timeout=0.2)
                 return
+
+
+class _UnitCells:
+    """The cells of one unit that may be scored, and what has come out of its decoder so far."""
+
+    def __init__(self, unit: Unit, grid: CellGrid, withheld: frozenset[int]) -> None:
+        self._unit, self._grid, self._withheld = unit, grid, withheld
+        self.header: RecordingHeader | None = None
+        self.audio_ms = 0
+        self.end_ms: int | None = None
+        self.is_withheld = False
+        self.flaw: Reason | None = None
+
+    def decode(self, path: str, decoder: IsolatedDecoder) -> Generator[Cell, None, None]:
+        """The cells one by one. Raises BadRecording and OSError as the decoder does."""
+        stream = decoder.open(path, start_s=0.0)
+        self.header = stream.header
+        self.is_withheld = self._withheld.issuperset(range(self.header.num_channels))
+        first, stop = cells_of(self._unit.unit_index, self._unit.num_units, self.header.duration_ms, self._grid.cell_s)
+        if self.is_withheld or (stop is not None and stop <= first):  # not even decoded
+            stream.close()
+            return
+        if first:
+            stream.close()
+            stream = decoder.open(path, start_s=self._grid.span_s(first))
+        with stream:
+            cells = cut_cells(
+                stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=self._grid
+            )
+            for cell, may_be_scored in withhold_cells(cells, self._withheld):
+                self.end_ms = max(self.end_ms or 0, cell.stop_sample // SAMPLES_PER_MS)
+                if may_be_scored:
+                    self.audio_ms += (len(cell.samples) - cell.lead_in) // SAMPLES_PER_MS
+                    yield cell
+                else:
+                    self.is_withheld = True
+            if stop is None:
+                self._take_outcome(stream.outcome)
+
+    def _take_outcome(self, outcome: DecodeOutcome) -> None:
+        """The recording ended within this unit."""
+        # One that begins behind the end of a cut recording has no audio and knows no end.
+        if self.end_ms is not None or self._unit.unit_index == 0:
+            self.end_ms = outcome.end_sample // SAMPLES_PER_MS
+        if outcome.flaw is not None:
+            self.flaw = Reason(outcome.flaw, outcome.message or "")
 
 
 def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: float) -> tuple[int, int | None]:
@@ -230,10 +257,6 @@ def cells_of(unit_index: int, num_units: int, duration_ms: int | None, cell_s: f
     return first, stop
 
 
-def _span(unit: dict[str, Any]) -> tuple[int | None, int]:
-    """What two units of the same bytes have in common before anybody has read them."""
-    return unit["num_bytes"], unit["unit_index"]
-
-
-def _flaw(code: ErrorCode) -> str:
-    return "CORRUPT" if code == "CORRUPT" else "TRUNCATED"
+def _size_and_span(unit: Unit) -> tuple[int | None, int]:
+    """What units of the same bytes have in common before anybody has read them."""
+    return unit.recording.num_bytes, unit.unit_index

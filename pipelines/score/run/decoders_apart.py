@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -16,19 +16,7 @@ from emosphere.speech.cells import Cell
 from pipelines.archive.seal import Seal
 from pipelines.score.run.decoders import QUEUED_CELLS, Decoders, Event
 from pipelines.score.settings import ScoreSettings
-
-
-class _PackedCell(NamedTuple):
-    """A cell on its way, half as large."""
-
-    cell: Cell
-    """Without its samples."""
-    samples: NDArray[np.int16]
-
-
-Message = tuple[int, _PackedCell | dict[str, Any]] | str
-"""A cell of a unit, or all that became of the unit, which ends it; or why the machine is broken."""
-
+from pipelines.score.unit import DecodedUnit, Unit
 
 CLOSE_S = 10.0
 """Time that an actor is given to wipe its scratch folders."""
@@ -42,6 +30,18 @@ LOSSES = (
 """How Ray says that an actor, or its machine, is gone."""
 
 
+class PackedCell(NamedTuple):
+    """A cell as it travels: half as large as it is to the model."""
+
+    cell: Cell
+    """All but its samples."""
+    samples: NDArray[np.int16]
+
+
+Message = tuple[int, PackedCell | DecodedUnit] | str
+"""What an event says, by the unit's row in its part; or why the machine is broken."""
+
+
 class DecodersLost(MachineError):
     """The actor that decoded is gone, with its machine perhaps. The part can begin anew."""
 
@@ -53,11 +53,11 @@ class DecodersApart:
         self._count, self._arguments = count, (count, settings, seal, withheld)
         self._actor: Any = None
 
-    def decode(self, units: list[dict[str, Any]]) -> "PartApart":
+    def decode(self, units: Sequence[Unit]) -> "PartApart":
         """Begin with the units of a part."""
         return PartApart(units, self)
 
-    def messages(self, units: list[dict[str, Any]]) -> Iterator[Any]:
+    def messages(self, units: Sequence[Unit]) -> Iterator[Any]:
         """References to messages, as they come; no more than a queue's worth wait in the object store."""
         if self._actor is None:
             # As references: what an actor is made with is otherwise kept by the head, and the seal holds a secret.
@@ -79,16 +79,15 @@ class DecodersApart:
 class PartApart:
     """What :class:`PartDecoding` is where the decoders are beside the model."""
 
-    def __init__(self, units: list[dict[str, Any]], decoders: DecodersApart) -> None:
-        self.results: list[dict[str, Any]] = [{} for _ in units]
+    def __init__(self, units: Sequence[Unit], decoders: DecodersApart) -> None:
         self.waited_s = 0.0
         self._units, self._decoders = units, decoders
 
     def events(self) -> Iterator[Event]:
         """As :meth:`PartDecoding.events`. Raises DecodersLost when the actor is gone."""
-        messages, left = self._decoders.messages(self._units), len(self._units)
-        while left:
-            asked = time.monotonic()
+        messages, num_open = self._decoders.messages(self._units), len(self._units)
+        while num_open:
+            began = time.monotonic()
             try:
                 message: Message = ray.get(next(messages))
             except (StopIteration, *LOSSES) as error:
@@ -97,16 +96,15 @@ class PartApart:
                     f"The machine that decoded was lost: {type(error).__name__}. The same command resumes."
                 ) from error
             finally:
-                self.waited_s += time.monotonic() - asked
+                self.waited_s += time.monotonic() - began
             if isinstance(message, str):
                 raise MachineError(message)
             row, content = message
-            if isinstance(content, _PackedCell):
-                yield row, replace(content.cell, samples=from_16_bit(content.samples))
+            if isinstance(content, DecodedUnit):
+                num_open -= 1
+                yield row, content
             else:
-                self.results[row] |= content
-                left -= 1
-                yield row, None
+                yield row, replace(content.cell, samples=from_16_bit(content.samples))
 
 
 class _DecodingActor:
@@ -116,17 +114,17 @@ class _DecodingActor:
         self._arguments = (count, settings, seal, withheld)
         self._decoders: Decoders | None = None
 
-    def decode(self, units: list[dict[str, Any]]) -> Iterator[Message]:
-        """Everything about the units of a part. A broken machine travels as a message: its words are ours."""
+    def decode(self, units: Sequence[Unit]) -> Iterator[Message]:
+        """The events of a part. A broken machine travels as a message: its words are ours."""
         try:
             # Not before: there may be no room for its scratch folders, and then it is here that somebody hears of it.
             self._decoders = self._decoders or Decoders(*self._arguments)
             decoding = self._decoders.decode(units)
-            for row, cell in decoding.events():
-                if cell is None:
-                    yield row, decoding.results[row]
+            for row, content in decoding.events():
+                if isinstance(content, DecodedUnit):
+                    yield row, content
                 else:
-                    yield row, _PackedCell(replace(cell, samples=cell.samples[:0]), to_16_bit(cell.samples))
+                    yield row, PackedCell(replace(content, samples=content.samples[:0]), to_16_bit(content.samples))
         except EmosphereError as error:
             yield str(error)
 

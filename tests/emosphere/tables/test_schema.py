@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from emosphere.tables.schema import RECORDINGS, SEGMENTS, TABLES, arrow_schema
+from emosphere.tables.schema import RECORDINGS, SEGMENTS, TABLES, arrow_schema, columns_from
 
 PLAIN = {pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.bool_(), pa.timestamp("us", tz="UTC")}
 
@@ -81,3 +81,15 @@ def test_fields_and_files_carry_their_meaning():
     assert schema.field("start_ms").metadata[b"unit"] == b"ms"
     assert schema.metadata[b"schema_version"] == b"1"
     assert schema.metadata[b"scale"] == b"centred"
+
+
+def test_a_column_of_segments_says_what_its_values_follow_from():
+    assert columns_from("segments", "run") == [
+        "recording_id", "source_uri", "role", "speaker", "run_id", "scored_at"
+    ]  # fmt: skip
+    assert columns_from("segments", "unfilled") == [
+        "category", "category_prob", "category_probs", "intensity", "overlap", "ood_score"
+    ]  # fmt: skip
+    assert columns_from("segments", "count") == []
+    unfilled = [column for column in SEGMENTS if column.origin == "unfilled"]
+    assert all(column.nullable for column in unfilled)

@@ -34,7 +34,7 @@ def test_known_shares(resources, num_tasks, nodes, cores, wanted):
 
 
 APART = Resources(decode="apart")
-SAID = Resources(decode="apart", actors=4, cpus_per_actor=2, decoders_per_actor=8)
+EXPLICIT = Resources(decode="apart", actors=4, cpus_per_actor=2, decoders_per_actor=8)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ SAID = Resources(decode="apart", actors=4, cpus_per_actor=2, decoders_per_actor=
         (APART, [(0, 0.0), (8, 1.0), (9, 0.0)], 17, (1, 2, 10)),  # a head that computes nothing
         (APART, [(5, 4.0), (33, 0.0)], 38, (4, 1, 8)),  # one core to a GPU
         (Resources(decode="apart", decoders_per_actor=4), [(8, 1.0), (33, 0.0)], 41, (1, 2, 4)),
-        (SAID, [(0, 0.0), (4, 0.0)], 4, (4, 2, 8)),  # the autoscaler is asked for the rest
+        (EXPLICIT, [(0, 0.0), (4, 0.0)], 4, (4, 2, 8)),  # the autoscaler is asked for the rest
     ],
 )
 def test_decoders_apart_find_room_wherever_ray_puts_them(resources, nodes, cores, wanted):
@@ -66,7 +66,7 @@ def test_decoders_apart_find_room_wherever_ray_puts_them(resources, nodes, cores
 
 def test_decoders_apart_that_find_no_room_are_refused():
     with pytest.raises(MachineError, match=r"needs a CPU .* 4 on one node.* \[\(4, 0.0\)\]"):
-        share_out(SAID, 900, nodes=[(4, 0.0)], cores=2)  # one machine: no autoscaler
+        share_out(EXPLICIT, 900, nodes=[(4, 0.0)], cores=2)  # one machine: no autoscaler
     with pytest.raises(MachineError, match=r"needs a CPU .* 20 on one node.* \[\(16, 0.0\), \(16, 0.0\)\]"):
         share_out(Resources(decode="apart", decoders_per_actor=40), 900, nodes=[(16, 0.0), (16, 0.0)], cores=32)
 

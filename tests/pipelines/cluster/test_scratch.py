@@ -46,30 +46,19 @@ def small_disk(num_bytes: int) -> Iterator[None]:
 
 
 @contextmanager
-def another(program: str, root) -> Iterator[subprocess.Popen]:
+def process_at_work(kind: str, root) -> Iterator[subprocess.Popen]:
     """A process with a scratch folder and a file in it."""
-    program += (
-        "import pathlib, time\n"
-        "pathlib.Path(path, 'recording').write_bytes(b'a voice')\n"
-        "print(path, flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE, text=True) as child:
+    command = [sys.executable, "-m", "tests.pipelines.cluster.scratch_holder", kind]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as child:
         try:
             yield child
         finally:
             child.kill()
 
 
-PLANNING = "from pipelines.cluster.scratch import Scratch\nscratch = Scratch('plan')\npath = scratch.path\n"
-FETCHING = (
-    "from pipelines.archive.fetch import Fetcher, FetchLimits\n"
-    "fetcher = Fetcher(FetchLimits(), {})\npath = fetcher._scratch\n"
-)
-
-
-def test_what_a_killed_process_left_is_swept_and_what_a_living_one_uses_stays(temporary, root):
-    with another(FETCHING, root) as dead, another(PLANNING, root) as living:
+def test_a_sweep_takes_what_the_dead_left_and_nothing_else(temporary, root):
+    """Folders of a killed process go, also where another kind of work comes next; one that is in use stays."""
+    with process_at_work("fetch", root) as dead, process_at_work("plan", root) as living:
         left, used = dead.stdout.readline().strip(), living.stdout.readline().strip()
         sweep_scratch()
         assert os.listdir(left) == os.listdir(used) == ["recording"]
@@ -93,7 +82,7 @@ def test_a_sweep_leaves_what_others_put_there(temporary):
     assert sorted(os.listdir(temporary)) == before
 
 
-def test_a_folder_that_is_swept_before_it_is_locked_is_made_anew(temporary, monkeypatch):
+def test_a_folder_swept_as_it_is_made_is_made_anew(temporary, monkeypatch):
     real, made = tempfile.mkdtemp, []
 
     def swept_at_once(prefix: str) -> str:
@@ -115,7 +104,7 @@ def test_where_no_folder_can_be_made_the_disk_is_named(temporary):
         Scratch("plan")
 
 
-def test_a_full_disk_under_the_database_names_the_folder_and_what_to_do(temporary):
+def test_a_full_disk_under_the_database_says_what_to_do(temporary):
     with (
         pytest.raises(MachineError, match=rf"{temporary}/emosphere-fold-.*free room there.*same command resumes"),
         scratch_database("fold", "64MB") as base,
@@ -133,16 +122,15 @@ def test_a_full_disk_while_planning_is_a_machine_error(temporary):
     assert os.listdir(temporary) == []
 
 
-def test_a_wrong_question_is_no_full_disk(temporary):
+def test_a_wrong_query_is_no_full_disk(temporary):
     import duckdb
 
     with pytest.raises(duckdb.CatalogException), scratch_database("fold", "64MB") as base:
         base.execute("FROM nowhere")
 
 
-def test_a_disk_that_fills_up_after_scoring_is_told_and_stored_and_the_same_command_resumes(
-    in_process, archive, tmp_path, temporary, monkeypatch, rows
-):
+def test_a_disk_that_fills_up_while_folding_loses_nothing(in_process, archive, tmp_path, temporary, monkeypatch, rows):
+    """The error is raised and stored with the run, nothing is published, and the same command scores nothing again."""
     out = tmp_path / "out"
     request = ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-20")
     real = scoring.fold_run
@@ -156,15 +144,15 @@ def test_a_disk_that_fills_up_after_scoring_is_told_and_stored_and_the_same_comm
         patch.setattr(scoring, "fold_run", on_a_small_disk)
         score(request)
     [stored] = (out / "_emosphere/runs").glob("*.json")
-    told = json.loads(stored.read_bytes())
-    assert (told["exit_code"], "emosphere-fold-" in told["error"]) == (1, True)
+    result = json.loads(stored.read_bytes())
+    assert (result["exit_code"], "emosphere-fold-" in result["error"]) == (1, True)
     assert not (out / "recordings").exists()
     monkeypatch.setattr(scoring, "score_parts", lambda *args: pytest.fail("all is staged"))
     assert score(request)["scored"] == 3
     assert len(rows(out, "recordings")) == 6
 
 
-def test_a_folder_that_was_swept_before_its_lock_was_held_is_made_anew(temporary, monkeypatch):
+def test_a_folder_swept_before_it_is_locked_is_made_anew(temporary, monkeypatch):
     swept: list[str] = []
     lock = scratch_module._locked
 

@@ -101,10 +101,8 @@ def test_a_holder_that_wakes_up_after_a_takeover_is_stopped_and_takes_nothing_ba
 
 def test_a_dead_process_of_this_machine_is_taken_over_at_once(home, root):
     """With the real times: no waiting for silence where the process table already knows."""
-    script = "from emosphere.store import locate; from pipelines.out.lease import Lease; import sys, time\n"
-    script += "lease = Lease(locate(sys.argv[1]), 'run killed'); lease.acquire(); print('held', flush=True)\n"
-    script += "time.sleep(60)"
-    child = subprocess.Popen([sys.executable, "-c", script, home.path], cwd=root, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.pipelines.out.lease_holder", home.path]
+    child = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "held\n"
     os.kill(child.pid, signal.SIGKILL)
     while current(home)[1].born == leases._born(child.pid):  # until it is gone, or at least a zombie

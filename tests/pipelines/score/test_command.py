@@ -87,14 +87,9 @@ def test_a_model_whose_weights_do_not_fit_is_refused_in_words(archive, tmp_path)
 
 
 @pytest.mark.ray
-def test_the_driver_does_without_torch(archive, tmp_path):
-    program = (
-        "import sys; from pipelines.score.request import ScoreRequest; from pipelines.score.command import score; "
-        "result = score(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2])); "
-        "print(result['scored'], 'torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", program, str(archive), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_the_driver_does_without_torch(archive, tmp_path, root):
+    command = [sys.executable, "-m", "tests.pipelines.score.driver_modules", str(archive), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "3 False"
 
 

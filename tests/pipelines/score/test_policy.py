@@ -1,4 +1,4 @@
-"""Roles: who is not scored is not scored_channels either, and an exception is declared with a purpose or not at all."""
+"""Roles: no sound of who is not scored reaches a model, and an exception is declared with a purpose or not at all."""
 
 from pathlib import Path
 
@@ -9,23 +9,18 @@ import soundfile
 
 from emosphere.errors import UsageError
 from emosphere.inference import Scorer
-from emosphere.model.description import describe_checkpoint
-from emosphere.model.find import BUNDLED
 from emosphere.speech.cells import Cell
 from emosphere.store import locate
-from pipelines.archive.dates import Window
-from pipelines.archive.listing import list_archives
 from pipelines.cluster.resources import Pool
-from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.out.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.dry_run import preview
-from pipelines.score.plan.choose import Choice
-from pipelines.score.plan.cut import write_plan
 from pipelines.score.policy import is_prohibited, withheld_channels, withhold_cells
 from pipelines.score.publish.fold import fold_run
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.settings import PlanSettings, ScoreSettings, settings_digest
+from tests.pipelines.score.run.running import planned
 
 POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=1, lanes=1)
 CALL = {0: "customer", 1: "Agent"}
@@ -52,53 +47,42 @@ def score_with(tmp_path, monkeypatch):
 
     def run(archive: Path, roles: dict[int, str], exception: str | None = None, **plan) -> tuple[dict, set]:
         settings = ScoreSettings(plan=PlanSettings(**plan))
-        header = RunHeader(
-            run_id="run", key="key", dt="2026-11-20", started_at="2026-11-20T00:00:00+00:00", model_name="m",
-            model_digest=describe_checkpoint(BUNDLED).digest,
-            model_licence="l", settings_digest="s", config={}, archives=[],
-            purpose=None, roles={str(channel): role for channel, role in roles.items()}, exception=exception,
-        )  # fmt: skip
         out = locate(str(tmp_path / "out"))
         ledger = Ledger(out)
-        with Choice() as choice:
-            choice.take(list_archives([str(archive)], out=out), window=Window())
-            choice.judge([], "s")
-            final = write_plan(
-                ledger, header, choice.batches(), settings,
-                num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
-            )  # fmt: skip
+        named_roles = {str(channel): role for channel, role in roles.items()}
+        header = planned(archive, out, settings, roles=named_roles, exception=exception)
         scored_channels = set()
 
         def spy(self, events):
-            def watched():
+            def noted():
                 for key, cell in events:
                     if cell is not None:
                         scored_channels.add((units[key]["source_uri"].rpartition("/")[2], cell.channel))
                     yield key, cell
 
-            return real(self, watched())
+            return real(self, noted())
 
         monkeypatch.setattr(Scorer, "score_cells", spy)
-        actor = ScoreParts(out, final, "default", settings, POOL)
-        for part in range(final.num_parts):
+        actor = ScoreParts(out, header, "default", settings, POOL)
+        for part in range(header.num_parts):
             units = ledger.plan_part("run", part).to_pylist()
-            answer = actor({"part": np.array([part])})
-            assert "error" not in answer, answer
+            summary = actor({"part": np.array([part])})
+            assert "error" not in summary, summary
         actor.close()
-        with fold_run(ledger, final) as folded:
-            found = folded.base.sql("FROM recordings").to_arrow_table().to_pylist()
-        return {row["source_uri"].rpartition("/")[2]: row for row in found}, scored_channels
+        with fold_run(ledger, header) as folded:
+            rows = folded.base.sql("FROM recordings").to_arrow_table().to_pylist()
+        return {row["source_uri"].rpartition("/")[2]: row for row in rows}, scored_channels
 
     return run
 
 
-def told(rows: dict) -> dict[str, tuple[str, int]]:
+def outcomes(rows: dict) -> dict[str, tuple[str, int]]:
     return {name: (row["status"], row["num_channels_skipped"]) for name, row in rows.items()}
 
 
 def test_no_audio_of_an_agent_reaches_speech_activity_or_the_model(score_with, calls):
     rows, scored_channels = score_with(calls, CALL)
-    assert told(rows) == {
+    assert outcomes(rows) == {
         "call.wav": ("scored", 1),
         "mix.wav": ("skipped_policy", 2),  # the same sound on both: it holds the agent's voice
         "mono.wav": ("scored", 0),
@@ -109,7 +93,7 @@ def test_no_audio_of_an_agent_reaches_speech_activity_or_the_model(score_with, c
 
 def test_the_agent_may_be_the_first_channel(score_with, calls):
     rows, scored_channels = score_with(calls, {0: "agent"})
-    assert told(rows) == {
+    assert outcomes(rows) == {
         "call.wav": ("scored", 1),
         "mix.wav": ("skipped_policy", 2),
         "mono.wav": ("skipped_policy", 1),
@@ -119,12 +103,12 @@ def test_the_agent_may_be_the_first_channel(score_with, calls):
     assert rows["mono.wav"]["duration_ms"] == 8_000
 
 
-def test_without_roles_or_with_an_exception_all_is_heard(score_with, calls):
+def test_without_roles_or_with_an_exception_all_is_scored(score_with, calls):
     everything = {("call.wav", 0), ("call.wav", 1), ("mix.wav", 0), ("mix.wav", 1), ("mono.wav", 0)}
     rows, scored_channels = score_with(calls, CALL, "medical")
     assert scored_channels >= everything
-    assert told(rows)["call.wav"] == ("scored", 0)
-    assert told(rows)["mix.wav"] == ("scored", 1)
+    assert outcomes(rows)["call.wav"] == ("scored", 0)
+    assert outcomes(rows)["mix.wav"] == ("scored", 1)
     assert score_with(calls, {})[1] >= everything
 
 
@@ -137,7 +121,7 @@ def test_a_shared_out_recording_is_judged_as_a_whole(score_with, tmp_path, voice
     soundfile.write(folder / "call.wav", np.stack([three_minutes, other], axis=1), 16_000, subtype="PCM_16")
     whole, _ = score_with(folder, CALL)
     shared, _ = score_with(folder, CALL, unit_bytes=4 << 20)
-    assert told(whole) == told(shared) == {"call.wav": ("scored", 1)}
+    assert outcomes(whole) == outcomes(shared) == {"call.wav": ("scored", 1)}
     assert whole["call.wav"]["num_segments"] == shared["call.wav"]["num_segments"] > 0
     assert whole["call.wav"]["duration_ms"] == shared["call.wav"]["duration_ms"] == 200_000
 
@@ -148,8 +132,8 @@ def test_a_channel_that_sounds_like_a_withheld_one_is_withheld_for_that_minute()
         return Cell(channel=channel, index=index, start_sample=0, lead_in=0, samples=samples, same_as=same_as)
 
     cells = [cell(0, 0, None), cell(1, 0, 0), cell(2, 0, None), cell(0, 1, None), cell(1, 1, None), cell(2, 1, 0)]
-    said = [(c.index, c.channel) for c, may_be_scored in withhold_cells(cells, frozenset([1])) if may_be_scored]
-    assert said == [(0, 2), (1, 0), (1, 2)]
+    scored = [(c.index, c.channel) for c, may_be_scored in withhold_cells(cells, frozenset([1])) if may_be_scored]
+    assert scored == [(0, 2), (1, 0), (1, 2)]
     silent = [cell(0, 0, None, loud=False), cell(1, 0, 0, loud=False)]
     [(kept, _)] = [pair for pair in withhold_cells(silent, frozenset([0])) if pair[1]]
     assert (kept.channel, kept.same_as) == (1, None)
@@ -191,9 +175,9 @@ def test_the_digest_follows_an_exception_only_where_it_changes_rows():
 
 def test_a_dry_run_says_what_would_not_be_scored(calls, tmp_path, caplog):
     request = ScoreRequest(archives=(str(calls),), out=str(tmp_path / "out"), roles={0: "agent", 1: "customer"})
-    said = preview(request)
-    assert (said["withheld"], said["probed_skipped_policy"]) == ({"0": "agent"}, 1)
-    assert said["audio_s"] == 8 + 8 + 3
+    outlook = preview(request)
+    assert (outlook["withheld"], outlook["probed_skipped_policy"]) == ({"0": "agent"}, 1)
+    assert outlook["audio_s"] == 8 + 8 + 3
     assert "telephone" not in caplog.text
     preview(ScoreRequest(archives=(str(calls),), out=str(tmp_path / "out")))
     assert [r.message.count("--roles") for r in caplog.records if r.name == "emosphere"] == [2]
@@ -212,8 +196,8 @@ def test_a_declared_exception_replaces_the_rows_and_stands_in_runs(calls, tmp_pa
     declared = score(request(roles=CALL, exception="medical", purpose="a study of stutter"))
     assert (declared["scored"], declared["skipped_policy"]) == (3, 0)
     assert set(rows(tmp_path / "out", "segments")["role"]) == {"customer", "Agent"}
-    said = duckdb.read_parquet(f"{tmp_path}/out/runs/*.parquet").order("run_id")
-    assert said.project("exception, purpose").fetchall() == [(None, None), ("medical", "a study of stutter")]
+    runs = duckdb.read_parquet(f"{tmp_path}/out/runs/*.parquet").order("run_id")
+    assert runs.project("exception, purpose").fetchall() == [(None, None), ("medical", "a study of stutter")]
     score(ScoreRequest(archives=(str(calls),), out=str(tmp_path / "other")))
     warned = [record.message for record in caplog.records if "telephone" in record.message]
     assert len(warned) == 1, "one line, once"

@@ -163,20 +163,15 @@ def test_decoders_of_several_threads_do_not_meet(shared_data):
     assert results == {0: 176_000, 1: 234_282, 2: 176_000, 3: 234_282}
 
 
-def test_the_child_starts_without_torch():
-    room = "emosphere.audio.decoding"
-    code = f"import sys, {room}.child_main, {room}.decode; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_the_child_starts_without_torch(root):
+    command = [sys.executable, "-m", "tests.emosphere.audio.decoding.child_modules"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 
-def test_the_child_goes_when_its_parent_is_killed(jfk, tmp_path):
-    code = (
-        "import sys, time; from emosphere.audio.decoding.child import IsolatedDecoder\n"
-        f"decoder = IsolatedDecoder(); list(decoder.open({jfk!r}))\n"
-        "print(decoder._child.pid, flush=True); time.sleep(60)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+def test_the_child_goes_when_its_parent_is_killed(jfk, root):
+    command = [sys.executable, "-m", "tests.emosphere.audio.decoding.child_parent", jfk]
+    parent = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()

@@ -18,6 +18,7 @@ from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import SHARES, write_plan
 from pipelines.score.run.decoders import cells_of
 from pipelines.score.settings import PlanSettings, ScoreSettings, settings_digest
+from tests.pipelines.headers import run_header
 
 
 def recordings(sizes: list[int]) -> list[Recording]:
@@ -27,20 +28,13 @@ def recordings(sizes: list[int]) -> list[Recording]:
     ]
 
 
-def header() -> RunHeader:
-    return RunHeader(
-        run_id="run", key="key", dt="2026-11-20", started_at="2026-11-20T00:00:00+00:00", model_name="m",
-        model_digest="d", model_licence="l", settings_digest="s", config={}, archives=[], purpose=None, roles={},
-    )  # fmt: skip
-
-
 def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[list[dict]]]:
     ledger = Ledger(locate(str(tmp_path)))
     with Choice() as choice:
         choice.take(recordings(sizes), window=Window())
         choice.judge([], "s")
         final = write_plan(
-            ledger, header(), choice.batches(by_size=settings.get("score_duplicates_once", False)),
+            ledger, run_header(), choice.batches(by_size=settings.get("score_duplicates_once", False)),
             ScoreSettings(plan=PlanSettings(**settings)),
             num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
         )  # fmt: skip
@@ -147,7 +141,7 @@ def test_who_is_overtaken_while_planning_writes_no_more_parts_and_no_header(tmp_
         choice.judge([], "s")
         with pytest.raises(Overtaken):
             write_plan(
-                ledger, header(), choice.batches(), sizes, num_recordings=5, num_bytes=500, still_ours=still_ours
+                ledger, run_header(), choice.batches(), sizes, num_recordings=5, num_bytes=500, still_ours=still_ours
             )
     assert len(ledger.home.files()) == asked
     assert ledger.header("run") is None

@@ -77,14 +77,14 @@ class GlobReader(threading.Thread):
 
 def slowly(monkeypatch) -> None:
     """Leave time between the two tables: a reader must find the moment between them."""
-    replace_file = publishing._replace
+    replace_file = publishing._replace_file
 
     def replace_and_wait(*args):
         version = replace_file(*args)
         time.sleep(0.3)
         return version
 
-    monkeypatch.setattr(publishing, "_replace", replace_and_wait)
+    monkeypatch.setattr(publishing, "_replace_file", replace_and_wait)
 
 
 @pytest.mark.parametrize("engine", [by_duckdb, by_pyarrow])
@@ -99,10 +99,10 @@ def test_who_sees_a_scored_recording_sees_all_its_segments(archive, tmp_path, mo
 
 
 @pytest.mark.parametrize("engine", [by_duckdb, by_pyarrow])
-def test_a_reader_by_glob_never_sees_half_a_recording_while_a_second_run_publishes(
-    archive, tmp_path, monkeypatch, engine
-):
-    """Other settings change how many segments each recording has: a reader sees the old number or the new one."""
+def test_a_reader_by_glob_never_sees_half_a_recording(archive, tmp_path, monkeypatch, engine):
+    """A second run publishes meanwhile, whose settings change how many segments each recording has: a reader sees the
+    old number or the new one.
+    """
     out = tmp_path / "out"
     score(request_for(archive, out))
     slowly(monkeypatch)
@@ -124,7 +124,8 @@ def test_a_reader_by_glob_never_sees_half_a_recording_while_a_second_run_publish
     assert len(reader.seen) > 20
 
 
-def test_every_reader_reads_the_partitions_and_every_field_says_what_it_means(archive, tmp_path):
+def test_every_reader_reads_the_partitions(archive, tmp_path):
+    """Types are plain, and every field says what it means."""
     out = tmp_path / "out"
     score(request_for(archive, out))
     for table, columns in TABLES.items():

@@ -17,11 +17,11 @@ def request_for(archive: Path, out: Path) -> ScoreRequest:
 
 def homes(out: Path, table: str) -> dict[str, set[str]]:
     """Files that hold rows of each recording."""
-    found: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {}
     for path in sorted((out / table).rglob("*.parquet")):
         for identity in pq.ParquetFile(path).read(["recording_id"]).column(0).to_pylist():
-            found.setdefault(identity, set()).add(path.name)
-    return found
+            names.setdefault(identity, set()).add(path.name)
+    return names
 
 
 def test_a_recording_has_one_file_of_many_and_keeps_it(in_process, archive, tmp_path, rows, voice, monkeypatch):

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,18 +18,14 @@ from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import write_plan
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.settings import ScoreSettings
+from tests.pipelines.headers import run_header
 
 POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=2, lanes=1)
 
 
-def planned(archive: Path, out: Location, settings: ScoreSettings, digest: str | None = None) -> RunHeader:
-    """The plan of one run, in the ledger at ``out``."""
-    header = RunHeader(
-        run_id="run", key="key", dt="2026-11-20", started_at="2026-11-20T00:00:00+00:00", model_name="m",
-        model_digest=digest or describe_checkpoint(BUNDLED).digest,
-        model_licence="l", settings_digest="s", config={}, archives=[],
-        purpose=None, roles={},
-    )  # fmt: skip
+def planned(archive: Path, out: Location, settings: ScoreSettings, **header_fields: Any) -> RunHeader:
+    """The plan of one run of the bundled model, in the ledger at ``out``."""
+    header = run_header(**{"model_digest": describe_checkpoint(BUNDLED).digest} | header_fields)
     with Choice() as choice:
         choice.take(list_archives([str(archive)], out=out), window=Window())
         choice.judge([], "s")
@@ -39,19 +36,19 @@ def planned(archive: Path, out: Location, settings: ScoreSettings, digest: str |
 
 
 def staged(
-    archive: Path, folder: Path, settings: ScoreSettings | None = None, digest: str | None = None, pool: Pool = POOL
+    archive: Path, folder: Path, settings: ScoreSettings | None = None, pool: Pool = POOL, **header_fields: Any
 ) -> dict[str, dict]:
     """Score an archive; staged rows by file name."""
     settings, out = settings or ScoreSettings(), locate(str(folder))
-    header = planned(archive, out, settings, digest)
+    header = planned(archive, out, settings, **header_fields)
     actor = ScoreParts(out, header, "default", settings, pool)
     # As Ray calls it: from as many threads as it has lanes.
     with ThreadPoolExecutor(pool.lanes) as caller:
-        answers = list(caller.map(lambda part: actor({"part": np.array([part])}), range(header.num_parts)))
+        summaries = list(caller.map(lambda part: actor({"part": np.array([part])}), range(header.num_parts)))
     actor.close()
-    for answer in answers:
-        if "error" in answer:
-            raise MachineError(answer["error"][0])
+    for summary in summaries:
+        if "error" in summary:
+            raise MachineError(summary["error"][0])
     rows = [row for part in range(header.num_parts) for row in Ledger(out).staged_part("run", part).to_pylist()]
     assert sorted(row["unit_id"] for row in rows) == list(range(header.num_units))
     return {row["source_uri"].rpartition("/")[2]: row for row in rows}

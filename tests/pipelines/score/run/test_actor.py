@@ -23,10 +23,10 @@ from emosphere.inference import Scorer
 from emosphere.store import locate
 from pipelines.archive.fetch import Fetcher
 from pipelines.out.ledger import Ledger
-from pipelines.score.publish.staged import FIRST_FAILED
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.run.decoders import PartDecoding
 from pipelines.score.settings import PlanSettings, ScoreSettings
+from pipelines.score.unit import FIRST_FAILED
 from tests.pipelines.score.run.running import POOL, planned, staged
 
 ROOT = Path(__file__).parents[4]
@@ -64,31 +64,13 @@ def test_lanes_side_by_side_stage_the_rows_of_one(run, archive, monkeypatch):
     assert together == alone
 
 
-def test_the_thread_that_makes_an_actor_leaves_no_team_of_openmp(tmp_path):
-    """Beside one, the teams of the threads that compute sleep at each barrier."""
-    made = tmp_path / "made.py"
-    made.write_text(
-        "import os, sys\n"
-        "import torch\n"
-        "from emosphere.store import locate\n"
-        "from pipelines.out.ledger import RunHeader\n"
-        "from pipelines.cluster.resources import Pool\n"
-        "from pipelines.score.settings import ScoreSettings\n"
-        "from pipelines.score.run.actor import ScoreParts\n"
-        "header = RunHeader(run_id='r', key='k', dt='2026-11-20', started_at='x', model_name='m', model_digest='d',\n"
-        "    model_licence='l', settings_digest='s', config={}, archives=[], purpose=None, roles={})\n"
-        "pool = Pool(size=1, num_cpus=4, num_gpus=0, cores=4, decoders=1, lanes=1)\n"
-        "before = len(os.listdir('/proc/self/task'))\n"
-        "actor = ScoreParts(locate(sys.argv[1]), header, 'default', ScoreSettings(), pool)\n"
-        "print(before, len(os.listdir('/proc/self/task')))\n"
-        "actor.close()\n"
-    )
-    answer = subprocess.run(
-        [sys.executable, str(made), str(tmp_path / "out")],
-        env={**os.environ, "OMP_NUM_THREADS": "4", "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True, timeout=120,
+def test_making_an_actor_leaves_no_threads(tmp_path):
+    """Beside a team of OpenMP's, the teams of the threads that compute would sleep at each barrier."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pipelines.score.run.actor_threads", str(tmp_path / "out")],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "4"}, capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
-    before, after = map(int, answer.stdout.split())
+    before, after = map(int, done.stdout.split())
     assert after == before
 
 
@@ -105,7 +87,7 @@ def test_segments_of_a_copied_channel_are_not_counted(tmp_path, voice):
     assert list(counted) == [len(row["segments"]) / 2]
 
 
-def test_a_model_that_only_the_worker_finds_unfit_is_told_in_words(run, archive, monkeypatch):
+def test_a_model_that_only_the_actor_finds_unfit_is_refused_in_words(run, archive, monkeypatch):
     def unfit(folder):
         raise BadCheckpoint("3 tensors do not fit config.json")
 
@@ -134,13 +116,14 @@ def test_a_decoder_that_misbehaves_costs_one_recording(run, archive, monkeypatch
 
 
 @pytest.mark.parametrize("unit_bytes", [32 << 20, 100_000])
-def test_duplicates_are_scored_once_when_asked_and_have_the_rows_they_would_have(run, archive, monkeypatch, unit_bytes):
+def test_duplicates_scored_once_have_the_rows_of_all_scored(run, archive, monkeypatch, unit_bytes):
+    """Each under its own name; bytes of the same length are no duplicates; each is hashed."""
     (archive / "later").mkdir()
     for name in ("a.wav", "c.wav", "text.wav", "silent.wav"):
         shutil.copy(archive / name, archive / "later" / f"again-{name}")
     cut = (archive / "a.wav").read_bytes()[:-1_000]
     (archive / "as-long-as-a.wav").write_bytes(cut + bytes(1_000))  # the same size is not the same content
-    asked = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=unit_bytes)))
+    all_scored = run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=unit_bytes)))
     shutil.rmtree(archive.parent / "out")
     opened: list[tuple[str, float]] = []
     real_open = IsolatedDecoder.open
@@ -158,11 +141,11 @@ def test_duplicates_are_scored_once_when_asked_and_have_the_rows_they_would_have
         assert rows[name]["content_digest"] == digest
     assert rows["as-long-as-a.wav"]["content_digest"] != rows["a.wav"]["content_digest"]
     assert ("as-long-as-a.wav", 0.0) in opened
-    assert rows.keys() == asked.keys()
+    assert rows.keys() == all_scored.keys()
     for name in rows:
-        for column in asked[name].keys() - {"unit_id", "scored_at", "content_digest", "segments"}:
-            assert rows[name][column] == asked[name][column]
-        for segment, other in zip(rows[name]["segments"], asked[name]["segments"], strict=True):
+        for column in all_scored[name].keys() - {"unit_id", "scored_at", "content_digest", "segments"}:
+            assert rows[name][column] == all_scored[name][column]
+        for segment, other in zip(rows[name]["segments"], all_scored[name]["segments"], strict=True):
             assert segment == pytest.approx(other, abs=1e-4)
 
 
@@ -193,7 +176,7 @@ def test_a_broken_machine_is_a_crash_and_never_a_row(run, archive, monkeypatch, 
 
 def test_a_worker_with_another_model_refuses_to_score(run, archive):
     with pytest.raises(MachineError, match="the run's is 000000000000"):
-        run(archive, digest="000000000000")
+        run(archive, model_digest="000000000000")
 
 
 @pytest.fixture
@@ -212,21 +195,22 @@ ONCE = ScoreSettings(plan=PlanSettings(score_duplicates_once=True))
 def growing(monkeypatch, archive, *, when_new: bool) -> list[str]:
     """The first of two twins, or the second, grows once it has been hashed; its name."""
     grown: list[str] = []
-    real = PartDecoding._is_new
+    real = PartDecoding._find_first
 
     def hashing(self, row, path):
-        is_new = real(self, row, path)
-        if is_new == when_new and not grown:
+        digest, first = real(self, row, path)
+        if (first is None) == when_new and not grown:
             grown.append(path.rpartition("/")[2])
             with open(path, "ab") as file:
                 file.write(b"more")
-        return is_new
+        return digest, first
 
-    monkeypatch.setattr(PartDecoding, "_is_new", hashing)
+    monkeypatch.setattr(PartDecoding, "_find_first", hashing)
     return grown
 
 
-def test_a_duplicate_that_changed_meanwhile_does_not_get_the_scores_of_the_first(run, twins, monkeypatch):
+def test_a_duplicate_that_changes_while_it_is_read_gets_no_scores(run, twins, monkeypatch):
+    """Those of the first one are not of its bytes any more."""
     grown = growing(monkeypatch, twins, when_new=False)
     rows = run(twins, ONCE)
     [changed] = grown
@@ -237,9 +221,8 @@ def test_a_duplicate_that_changed_meanwhile_does_not_get_the_scores_of_the_first
     assert rows[other]["segments"]
 
 
-def test_a_duplicate_of_what_failed_in_passing_is_tried_again_and_not_told_what_befell_the_other(
-    run, twins, monkeypatch
-):
+def test_a_duplicate_of_a_passing_failure_is_tried_again(run, twins, monkeypatch):
+    """Its message says that another one failed, and not how: that is the other's own."""
     grown = growing(monkeypatch, twins, when_new=True)
     rows = run(twins, ONCE)
     [changed] = grown
@@ -249,7 +232,8 @@ def test_a_duplicate_of_what_failed_in_passing_is_tried_again_and_not_told_what_
     assert rows[other]["segments"] == []
 
 
-def test_a_recording_is_hashed_once_for_all_its_units_and_its_first_unit_tells_the_digest(run, archive, monkeypatch):
+def test_a_recording_without_a_twin_is_hashed_once(run, archive, monkeypatch):
+    """With its first unit, which knows the digest for all of them."""
     shutil.copy(archive / "a.wav", archive / "again-a.wav")
     hashed: list[str] = []
     opened: list[str] = []
@@ -277,12 +261,12 @@ def test_a_recording_is_hashed_once_for_all_its_units_and_its_first_unit_tells_t
 
 def test_two_spans_of_a_recording_in_one_part_are_hashed_once(run, archive, monkeypatch):
     shutil.copy(archive / "a.wav", archive / "again-a.wav")
-    asked: list[tuple[PartDecoding, str]] = []
+    needed: list[tuple[PartDecoding, str]] = []
     hashed: list[str] = []
     real_digest, real_file_digest = PartDecoding._digest, hashlib.file_digest
 
-    def asking(self, recording_id, path):
-        asked.append((self, recording_id))
+    def counting(self, recording_id, path):
+        needed.append((self, recording_id))
         return real_digest(self, recording_id, path)
 
     def hashing(file, algorithm):
@@ -290,14 +274,14 @@ def test_two_spans_of_a_recording_in_one_part_are_hashed_once(run, archive, monk
             hashed.append(file.name)
         return real_file_digest(file, algorithm)
 
-    monkeypatch.setattr(PartDecoding, "_digest", asking)
+    monkeypatch.setattr(PartDecoding, "_digest", counting)
     monkeypatch.setattr(hashlib, "file_digest", hashing)
     run(archive, ScoreSettings(plan=PlanSettings(unit_bytes=50_000, score_duplicates_once=True)))
-    assert len(asked) > len(set(asked)) == len(hashed)
+    assert len(needed) > len(set(needed)) == len(hashed)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE])
-def test_a_machine_that_breaks_while_a_recording_is_read_is_a_crash_and_never_a_row(run, archive, monkeypatch, number):
+def test_a_machine_that_breaks_while_decoding_is_no_row(run, archive, monkeypatch, number):
     def breaking(self, path, start_s=0.0):
         raise OSError(number, os.strerror(number))
 
@@ -306,7 +290,7 @@ def test_a_machine_that_breaks_while_a_recording_is_read_is_a_crash_and_never_a_
         run(archive)
 
 
-def test_a_local_file_that_vanishes_before_the_decoder_opens_it_is_not_found(run, archive, monkeypatch):
+def test_a_file_that_vanishes_before_it_is_decoded_is_not_found(run, archive, monkeypatch):
     real_open = IsolatedDecoder.open
 
     def open_late(self, path, start_s=0.0):

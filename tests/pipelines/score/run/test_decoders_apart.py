@@ -23,6 +23,7 @@ from pipelines.score.run.actor import TRIES
 from pipelines.score.run.decoders import QUEUED_CELLS
 from pipelines.score.run.decoders_apart import DecodersApart, DecodersLost, PartApart, _DecodingActor
 from pipelines.score.settings import PlanSettings, ScoreSettings
+from pipelines.score.unit import units_of
 from tests.pipelines.score.run.running import POOL, planned, staged
 
 pytestmark = pytest.mark.ray
@@ -39,7 +40,8 @@ def without_times(rows: dict[str, dict]) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("losses", [1, 1000])
-def test_decoders_apart_give_the_rows_of_those_beside_also_where_they_are_lost(archive, tmp_path, monkeypatch, losses):
+def test_lost_decoders_cost_no_rows(archive, tmp_path, monkeypatch, losses):
+    """A part whose decoders are lost begins anew, and stages the rows of decoders beside the model; not for ever."""
     wanted = without_times(staged(archive, tmp_path / "beside"))
     real, begun, lost = PartApart.events, [], []
 
@@ -72,7 +74,7 @@ def test_decoders_stay_a_bounded_time_ahead_of_the_model(tmp_path, voice):
     settings = ScoreSettings(plan=PlanSettings(unit_bytes=1 << 30, part_bytes=1 << 30))
     header = planned(path.parent, out, settings)
     decoders = DecodersApart(1, settings, UNSEALED, frozenset())
-    messages = decoders.messages(Ledger(out).plan_part(header.run_id, 0).to_pylist())
+    messages = decoders.messages(units_of(Ledger(out).plan_part(header.run_id, 0)))
     ray.get(next(messages))
     places = [0, 1]
     while places[-1] != places[-2]:  # until it waits
@@ -96,7 +98,7 @@ def place_in(path: Path) -> int:
 def test_a_broken_machine_says_so_in_our_words(archive, tmp_path, monkeypatch):
     out, settings = locate(str(tmp_path / "out")), ScoreSettings()
     header = planned(archive, out, settings)
-    units = Ledger(out).plan_part(header.run_id, 0).to_pylist()
+    units = units_of(Ledger(out).plan_part(header.run_id, 0))
     decoders = DecodersApart(1, settings, UNSEALED, frozenset())
     part = PartApart(units, decoders)
     monkeypatch.setattr(decoders, "messages", lambda units: iter([ray.put("No space left.")]))
@@ -105,7 +107,7 @@ def test_a_broken_machine_says_so_in_our_words(archive, tmp_path, monkeypatch):
     assert not isinstance(raised.value, DecodersLost)
 
 
-def test_where_there_is_no_room_for_scratch_the_words_are_sent(monkeypatch):
+def test_a_machine_without_room_for_scratch_says_so(monkeypatch):
     def no_room(*arguments):
         raise MachineError("No scratch folder could be made.")
 
@@ -119,7 +121,7 @@ def test_what_was_fetched_is_wiped_when_the_decoders_end(archive, tmp_path):
     shutil.make_archive(str(tmp_path / "calls"), "zip", archive)
     decoders = DecodersApart(1, ScoreSettings(), UNSEALED, frozenset())
     header = planned(tmp_path / "calls.zip", locate(str(tmp_path / "out")), ScoreSettings())
-    units = Ledger(locate(str(tmp_path / "out"))).plan_part(header.run_id, 0).to_pylist()
+    units = units_of(Ledger(locate(str(tmp_path / "out"))).plan_part(header.run_id, 0))
     list(decoders.decode(units).events())
     folders = ray.get(
         decoders._actor.__ray_call__.remote(lambda it: [one._folder.path for one, _ in it._decoders.pairs])

@@ -1,4 +1,4 @@
-"""What is known about a recording before, and only after, it has been decoded."""
+"""A decoding: the limits it is held to, the header that promises, the outcome known once all is out."""
 
 import math
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ SMALLEST_MEMORY_BYTES: Final = 320 << 20
 """Address space that Python, NumPy, libsndfile and FFmpeg need to be loaded, with what the allocator reserves."""
 LONGEST_WAIT_S: Final = 2_000_000.0
 """The system counts a wait in milliseconds of 31 bits."""
+SAMPLES_PER_MS: Final = MODEL_RATE_HZ // 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,24 @@
+"""The header of a run as tests need it: everything that a run is known by, and nothing counted yet."""
+
+from typing import Any
+
+from pipelines.out.ledger import RunHeader
+
+
+def run_header(**changes: Any) -> RunHeader:
+    """A header whose fields say only their names, but for ``changes``."""
+    fields: dict[str, Any] = {
+        "run_id": "run",
+        "key": "key",
+        "dt": "2026-11-20",
+        "started_at": "2026-11-20T00:00:00+00:00",
+        "model_name": "m",
+        "model_digest": "d",
+        "model_licence": "l",
+        "settings_digest": "s",
+        "config": {},
+        "archives": [],
+        "purpose": None,
+        "roles": {},
+    }
+    return RunHeader(**fields | changes)
