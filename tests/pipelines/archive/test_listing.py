@@ -83,7 +83,7 @@ def test_overlapping_archives_count_once(tmp_path):
     archives = [str(tmp_path), str(tmp_path / "in"), str(tmp_path / "*.wav"), str(tmp_path / "b.wav")]
     with Choice() as choice:
         choice.take(list_archives(archives, out=locate("/nowhere/out")), window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         found = [recording.source_uri.rpartition("/")[2] for recording in choice.recordings()]
     assert sorted(found) == ["a.wav", "b.wav"]
 

@@ -23,6 +23,8 @@ from pipelines.out.lease import Held, Lease, Overtaken, describe
 from pipelines.out.ledger import Ledger, parquet_bytes, read_parquet
 from pipelines.score import command as scoring
 from pipelines.score.command import TooManyFailures, score
+from pipelines.score.job import Job
+from pipelines.score.plan import due as planning
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.chain import Stalled, within_deadline
@@ -213,13 +215,13 @@ def test_a_run_that_is_overtaken_while_it_plans_leaves_the_plan_alone(
     in_process, quick, archive, tmp_path, monkeypatch
 ):
     """The same command takes over under the same name, and its plan may be another."""
-    out, real, successors = tmp_path / "out", scoring.write_plan, []
+    out, real, successors = tmp_path / "out", planning.write_plan, []
 
     def sleep_before_planning(*args, **kwargs):
         successors.append(overtake(out, monkeypatch))
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(scoring, "write_plan", sleep_before_planning)
+    monkeypatch.setattr(planning, "write_plan", sleep_before_planning)
     with pytest.raises(Overtaken):
         score(request_for(archive, out))
     assert not (out / "_emosphere/runs").exists()
@@ -229,13 +231,13 @@ def test_a_run_that_is_overtaken_while_it_plans_leaves_the_plan_alone(
 def test_a_run_that_is_overtaken_before_it_begins_leaves_the_pointer_alone(
     in_process, quick, archive, tmp_path, monkeypatch
 ):
-    out, successors, real = tmp_path / "out", [], scoring.Job._header
+    out, successors, real = tmp_path / "out", [], Job.new_header
 
     def sleep_before_begin(*args):
         successors.append(overtake(out, monkeypatch))
         return real(*args)
 
-    monkeypatch.setattr(scoring.Job, "_header", sleep_before_begin)
+    monkeypatch.setattr(Job, "new_header", sleep_before_begin)
     with pytest.raises(Overtaken):
         score(request_for(archive, out))
     assert not (out / "_emosphere/unfinished").exists()
@@ -340,7 +342,7 @@ def test_a_part_that_lasts_is_no_standstill_while_it_gives_signs_of_life(in_proc
     assert list(within_deadline(slow(), 0.2, iter(range(100)).__next__)) == [{"part": 1}]
     monkeypatch.setattr("pipelines.score.run.actor.SIGN_S", 0.0)
     written = []
-    monkeypatch.setattr(Ledger, "forget", lambda self, header: written.append(self.signs_of_life(header.run_id)))
+    monkeypatch.setattr(Ledger, "remove_run", lambda self, header: written.append(self.signs_of_life(header.run_id)))
     score(request_for(archive, tmp_path / "out"))
     assert written[0]
 

@@ -62,7 +62,7 @@ def score_with(tmp_path, monkeypatch):
         ledger = Ledger(out)
         with Choice() as choice:
             choice.take(list_archives([str(archive)], out=out), window=Window())
-            choice.judge([], "s")
+            choice.leave_out_finished([], "s")
             final = write_plan(
                 ledger, header, choice.batches(), settings,
                 num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,

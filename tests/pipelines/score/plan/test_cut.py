@@ -38,7 +38,7 @@ def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[lis
     ledger = Ledger(locate(str(tmp_path)))
     with Choice() as choice:
         choice.take(recordings(sizes), window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         final = write_plan(
             ledger, header(), choice.batches(by_size=settings.get("score_duplicates_once", False)),
             ScoreSettings(plan=PlanSettings(**settings)),
@@ -92,7 +92,7 @@ def test_how_long_is_told_by_the_encoding_too_and_members_stay_in_the_order_of_t
     ]
     with Choice() as choice:
         choice.take(listed, window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         names = [one.source_uri.rpartition("/")[2] for one in choice.recordings()]
     assert names == ["small.tar", "big.tar", "unknown", "an_hour.opus", "ten_minutes.wav", "two_minutes.mp3",
                      "refused.wav"]  # fmt: skip
@@ -119,7 +119,7 @@ def test_a_plan_is_continued_behind_its_last_part(tmp_path):
         late = Recording(source_uri="s3://b/late.wav", kind="object", url=b"", num_bytes=7, content_version="v1")
         changed = Recording(source_uri="s3://b/3.wav", kind="object", url=b"", num_bytes=8, content_version="v2")
         choice.take([*recordings([100_000] * 3), late, changed], window=Window())
-        choice.judge([], "s", [ledger.plan_part("run", part) for part in range(first.num_parts)])
+        choice.leave_out_finished([], "s", [ledger.plan_part("run", part) for part in range(first.num_parts)])
         more = write_plan(
             ledger, first, choice.batches(), ScoreSettings(),
             num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
@@ -144,7 +144,7 @@ def test_who_is_overtaken_while_planning_writes_no_more_parts_and_no_header(tmp_
     sizes = ScoreSettings(plan=PlanSettings(part_units=1))
     with Choice() as choice:
         choice.take(recordings([100] * 5), window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         with pytest.raises(Overtaken):
             write_plan(
                 ledger, header(), choice.batches(), sizes, num_recordings=5, num_bytes=500, still_ours=still_ours
