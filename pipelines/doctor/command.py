@@ -54,7 +54,7 @@ class Unhealthy(Verdict):
     """Something would fail; ``result`` has all findings."""
 
 
-def check_up(
+def doctor(
     archive: str | None, out: str | None, model: str = "default", settings: ScoreSettings | None = None
 ) -> list[Finding]:
     """All findings, without secrets; ``fail`` means that a run would not work."""

@@ -1,12 +1,15 @@
 """The door: the words a user types, exit codes, the one JSON line."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emosphere.clips.manifest import read_manifest
+from jobs.prepare import PrepareOptions
+from pipelines.prepare.command import PrepareRequest
 from tests.corpora.msp_podcast import make_msp_podcast
 
 
@@ -36,3 +39,12 @@ def test_a_refused_corpus_is_exit_code_2_and_one_message(
     assert answer.json["error"].startswith("Which release is it?")
     assert "Traceback" not in answer.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_is_a_word_of_the_request() -> None:
+    """The door hands them over by name."""
+    words = [field.name for field in fields(PrepareOptions) if field.name != "json"]
+    assert words == [field.name for field in fields(PrepareRequest)]
+    assert {field.name: field.default for field in fields(PrepareOptions) if field.name != "json"} == {
+        field.name: field.default for field in fields(PrepareRequest)
+    }
