@@ -55,7 +55,7 @@ def _summary(result: dict[str, Any]) -> str:
     ]
     if result["against"]:
         lines.append(f"against {result['against']['model']} (difference, interval, two-sided p)")
-        lines += [f"  CCC {dim:10} {_difference(found)}" for dim, found in result["against"]["ccc"].items()]
+        lines += [f"  CCC {dim:10} {_difference(figure)}" for dim, figure in result["against"]["ccc"].items()]
     if result["weak"]:
         lines.append(f"  {result['weak']} targets are means of emotion words, not ratings of these clips")
     lines += [f"  unreadable: {uri}" for uri in result["unreadable"]]
@@ -78,9 +78,9 @@ def _figure(figure: dict[str, Any]) -> str:
     return f"{figure['value']:.3f}" + _interval(figure)
 
 
-def _difference(found: dict[str, Any]) -> str:
-    p = "" if found["p"] is None else f"  p={found['p']:.3f}"
-    return f"{found['difference']:+.3f}{_interval(found)}{p}"
+def _difference(figure: dict[str, Any]) -> str:
+    p = "" if figure["p"] is None else f"  p={figure['p']:.3f}"
+    return f"{figure['difference']:+.3f}{_interval(figure)}{p}"
 
 
 def _interval(figure: dict[str, Any]) -> str:

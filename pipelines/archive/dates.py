@@ -31,10 +31,10 @@ class Window:
 
 def path_time(uri: str, template: str) -> int | None:
     """Time that ``template`` (%Y %m %d, %H optional) reads out of a URI, or None where it does not fit."""
-    found = re.search(_pattern(template), uri)
-    if found is None:
+    match = re.search(_pattern(template), uri)
+    if match is None:
         return None
-    parts = {name: int(value) for name, value in found.groupdict().items()}
+    parts = {name: int(value) for name, value in match.groupdict().items()}
     try:
         time = datetime.datetime(parts["Y"], parts["m"], parts["d"], parts.get("H", 0), tzinfo=datetime.UTC)
     except ValueError:

@@ -205,8 +205,8 @@ class Ledger:
     def last_run_id(self, key: str) -> str | None:
         """Run that the same command reported last."""
         names = [path.rpartition("/")[2] for path in self.home.child("runs").files()]
-        found = sorted(name for name in names if name.endswith(f"-{key[:8]}.json"))
-        return found[-1].removesuffix(".json") if found else None
+        results = sorted(name for name in names if name.endswith(f"-{key[:8]}.json"))
+        return results[-1].removesuffix(".json") if results else None
 
     def _pointer(self, key: str) -> Location:
         return self.home.child("unfinished", f"{key}.json")

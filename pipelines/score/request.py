@@ -51,16 +51,17 @@ class ScoreRequest:
 
     def absolute_archives(self) -> list[str]:
         """The archives as every machine and every later run understands them; an http URL keeps its query."""
-        located = [locate(archive, **options_for(archive, self.settings.store)) for archive in self.archives]
-        # The path itself, not its URI: that spells undecodable bytes in a way that opens nothing.
         return [
-            f"file://{location.path}"
-            if location.is_local
-            else archive
-            if "http" in location.fs.protocol
-            else location.uri
-            for archive, location in zip(self.archives, located, strict=True)
+            _absolute(archive, locate(archive, **options_for(archive, self.settings.store)))
+            for archive in self.archives
         ]
+
+
+def _absolute(archive: str, location: Location) -> str:
+    if location.is_local:
+        # The path itself, not its URI: that spells undecodable bytes in a way that opens nothing.
+        return f"file://{location.path}"
+    return archive if "http" in location.fs.protocol else location.uri
 
 
 def parse_dt(dt: str | None) -> str | None:

@@ -36,7 +36,7 @@ def test_an_unreadable_first_recording_is_a_row_and_no_reason_to_stay_at_home(em
 
 
 def test_a_cluster_that_does_not_answer_is_told(emosphere, monkeypatch):
-    monkeypatch.setattr("pipelines.doctor.command.ANSWER_S", 8)
+    monkeypatch.setattr("pipelines.doctor.command.RAY_TIMEOUT_S", 8)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     answer = emosphere("doctor", "--json")
     assert answer.code == 1

@@ -67,6 +67,28 @@ def die_while_publishing(request: ScoreRequest, monkeypatch: pytest.MonkeyPatch)
     assert (home(request) / "publishing.json").exists()
 
 
+def test_a_publishing_that_died_is_finished_by_a_command_with_nothing_to_do(request_all, monkeypatch):
+    """All rows are there, so that nothing is due; but nobody who asks for a whole run sees them."""
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(publishing, "commit_snapshot", die)
+        score(request_all)
+    assert score(replace(request_all, dt="2026-11-21"))["skipped"] == 6
+    assert not (home(request_all) / "publishing.json").exists()
+    assert (home(request_all) / "snapshot.json").exists()
+
+
+def test_a_run_that_died_while_scoring_is_resumed_and_then_late_files_are_picked_up(
+    request_all, voice, monkeypatch, rows
+):
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(scoring, "score_parts", die)
+        score(request_all)
+    soundfile.write(Path(request_all.archives[0]) / "late.wav", voice[: 16 * 4_000], 16_000)
+    result = score(request_all)
+    assert (result["scored"], result["skipped"]) == (1, 6)
+    assert rows(request_all.out, "recordings", keep=("run_id",))["run_id"].nunique() == 2
+
+
 def test_what_is_erased_while_it_lists_is_not_scored(request_all, while_it_lists, rows):
     score(one(request_all, "b.flac"))
     while_it_lists(lambda: erase(request_all.out, Target(uri=f"{request_all.archives[0]}/a.wav")))
