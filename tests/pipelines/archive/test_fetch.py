@@ -20,7 +20,9 @@ from tests.pipelines.archive.building import change, listed, member, touch
 QUICK = FetchLimits(attempts=4, first_pause_s=0.01)
 
 
-def test_a_tar_written_anew_since_it_was_listed_never_gives_another_members_sound(tmp_path):
+def test_a_tar_written_anew_gives_no_other_members_sound(tmp_path):
+    """Written anew after it was listed: another member may lie at that offset."""
+
     def write(*members: str) -> None:
         with tarfile.open(tmp_path / "calls.tar", "w") as archive:
             for member in members:
@@ -53,7 +55,8 @@ def test_a_zip_bomb_is_refused_when_it_is_fetched_and_costs_no_disk(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.zip", "a.tar", "a.tar.gz", "a.parquet"])
-def test_what_changed_since_it_was_listed_is_never_scored_under_the_old_version(tmp_path, name):
+def test_what_changed_since_it_was_listed_is_refused(tmp_path, name):
+    """Else it would be scored under the old version."""
     path = tmp_path / name
     if name.endswith("zip"):
         with zipfile.ZipFile(path, "w") as archive:
@@ -80,7 +83,7 @@ def test_what_changed_since_it_was_listed_is_never_scored_under_the_old_version(
     fetcher.close()
 
 
-def test_a_file_that_grows_while_it_is_decoded_is_noticed_afterwards(tmp_path):
+def test_a_file_that_grows_while_it_is_decoded_is_noticed(tmp_path):
     [recording] = listed(touch(tmp_path / "a.wav"))
     fetcher = Fetcher(FetchLimits(), {})
     fetcher.local_path(recording)
@@ -158,7 +161,7 @@ def test_a_member_of_a_tar_on_s3_costs_its_own_bytes(s3, asked, tmp_path, monkey
         fetcher.close()
 
 
-def test_a_shard_replaced_between_two_of_its_members_gives_no_mixture(s3, tmp_path):
+def test_a_shard_replaced_between_two_members_gives_no_mixture(s3, tmp_path):
     def put(sound: bytes, mtime: int) -> None:
         with tarfile.open(tmp_path / "calls.tar", "w") as archive:
             for name in ("a.wav", "b.wav"):
@@ -175,7 +178,8 @@ def test_a_shard_replaced_between_two_of_its_members_gives_no_mixture(s3, tmp_pa
     fetcher.close()
 
 
-def test_duplicates_in_several_archive_files_open_each_once_and_only_a_few_stay_open(tmp_path, monkeypatch):
+def test_each_archive_file_is_opened_once_and_few_stay_open(tmp_path, monkeypatch):
+    """Duplicates, which are fetched one after the other, stand in several."""
     for name in "abcdef":
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
             for number in range(5):

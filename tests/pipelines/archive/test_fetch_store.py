@@ -109,7 +109,8 @@ def test_what_will_not_pass_is_asked_for_once(store):
     assert sum(line.startswith("GET") for line in refuses.asked) == 1
 
 
-def test_one_object_that_is_refused_is_a_row_and_a_bucket_that_is_refused_is_a_broken_machine(store):
+def test_an_object_that_is_refused_is_a_row(store):
+    """A bucket that is refused is a broken machine."""
     store(lambda store, path: None if "list-type" in path else (403, "AccessDenied"))
     with pytest.raises(BadRecording) as refused:
         fetched(ON_S3)
@@ -119,7 +120,8 @@ def test_one_object_that_is_refused_is_a_row_and_a_bucket_that_is_refused_is_a_b
         fetched(ON_S3)
 
 
-def test_one_object_that_is_gone_is_a_row_and_a_bucket_that_is_gone_is_a_broken_machine(s3):
+def test_an_object_that_is_gone_is_a_row(s3):
+    """A bucket that is gone is a broken machine."""
     s3.mkdir("shortlived")
     s3.pipe_file("shortlived/in/a.wav", b"data")
     s3.pipe_file("shortlived/in/b.wav", b"data")
@@ -176,7 +178,7 @@ def test_what_no_recording_can_be_blamed_for_is_a_broken_machine(tmp_path, numbe
     fetcher.close()
 
 
-def test_reading_what_vanished_or_broke_since_is_that_recordings_own(tmp_path):
+def test_what_vanished_or_broke_since_is_a_row(tmp_path):
     [recording] = listed(touch(tmp_path / "a.wav"))
     fetcher = Fetcher(QUICK, {})
     for raised, code in [

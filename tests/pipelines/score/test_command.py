@@ -218,7 +218,7 @@ def test_a_second_model_stands_beside_the_first(scored, rows, tmp_path):
 
 
 @pytest.mark.ray
-def test_a_passing_failure_is_tried_again_and_a_permanent_one_is_not(archive, tmp_path, rows, voice):
+def test_only_a_passing_failure_is_tried_again(archive, tmp_path, rows, voice):
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"uri\n{archive / 'a.wav'}\n{archive / 'empty.mp3'}\n{archive / 'late.wav'}\n")
     out = tmp_path / "out"
@@ -244,7 +244,8 @@ def test_scores_stay_when_the_audio_behind_a_manifest_is_gone(archive, tmp_path,
     pandas.testing.assert_frame_equal(rows(out, "segments"), before)
 
 
-def test_too_many_failures_publish_nothing_and_a_higher_limit_publishes_what_was_scored(archive, tmp_path, rows):
+def test_too_many_failures_publish_nothing(archive, tmp_path, rows):
+    """A higher limit publishes what was scored."""
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures, match=r"2 of 6 recordings failed \(33.3%\)"):
         score(request_for(archive, out, max_error_rate=0.2))
@@ -293,7 +294,8 @@ def test_rows_do_not_depend_on_unit_size_batch_size_or_workers(tmp_path, rows, v
     np.testing.assert_allclose(one[measured].astype(float), other[measured].astype(float), rtol=0.02, atol=0.05)
 
 
-def test_a_cut_recording_is_as_long_as_what_came_out_whatever_the_unit_size(tmp_path, rows, voice):
+def test_a_cut_recording_is_as_long_as_what_came_out(tmp_path, rows, voice):
+    """Whatever the unit size."""
     archive = tmp_path / "archive"
     archive.mkdir()
     soundfile.write(archive / "cut.wav", np.resize(voice, 16_000 * 360), 16_000)

@@ -67,7 +67,7 @@ def die_while_publishing(request: ScoreRequest, monkeypatch: pytest.MonkeyPatch)
     assert (home(request) / "publishing.json").exists()
 
 
-def test_a_publishing_that_died_is_finished_by_a_command_with_nothing_to_do(request_all, monkeypatch):
+def test_with_nothing_to_do_a_dead_publishing_is_finished(request_all, monkeypatch):
     """All rows are there, so that nothing is due; but nobody who asks for a whole run sees them."""
     with monkeypatch.context() as patch, pytest.raises(Died):
         patch.setattr(publishing, "commit_snapshot", die)
@@ -77,9 +77,7 @@ def test_a_publishing_that_died_is_finished_by_a_command_with_nothing_to_do(requ
     assert (home(request_all) / "snapshot.json").exists()
 
 
-def test_a_run_that_died_while_scoring_is_resumed_and_then_late_files_are_picked_up(
-    request_all, voice, monkeypatch, rows
-):
+def test_a_dead_run_is_resumed_before_late_files_are_scored(request_all, voice, monkeypatch, rows):
     with monkeypatch.context() as patch, pytest.raises(Died):
         patch.setattr(scoring, "score_parts", die)
         score(request_all)
@@ -136,7 +134,7 @@ def test_a_publishing_of_the_same_command_gives_its_result(request_all, while_it
     assert (result["scored"], result["skipped"]) == (3, 0)
 
 
-def test_a_run_of_the_same_command_that_dies_while_it_lists_is_resumed(request_all, while_it_lists, monkeypatch):
+def test_its_own_run_that_dies_while_it_lists_is_resumed(request_all, while_it_lists, monkeypatch):
     """With its stored plan: parts that are staged belong to that one."""
 
     def die_while_scoring() -> None:
@@ -150,7 +148,7 @@ def test_a_run_of_the_same_command_that_dies_while_it_lists_is_resumed(request_a
     assert not list((home(request_all) / "unfinished").iterdir())
 
 
-def test_a_run_that_died_while_planning_ends_where_nothing_is_left_to_plan(request_all, monkeypatch):
+def test_a_run_that_died_while_planning_ends_with_nothing_due(request_all, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Died):
         patch.setattr(planning, "write_plan", die)
         score(request_all)
@@ -159,7 +157,7 @@ def test_a_run_that_died_while_planning_ends_where_nothing_is_left_to_plan(reque
     assert not list((home(request_all) / "unfinished").iterdir())
 
 
-def test_what_is_erased_before_late_files_are_listed_does_not_join_a_refused_run(request_all, voice, monkeypatch, rows):
+def test_an_erased_late_file_does_not_join_a_refused_run(request_all, voice, monkeypatch, rows):
     """The lease is not held until then."""
     request, late = replace(request_all, max_error_rate=0.2), Path(request_all.archives[0]) / "late.wav"
     with pytest.raises(TooManyFailures, match="2 of 6"):

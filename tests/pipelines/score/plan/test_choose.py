@@ -50,7 +50,8 @@ def chosen(recordings, *files, limit: int | None = None) -> tuple[list[str], Cho
         ({"error_code": "TRUNCATED"}, True),
     ],
 )
-def test_finished_means_the_same_content_and_settings_and_no_passing_failure(before, stands):
+def test_finished_is_the_same_content_by_the_same_settings(before, stands):
+    """And no failure that may pass."""
     names, choice = chosen([recording("a")], published({"name": "a", **before}))
     assert (names, choice.skipped, choice.selected) == (([], 1, 1) if stands else (["a"], 0, 1))
 
@@ -137,7 +138,9 @@ def test_what_was_erased_is_not_chosen_and_stays_in_the_count():
         assert [one.source_uri for one in choice.recordings()] == ["s3://b/a"]
 
 
-def test_what_can_only_be_read_in_the_order_of_its_container_stays_in_it_where_others_are_sorted_by_size():
+def test_by_size_but_for_what_is_read_in_order():
+    """What can only be read in the order of its container stays in it."""
+
     def member(name: str, kind: str, num_bytes: int | None, offset: int | None = None) -> Recording:
         return recording(name, num_bytes=num_bytes, kind=kind, member=name, offset=offset)
 

@@ -48,7 +48,7 @@ def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[lis
     return final, [ledger.plan_part("run", part).to_pylist() for part in range(final.num_parts)]
 
 
-def test_every_unit_is_planned_once_and_parts_stay_within_their_bounds(tmp_path):
+def test_every_unit_is_planned_once_in_bounded_parts(tmp_path):
     sizes = [1_000_000] * 300 + [500 << 20] + [0, 5]
     final, parts = planned(tmp_path, sizes, unit_bytes=32 << 20, part_bytes=64 << 20, part_units=40)
     units = [unit for part in parts for unit in part]
@@ -65,7 +65,7 @@ def test_a_small_archive_still_makes_several_parts(tmp_path):
     assert final.num_parts >= 5
 
 
-def test_what_is_long_goes_first_and_what_is_left_at_the_end_is_short(tmp_path):
+def test_what_is_long_goes_first_and_what_is_short_last(tmp_path):
     """Else the worker that meets the longest recording last works on when all others are done."""
     sizes = [400_000 + 7 * number for number in range(2_000)] + [300 << 20, 20 << 20]
     _, parts = planned(tmp_path, sizes)
@@ -77,7 +77,9 @@ def test_what_is_long_goes_first_and_what_is_left_at_the_end_is_short(tmp_path):
     assert max(work[-SHARES // 2 :]) < sum(work) / 100
 
 
-def test_how_long_is_told_by_the_encoding_too_and_members_stay_in_the_order_of_their_container(tmp_path):
+def test_the_encoding_tells_which_is_longest(tmp_path):
+    """Members stay in the order of their container."""
+
     def recording(name: str, num_bytes: int | None, kind: str = "object", **fields) -> Recording:
         return Recording(source_uri=f"s3://b/{name}", kind=kind, url=b"", num_bytes=num_bytes, **fields)
 
@@ -132,7 +134,7 @@ def test_a_plan_is_continued_behind_its_last_part(tmp_path):
 
 
 @pytest.mark.parametrize("asked", [0, 2, 5])
-def test_who_is_overtaken_while_planning_writes_no_more_parts_and_no_header(tmp_path, asked):
+def test_who_is_overtaken_while_planning_writes_no_more(tmp_path, asked):
     """The same command plans under the same name: what a sleeper wrote later would stand in the other's plan."""
     ledger, left = Ledger(locate(str(tmp_path))), [asked]
 
@@ -167,7 +169,8 @@ def test_without_a_promised_duration_the_first_unit_takes_all():
     assert all(stop is not None and stop <= first for first, stop in (cells_of(k, 3, None, 60.0) for k in (1, 2)))
 
 
-def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
+def test_the_settings_digest_follows_what_can_change_a_row():
+    """And nothing else."""
     from emosphere.settings import BatchSettings, SpeechSettings
     from emosphere.speech.segment import SegmentConfig
     from pipelines.cluster.resources import Resources
