@@ -24,11 +24,11 @@ def test_a_corpus_is_prepared_as_the_page_says(emosphere: Callable[..., Any], po
     assert answer.code == 0
     assert answer.json["clips"] == len(read_manifest(str(tmp_path / "m.parquet")))
     assert len(answer.out.splitlines()) == 1
-    told = emosphere(*words, "--out", tmp_path / "m.parquet", "--dry-run").out
-    assert told.startswith("would prepare  clips=")
-    assert "msp-podcast-1.12 in-house-test: clips=" in told
-    assert "dropped: category=" in told
-    assert told.endswith("nothing was written\n")
+    summary = emosphere(*words, "--out", tmp_path / "m.parquet", "--dry-run").out
+    assert summary.startswith("would prepare  clips=")
+    assert "msp-podcast-1.12 in-house-test: clips=" in summary
+    assert "dropped: category=" in summary
+    assert summary.endswith("nothing was written\n")
 
 
 def test_a_refused_corpus_is_exit_code_2_and_one_message(

@@ -73,7 +73,7 @@ def test_what_changed_since_it_was_listed_is_refused(tmp_path, name):
     assert Path(fetcher.local_path(before)).read_bytes() == b"data"
     fetcher.close()
     change(path)
-    fetcher = Fetcher(FetchLimits(first_pause_s=60.0), {})  # asked once: waiting does not bring the old one back
+    fetcher = Fetcher(FetchLimits(first_pause_s=60.0), {})  # one request: waiting does not bring the old one back
     with pytest.raises(BadRecording, match="It changed after it was listed") as changed:
         fetcher.local_path(before)
     assert changed.value.code == "FETCH_FAILED"
@@ -143,7 +143,7 @@ def test_nothing_in_an_archive_is_ever_written_to(tmp_path):
     folder.chmod(0o755)
 
 
-def test_a_member_of_a_tar_on_s3_costs_its_own_bytes(s3, asked, tmp_path, monkeypatch):
+def test_a_member_of_a_tar_on_s3_costs_its_own_bytes(s3, requests, tmp_path, monkeypatch):
     sounds = {f"{number}.wav": os.urandom(300_000 + number) for number in range(10)}
     with tarfile.open(tmp_path / "calls.tar", "w") as archive:
         for name, sound in sounds.items():
@@ -153,11 +153,11 @@ def test_a_member_of_a_tar_on_s3_costs_its_own_bytes(s3, asked, tmp_path, monkey
     for range_bytes in (8 << 20, 70_000):
         monkeypatch.setattr(containers, "RANGE_BYTES", range_bytes)
         fetcher = Fetcher(FetchLimits(), {})
-        asked.clear()
+        requests.clear()
         for one in reversed(recordings):
             assert Path(fetcher.local_path(one)).read_bytes() == sounds[one.member]
-        assert asked["bytes"] == sum(tarfile.BLOCKSIZE + len(sound) for sound in sounds.values())
-        assert asked["head_object"] == 1
+        assert requests["bytes"] == sum(tarfile.BLOCKSIZE + len(sound) for sound in sounds.values())
+        assert requests["head_object"] == 1
         fetcher.close()
 
 

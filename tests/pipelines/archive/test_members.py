@@ -158,15 +158,15 @@ def test_a_compressed_tar_without_end_is_refused_unread(tmp_path):
     assert len(listed(tmp_path)) == 2
 
 
-def test_a_tar_on_s3_is_listed_by_its_headers(s3, asked, tmp_path):
+def test_a_tar_on_s3_is_listed_by_its_headers(s3, requests, tmp_path):
     """The data stays there."""
     with tarfile.open(tmp_path / "calls.tar", "w") as archive:
         for number in range(12):
             member(archive, f"{number}.wav", bytes(1 << 20))
     s3.put(str(tmp_path / "calls.tar"), "audio/shards/calls.tar")
-    asked.clear()
+    requests.clear()
     assert len(listed("s3://audio/shards/calls.tar")) == 12
-    assert asked["bytes"] <= 13 * (HEADER_BLOCK_BYTES + 2 * tarfile.BLOCKSIZE)
+    assert requests["bytes"] <= 13 * (HEADER_BLOCK_BYTES + 2 * tarfile.BLOCKSIZE)
 
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])

@@ -68,18 +68,18 @@ def table_of_calls(path: Path, num_rows: int, num_bytes: int) -> bytes:
     return sounds[0]
 
 
-def test_a_table_on_s3_is_listed_without_its_audio(s3, asked, tmp_path):
+def test_a_table_on_s3_is_listed_without_its_audio(s3, requests, tmp_path):
     """And to fetch a cell costs the bytes of a few cells."""
     first = table_of_calls(tmp_path / "calls.parquet", 160, 100_000)
     s3.put(str(tmp_path / "calls.parquet"), "audio/tables/calls.parquet")
-    asked.clear()
+    requests.clear()
     recordings = listed("s3://audio/tables/calls.parquet")
     assert [json.loads(one.attributes) for one in recordings] == [{"call": f"{row:04d}"} for row in range(160)]
-    assert asked["bytes"] < 400_000
-    asked.clear()
+    assert requests["bytes"] < 400_000
+    requests.clear()
     fetcher = Fetcher(FetchLimits(), {})
     assert Path(fetcher.local_path(recordings[0])).read_bytes() == first
-    assert asked["bytes"] < 160 * 100_000 / 3
+    assert requests["bytes"] < 160 * 100_000 / 3
     fetcher.close()
 
 

@@ -46,11 +46,11 @@ def before_the_next_write(patch: pytest.MonkeyPatch, path: str, data: bytes) -> 
     patch.setattr(Location, "replace_bytes", replace_bytes)
 
 
-@pytest.mark.parametrize("asked", [0, 1])
+@pytest.mark.parametrize("num_checks", [0, 1])
 @pytest.mark.parametrize("out", ["disk", "s3"])
-def test_who_is_overtaken_leaves_the_published_file(tmp_path, s3, out, asked):
+def test_who_is_overtaken_leaves_the_published_file(tmp_path, s3, out, num_checks):
     """Overtaken while the version is written, or before that."""
-    ledger, left = Ledger(locate(str(tmp_path) if out == "disk" else f"s3://tables/asked-{asked}")), [asked]
+    ledger, left = Ledger(locate(str(tmp_path) if out == "disk" else f"s3://tables/checks-{num_checks}")), [num_checks]
     public = ledger.out.child(PATH)
     public.write_bytes(table("a", "b"))
 
@@ -62,7 +62,7 @@ def test_who_is_overtaken_leaves_the_published_file(tmp_path, s3, out, asked):
     with pytest.raises(Overtaken):
         replace_published(ledger, PATH, "mine", lambda file: rows("a"), still_ours)
     assert ids(public) == ["a", "b"]
-    assert ledger.out.child(version_path(PATH, "mine")).exists() == bool(asked)
+    assert ledger.out.child(version_path(PATH, "mine")).exists() == bool(num_checks)
 
 
 def test_a_file_changed_in_the_last_moment_is_made_anew(s3, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_mixture_of_two_versions_cannot_be_read(tmp_path):
 
 def test_nothing_is_written_where_nothing_is_to_be_changed(tmp_path):
     ledger = Ledger(locate(str(tmp_path)))
-    assert replace_published(ledger, PATH, "mine", lambda file: None, lambda: pytest.fail("asked")) is None
+    assert replace_published(ledger, PATH, "mine", lambda file: None, lambda: pytest.fail("num_checks")) is None
     assert list(tmp_path.iterdir()) == []
 
 

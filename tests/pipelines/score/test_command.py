@@ -29,7 +29,7 @@ from pipelines.cluster.resources import Resources
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import PlanSettings, ScoreSettings
-from pipelines.sql.command import answer
+from pipelines.sql.command import sql
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +58,8 @@ def scored(archive, tmp_path):
 def test_every_recording_ends_as_one_row_with_its_status(scored, rows):
     _, out, result = scored
     recordings = rows(out, "recordings")
-    said = recordings[["source_uri", "status", "error_code"]].itertuples(index=False)
-    status = {uri.rpartition("/")[2]: (status, code) for uri, status, code in said}
+    ended = recordings[["source_uri", "status", "error_code"]].itertuples(index=False)
+    status = {uri.rpartition("/")[2]: (status, code) for uri, status, code in ended}
     assert {name: found[0] for name, found in status.items()} == {
         "a.wav": "scored",
         "b.flac": "scored",
@@ -87,14 +87,9 @@ def test_a_model_whose_weights_do_not_fit_is_refused_in_words(archive, tmp_path)
 
 
 @pytest.mark.ray
-def test_the_driver_does_without_torch(archive, tmp_path):
-    program = (
-        "import sys; from pipelines.score.request import ScoreRequest; from pipelines.score.command import score; "
-        "result = score(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2])); "
-        "print(result['scored'], 'torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", program, str(archive), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_the_driver_does_without_torch(archive, tmp_path, root):
+    command = [sys.executable, "-m", "tests.pipelines.score.driver", str(archive), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "3 False"
 
 
@@ -332,7 +327,7 @@ def test_a_run_with_no_speech_at_all_still_has_both_tables(tmp_path, rows):
     score(request_for(archive, tmp_path / "out"))
     assert len(rows(tmp_path / "out", "segments")) == 0
     assert len(rows(tmp_path / "out", "recordings")) == 1
-    assert "0" in answer(str(tmp_path / "out"), "SELECT count(*) AS n FROM segments")
+    assert "0" in sql(str(tmp_path / "out"), "SELECT count(*) AS n FROM segments")
 
 
 def test_a_window_selects_by_object_time_or_by_path(tmp_path, voice):

@@ -78,10 +78,10 @@ def test_a_passing_failure_is_tried_again_by_another_night(in_process, archive, 
     monkeypatch.setattr(Fetcher, "local_path", real_path)
     second = score(request_for(archive, out, window=windows[1], dt="2026-11-21"))
     assert (second["recordings"], second["scored"], second["failed"]) == (3, 2, 1)  # its own two, and a.wav
-    found = rows(out, "recordings").set_index("source_uri")
-    again = found[found.index.str.endswith("/a.wav")].iloc[0]
+    recordings = rows(out, "recordings").set_index("source_uri")
+    again = recordings[recordings.index.str.endswith("/a.wav")].iloc[0]
     assert (again["status"], again["attempts"], again["dt"]) == ("scored", 2, "dt=2026-11-20")
-    assert len(found) == 6
+    assert len(recordings) == 6
 
 
 # A run that was refused for its failures
@@ -123,7 +123,7 @@ def test_a_refused_run_is_published_though_its_archive_is_gone(in_process, archi
     with pytest.raises(TooManyFailures):
         score(request_for(archive, out, max_error_rate=0.2))
     archive.rename(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="no such file"):  # said after it is published
+    with pytest.raises(UsageError, match="no such file"):  # after it is published
         score(request_for(archive, out, max_error_rate=1.0))
     assert len(rows(out, "recordings")) == 6
 

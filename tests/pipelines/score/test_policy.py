@@ -86,19 +86,19 @@ def score_with(tmp_path, monkeypatch):
             assert "error" not in answer, answer
         actor.close()
         with fold_run(ledger, final) as folded:
-            found = folded.base.sql("FROM recordings").to_arrow_table().to_pylist()
-        return {row["source_uri"].rpartition("/")[2]: row for row in found}, scored_channels
+            recordings = folded.base.sql("FROM recordings").to_arrow_table().to_pylist()
+        return {row["source_uri"].rpartition("/")[2]: row for row in recordings}, scored_channels
 
     return run
 
 
-def told(rows: dict) -> dict[str, tuple[str, int]]:
+def statuses(rows: dict) -> dict[str, tuple[str, int]]:
     return {name: (row["status"], row["num_channels_skipped"]) for name, row in rows.items()}
 
 
 def test_no_audio_of_an_agent_reaches_speech_activity_or_the_model(score_with, calls):
     rows, scored_channels = score_with(calls, CALL)
-    assert told(rows) == {
+    assert statuses(rows) == {
         "call.wav": ("scored", 1),
         "mix.wav": ("skipped_policy", 2),  # the same sound on both: it holds the agent's voice
         "mono.wav": ("scored", 0),
@@ -109,7 +109,7 @@ def test_no_audio_of_an_agent_reaches_speech_activity_or_the_model(score_with, c
 
 def test_the_agent_may_be_the_first_channel(score_with, calls):
     rows, scored_channels = score_with(calls, {0: "agent"})
-    assert told(rows) == {
+    assert statuses(rows) == {
         "call.wav": ("scored", 1),
         "mix.wav": ("skipped_policy", 2),
         "mono.wav": ("skipped_policy", 1),
@@ -123,8 +123,8 @@ def test_without_roles_or_with_an_exception_all_is_heard(score_with, calls):
     everything = {("call.wav", 0), ("call.wav", 1), ("mix.wav", 0), ("mix.wav", 1), ("mono.wav", 0)}
     rows, scored_channels = score_with(calls, CALL, "medical")
     assert scored_channels >= everything
-    assert told(rows)["call.wav"] == ("scored", 0)
-    assert told(rows)["mix.wav"] == ("scored", 1)
+    assert statuses(rows)["call.wav"] == ("scored", 0)
+    assert statuses(rows)["mix.wav"] == ("scored", 1)
     assert score_with(calls, {})[1] >= everything
 
 
@@ -137,7 +137,7 @@ def test_a_shared_out_recording_is_judged_as_a_whole(score_with, tmp_path, voice
     soundfile.write(folder / "call.wav", np.stack([three_minutes, other], axis=1), 16_000, subtype="PCM_16")
     whole, _ = score_with(folder, CALL)
     shared, _ = score_with(folder, CALL, unit_bytes=4 << 20)
-    assert told(whole) == told(shared) == {"call.wav": ("scored", 1)}
+    assert statuses(whole) == statuses(shared) == {"call.wav": ("scored", 1)}
     assert whole["call.wav"]["num_segments"] == shared["call.wav"]["num_segments"] > 0
     assert whole["call.wav"]["duration_ms"] == shared["call.wav"]["duration_ms"] == 200_000
 
@@ -150,8 +150,8 @@ def test_what_sounds_like_a_withheld_channel_is_withheld():
         return Cell(channel=channel, index=index, start_sample=0, lead_in=0, samples=samples, same_as=same_as)
 
     cells = [cell(0, 0, None), cell(1, 0, 0), cell(2, 0, None), cell(0, 1, None), cell(1, 1, None), cell(2, 1, 0)]
-    said = [(c.index, c.channel) for c, may_be_scored in withhold_cells(cells, frozenset([1])) if may_be_scored]
-    assert said == [(0, 2), (1, 0), (1, 2)]
+    to_score = [(c.index, c.channel) for c, may_be_scored in withhold_cells(cells, frozenset([1])) if may_be_scored]
+    assert to_score == [(0, 2), (1, 0), (1, 2)]
     silent = [cell(0, 0, None, loud=False), cell(1, 0, 0, loud=False)]
     [(kept, _)] = [pair for pair in withhold_cells(silent, frozenset([0])) if pair[1]]
     assert (kept.channel, kept.same_as) == (1, None)
@@ -193,9 +193,9 @@ def test_the_digest_follows_an_exception_only_where_it_changes_rows():
 
 def test_a_dry_run_says_what_would_not_be_scored(calls, tmp_path, caplog):
     request = ScoreRequest(archives=(str(calls),), out=str(tmp_path / "out"), roles={0: "agent", 1: "customer"})
-    said = preview(request)
-    assert (said["withheld"], said["probed_skipped_policy"]) == ({"0": "agent"}, 1)
-    assert said["audio_s"] == 8 + 8 + 3
+    result = preview(request)
+    assert (result["withheld"], result["probed_skipped_policy"]) == ({"0": "agent"}, 1)
+    assert result["audio_s"] == 8 + 8 + 3
     assert "telephone" not in caplog.text
     preview(ScoreRequest(archives=(str(calls),), out=str(tmp_path / "out")))
     assert [r.message.count("--roles") for r in caplog.records if r.name == "emosphere"] == [2]
@@ -214,8 +214,8 @@ def test_a_declared_exception_replaces_the_rows_and_stands_in_runs(calls, tmp_pa
     declared = score(request(roles=CALL, exception="medical", purpose="a study of stutter"))
     assert (declared["scored"], declared["skipped_policy"]) == (3, 0)
     assert set(rows(tmp_path / "out", "segments")["role"]) == {"customer", "Agent"}
-    said = duckdb.read_parquet(f"{tmp_path}/out/runs/*.parquet").order("run_id")
-    assert said.project("exception, purpose").fetchall() == [(None, None), ("medical", "a study of stutter")]
+    runs = duckdb.read_parquet(f"{tmp_path}/out/runs/*.parquet").order("run_id")
+    assert runs.project("exception, purpose").fetchall() == [(None, None), ("medical", "a study of stutter")]
     score(ScoreRequest(archives=(str(calls),), out=str(tmp_path / "other")))
     warned = [record.message for record in caplog.records if "telephone" in record.message]
     assert len(warned) == 1, "one line, once"

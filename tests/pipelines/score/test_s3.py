@@ -47,8 +47,8 @@ def test_from_s3_to_s3_the_rows_are_those_of_a_disk(s3, root, tmp_path, rows):
         )
     status = rows("s3://tables/emotion", "recordings").set_index("source_uri")["status"]
     assert status["s3://audio/night/odd::name.wav"] == status["s3://audio/night//odd//deep.flac"] == "scored"
-    asked = emosphere(root, "sql", "s3://tables/emotion", "SELECT count(*) AS n FROM segments", "--format", "json")
-    assert json.loads(asked.stdout)[0]["n"] == result["segments"]
+    counted = emosphere(root, "sql", "s3://tables/emotion", "SELECT count(*) AS n FROM segments", "--format", "json")
+    assert json.loads(counted.stdout)[0]["n"] == result["segments"]
 
 
 def test_a_missing_bucket_is_exit_code_1_and_one_message(s3, root):

@@ -175,6 +175,6 @@ def test_more_than_the_database_may_hold_is_still_put_in_order(monkeypatch):
         values = ", ".join(given.get(name, "NULL") for name in columns)
         choice._base.execute(f"INSERT INTO listed SELECT {values} FROM range({count}) t(i)")
         choice.leave_out_finished([], "s")
-        found = np.concatenate([batch.column("num_bytes").to_numpy() for batch in choice.batches()])
+        sizes = np.concatenate([batch.column("num_bytes").to_numpy() for batch in choice.batches()])
     numbers = np.arange(count)
-    np.testing.assert_array_equal(found, numbers[np.lexsort((numbers, -(numbers % 1000)))])
+    np.testing.assert_array_equal(sizes, numbers[np.lexsort((numbers, -(numbers % 1000)))])

@@ -133,10 +133,10 @@ def test_a_plan_is_continued_behind_its_last_part(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("asked", [0, 2, 5])
-def test_who_is_overtaken_while_planning_writes_no_more(tmp_path, asked):
+@pytest.mark.parametrize("num_checks", [0, 2, 5])
+def test_who_is_overtaken_while_planning_writes_no_more(tmp_path, num_checks):
     """The same command plans under the same name: what a sleeper wrote later would stand in the other's plan."""
-    ledger, left = Ledger(locate(str(tmp_path))), [asked]
+    ledger, left = Ledger(locate(str(tmp_path))), [num_checks]
 
     def still_ours() -> None:
         left[0] -= 1
@@ -151,7 +151,7 @@ def test_who_is_overtaken_while_planning_writes_no_more(tmp_path, asked):
             write_plan(
                 ledger, header(), choice.batches(), sizes, num_recordings=5, num_bytes=500, still_ours=still_ours
             )
-    assert len(ledger.home.files()) == asked
+    assert len(ledger.home.files()) == num_checks
     assert ledger.header("run") is None
 
 
