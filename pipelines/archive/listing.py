@@ -109,14 +109,14 @@ def _list_archive(
                     yield from _open_file(Location(location.fs, path), matches[path], store_options, limits)
             return
         if info is None:
-            raise _absent(location)
+            raise _absence_error(location)
         if info["type"] == "directory":
             yield from _folder(location, out, store_options, limits)
         elif is_web and urlsplit(location.path).path.endswith("/"):
             raise UsageError(f"{location.uri}: a folder on the web cannot be listed; give a manifest of its files.")
         elif is_inventory(location):
             for one, facts in inventory_objects(location, store_options):
-                if not _is_below(one, out) and not any(map(_hidden, one.path.split("/")[1:])):
+                if not _is_below(one, out) and not any(map(_is_hidden, one.path.split("/")[1:])):
                     yield from _open_file(one, facts, store_options, limits)
         else:
             yield from _open_file(location, info, store_options, limits, named_by="user")
@@ -126,7 +126,7 @@ def _folder(folder: Location, out: Location, store_options: dict[str, Any], limi
     """Recordings below a folder or prefix, recursive, sorted by name within each listing."""
     for path, info in _files(folder):
         inside = path[len(folder.path.rstrip("/")) + 1 :]
-        if not _is_below(Location(folder.fs, path), out) and not any(map(_hidden, inside.split("/"))):
+        if not _is_below(Location(folder.fs, path), out) and not any(map(_is_hidden, inside.split("/"))):
             yield from _open_file(Location(folder.fs, path), info, store_options, limits)
 
 
@@ -143,7 +143,7 @@ def _files(folder: Location) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _local_files(folder.path, [])
         return
     for root, directories, files in folder.fs.walk(folder.path, detail=True, on_error="raise"):
-        for name in [name for name in directories if _hidden(name)]:
+        for name in [name for name in directories if _is_hidden(name)]:
             del directories[name]
         for name in sorted(files):
             yield f"{root.rstrip('/')}/{name}", files[name]
@@ -170,7 +170,7 @@ def _local_files(path: str, above: list[str]) -> Iterator[tuple[str, dict[str, A
         return
     # Names only: a folder may hold a million, and what scandir() gives for each is large.
     for name in sorted(os.listdir(path)):
-        if _hidden(name):
+        if _is_hidden(name):
             continue
         entry = os.path.join(path, name)
         try:
@@ -202,7 +202,9 @@ def _open_file(
     """
     name = (urlsplit(location.path).path if "://" in location.path else location.path).rpartition("/")[2]
     lower = name.lower()
-    if named_by is None and (_hidden(name) or (not lower.endswith(ZIPS + TARS + TABLES) and not _is_recording(name))):
+    if named_by is None and (
+        _is_hidden(name) or (not lower.endswith(ZIPS + TARS + TABLES) and not _is_recording(name))
+    ):
         return
     if info.get("gone"):
         yield refused_object(location, info, "NOT_FOUND", "The link leads to nothing.")
@@ -345,7 +347,7 @@ def _check_bucket(location: Location) -> None:
         location.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=location.path.partition("/")[2], MaxKeys=1)
 
 
-def _absent(location: Location) -> Exception:
+def _absence_error(location: Location) -> Exception:
     if location.is_local:
         return UsageError(f"{location.path}: there is no such file or folder.")
     bucket = location.path.partition("/")[0]
@@ -357,8 +359,8 @@ def _absent(location: Location) -> Exception:
 def _is_recording(path: str) -> bool:
     """Whether a file of a folder or archive counts as a recording, by its name alone."""
     *folders, name = path.replace("\\", "/").split("/")
-    return not any(map(_hidden, [*folders, name])) and os.path.splitext(name)[1].lower() not in SIDECARS
+    return not any(map(_is_hidden, [*folders, name])) and os.path.splitext(name)[1].lower() not in SIDECARS
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith((".", "_")) and name not in (".", "..")

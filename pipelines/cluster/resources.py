@@ -125,7 +125,7 @@ def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, fl
     Pool(size=2, num_cpus=7.0, num_gpus=1.0, cores=8, decoders=7, lanes=2, apart=False)
     """
     any_gpu = any(gpus for _, gpus in nodes)
-    per_gpu = resources.gpus_per_actor if resources.gpus_per_actor is not None else (1.0 if any_gpu else 0.0)
+    per_gpu = float(any_gpu) if resources.gpus_per_actor is None else resources.gpus_per_actor
     apart = resources.decode == "apart"
     if per_gpu:
         holding = [(cpus, int(gpus // per_gpu)) for cpus, gpus in nodes if gpus >= per_gpu]
