@@ -27,14 +27,20 @@ ROOT = Path(__file__).resolve().parents[1]
 FILE_ROWS = 100_000
 PLAN = """
 import json, resource, sys, time
+from pipelines.score.job import Job
+from pipelines.score.plan.choose import Choice
+from pipelines.score.plan.due import Due
 from pipelines.score.request import ScoreRequest
-from pipelines.score.command import Job
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 job = Job(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2], dt="2026-11-20"))
 before, began, cpu = peak(), time.monotonic(), time.process_time()
-with job.lease:
-    header = job.plan()
+with job.lease, Choice() as choice:
+    due = Due(job, choice)
+    due.list_archives()
+    due.leave_out_finished()
+    job.lease.acquire()
+    header = due.write_plan()
 print(json.dumps({"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - cpu,
                   "before_mib": before, "peak_mib": peak(),
                   "parts": header.num_parts, "recordings": header.num_recordings, "skipped": header.num_skipped,

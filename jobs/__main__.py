@@ -3,7 +3,7 @@
 import typer
 
 from jobs import ablate, doctor, erase, evaluate, export, prepare, score, sql, train
-from jobs.leave import leave_with
+from jobs.door.leave import leave_with
 
 app = typer.Typer(
     name="emosphere",

@@ -6,6 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import run_alone
+from jobs.door.progress import progress_printer
+from jobs.door.run import run
+from jobs.train import progress_line
+
 EXAMPLES = """
 Examples:
 
@@ -31,19 +36,14 @@ def ablate(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Train the rows of a table with several seeds and print them beside the published figures."""
-    from jobs.door import progress_printer, run
-    from jobs.train import progress_line
 
     def work() -> dict[str, Any]:
-        from pipelines.ablate.command import ablate as run_table
-
-        def tell(line: str) -> None:
-            print(line, file=sys.stderr, flush=True)
+        from pipelines.ablate import command
 
         with progress_printer("training", progress_line) as on_progress:
-            return run_table(
-                table, out, over=over, seeds=seeds, labels=row or (), split=split, num_workers=workers, tell=tell,
-                on_progress=on_progress,
+            return command.ablate(
+                table, out, over=over, seeds=seeds, labels=row or (), split=split, num_workers=workers,
+                tell=lambda line: print(line, file=sys.stderr, flush=True), on_progress=on_progress,
             )  # fmt: skip
 
     run(work, as_json=json, show=_summary)
@@ -56,8 +56,4 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(ablate)
-    leave_with(app)
+    run_alone(ablate, EXAMPLES)

@@ -6,6 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import leave_with
+from jobs.door.progress import progress_printer
+from jobs.door.run import run
+from jobs.score import ScoreOptions, progress_line
+
 QUESTIONS = {
     "Where is the voice most agitated and displeased?": """
         SELECT regexp_extract(source_uri, '[^/]+$') AS recording, channel AS ch, start_ms / 1000 AS start_s,
@@ -32,23 +37,21 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the tables; made anew.")] = Path("out/demo"),
 ) -> None:
     """Score the bundled archive into OUT and show what can be asked of it."""
-    from jobs.door import progress_printer, run
-    from jobs.request import score_request
 
     def work() -> dict[str, Any]:
         from emosphere.errors import UsageError
         from pipelines.out.ledger import HOME
         from pipelines.score.command import score
-        from pipelines.sql.command import answer
+        from pipelines.sql.command import sql
 
         if out.exists() and not (out / HOME).is_dir():
             raise UsageError(f"{out}: exists and holds no tables; give another --out, this one would be made anew.")
         shutil.rmtree(out, ignore_errors=True)
-        request = score_request([str(archive)], str(out), purpose="demonstration")
-        with progress_printer() as on_progress:
-            result = score(request, on_progress)
-        texts = [("First rows of segments", answer(str(out), FIRST_ROWS))]
-        texts += [(question, answer(str(out), query)) for question, query in QUESTIONS.items()]
+        options = ScoreOptions(archives=[str(archive)], out=str(out), purpose="demonstration")
+        with progress_printer("scoring", progress_line) as on_progress:
+            result = score(options.request(), on_progress)
+        texts = [("First rows of segments", sql(str(out), FIRST_ROWS))]
+        texts += [(question, sql(str(out), query)) for question, query in QUESTIONS.items()]
         shown = "\n\n".join(f"{title}\n{text}" for title, text in texts)
         return {"result": result, "shown": shown}
 
@@ -67,6 +70,4 @@ def _show(outcome: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
     leave_with(lambda: typer.run(demo))

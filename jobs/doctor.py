@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import run_alone
+from jobs.door.run import run
+
 EXAMPLES = """
 Examples:
 
@@ -23,19 +26,18 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Check versions, codecs, model, machine, archive, OUT and encryption. Exit code 1 if a run would fail."""
-    from jobs.door import run
 
     def work() -> dict[str, Any]:
         from emosphere.config import load_config
-        from pipelines.doctor.command import Unhealthy, check_up
+        from pipelines.doctor import command
         from pipelines.score.settings import ScoreSettings
 
-        findings = check_up(archive, out, model, None if config is None else load_config(ScoreSettings, config))
+        findings = command.doctor(archive, out, model, load_config(ScoreSettings, config))
         broken = [finding.check for finding in findings if finding.state == "fail"]
         result = {"findings": [finding._asdict() for finding in findings], "healthy": not broken}
         if broken:
             print(_report(result), file=sys.stderr)
-            raise Unhealthy(f"a run would fail: {', '.join(broken)}", result)
+            raise command.Unhealthy(f"a run would fail: {', '.join(broken)}", result)
         return result
 
     run(work, as_json=json, show=_report)
@@ -46,8 +48,4 @@ def _report(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(doctor)
-    leave_with(app)
+    run_alone(doctor, EXAMPLES)

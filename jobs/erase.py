@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import run_alone
+from jobs.door.run import run
+
 EXAMPLES = """
 Examples:
 
@@ -32,14 +35,13 @@ def erase(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Erase recordings by id, URI, speaker or age from every table and file below OUT."""
-    from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.erase.command import erase as erase_from
+        from pipelines.erase import command
         from pipelines.erase.target import Target
 
         target = Target(recording=recording, uri=uri, speaker=speaker, older_than=older_than)
-        return erase_from(out, target, verify=verify, dry_run=dry_run)
+        return command.erase(out, target, verify=verify, dry_run=dry_run)
 
     run(work, as_json=json, show=_summary)
 
@@ -51,8 +53,4 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(erase)
-    leave_with(app)
+    run_alone(erase, EXAMPLES)

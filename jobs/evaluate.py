@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import run_alone
+from jobs.door.run import run
+
 EXAMPLES = """
 Examples:
 
@@ -31,12 +34,11 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Say how well a model agrees with labels, with intervals over speakers, and for whom it does worse."""
-    from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.evaluate.command import evaluate_model
+        from pipelines.evaluate import command
 
-        return evaluate_model(
+        return command.evaluate(
             model, manifest, split=split, out=out, against=against, num_bootstrap=num_bootstrap, seed=seed,
             max_unreadable=max_unreadable, dry_run=dry_run,
         )  # fmt: skip
@@ -53,7 +55,7 @@ def _summary(result: dict[str, Any]) -> str:
     ]
     if result["against"]:
         lines.append(f"against {result['against']['model']} (difference, interval, two-sided p)")
-        lines += [f"  CCC {dim:10} {_difference(found)}" for dim, found in result["against"]["ccc"].items()]
+        lines += [f"  CCC {dim:10} {_difference(figure)}" for dim, figure in result["against"]["ccc"].items()]
     if result["weak"]:
         lines.append(f"  {result['weak']} targets are means of emotion words, not ratings of these clips")
     lines += [f"  unreadable: {uri}" for uri in result["unreadable"]]
@@ -76,9 +78,9 @@ def _figure(figure: dict[str, Any]) -> str:
     return f"{figure['value']:.3f}" + _interval(figure)
 
 
-def _difference(found: dict[str, Any]) -> str:
-    p = "" if found["p"] is None else f"  p={found['p']:.3f}"
-    return f"{found['difference']:+.3f}{_interval(found)}{p}"
+def _difference(figure: dict[str, Any]) -> str:
+    p = "" if figure["p"] is None else f"  p={figure['p']:.3f}"
+    return f"{figure['difference']:+.3f}{_interval(figure)}{p}"
 
 
 def _interval(figure: dict[str, Any]) -> str:
@@ -86,8 +88,4 @@ def _interval(figure: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(evaluate)
-    leave_with(app)
+    run_alone(evaluate, EXAMPLES)

@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import run_alone
+from jobs.door.run import run
+
 EXAMPLES = """
 Examples:
 
@@ -43,12 +46,11 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Write a model as one ONNX graph from waveform to scores, or share it on the Hugging Face hub."""
-    from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.export.command import export as export_model
+        from pipelines.export import command
 
-        return export_model(model, out, push, evaluation=evaluation, public=public)
+        return command.export(model, out, push, evaluation=evaluation, public=public)
 
     run(work, as_json=json, show=_summary)
 
@@ -64,8 +66,4 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(export)
-    leave_with(app)
+    run_alone(export, EXAMPLES)

@@ -1,8 +1,16 @@
 """emosphere prepare: a labelled corpus -> the canonical manifest that training and evaluation read."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from jobs.door.leave import run_alone
+from jobs.door.options import takes
+from jobs.door.run import run
+
+if TYPE_CHECKING:
+    from pipelines.prepare.command import PrepareRequest
 
 EXAMPLES = """
 Examples:
@@ -29,52 +37,54 @@ COLUMNS_HELP = "csv, parquet, audformat: what the columns are called there."
 SHARDS_HELP = "Decode every clip once into 16 kHz FLAC files in this folder or URL, and point the manifest at them."
 
 
-def prepare(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
-    format: Annotated[str, typer.Option(help="msp-podcast, iemocap, audformat, csv or parquet.")],
-    out: Annotated[str, typer.Option(metavar="MANIFEST.parquet", help="File to write; path or URL.")],
-    release: Annotated[str | None, typer.Option(help="msp-podcast: 1.11, 1.12 or 2.0; never guessed.")] = None,
-    drop: Annotated[str | None, typer.Option(metavar="LETTERS", help=DROP_HELP)] = None,
-    in_house_test: Annotated[int | None, typer.Option(metavar="N", min=0, help=IN_HOUSE_HELP)] = None,
-    seed: Annotated[int | None, typer.Option(help="Of that draw; default 0.")] = None,
-    test_session: Annotated[int | None, typer.Option(help="iemocap: default 5.")] = None,
-    dev_session: Annotated[int | None, typer.Option(help="iemocap: default 4.")] = None,
-    scale: Annotated[str | None, typer.Option(metavar="LOW..HIGH", help="Ends of the labels' scale, as 1..7.")] = None,
-    words: Annotated[bool, typer.Option("--words", help=WORDS_HELP)] = False,
-    columns: Annotated[str | None, typer.Option(metavar="valence=NAME,...", help=COLUMNS_HELP)] = None,
-    tables: Annotated[str | None, typer.Option(metavar="NAME,...", help="audformat: only these tables.")] = None,
-    corpus: Annotated[str | None, typer.Option(help="csv, parquet: of all rows, where no column says it.")] = None,
-    split: Annotated[str | None, typer.Option(help="csv, parquet, audformat: of all rows, likewise.")] = None,
-    audio: Annotated[str | None, typer.Option(help="Folder or URL of the audio, if it is not where expected.")] = None,
-    shards: Annotated[str | None, typer.Option(metavar="DIR", help=SHARDS_HELP)] = None,
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help="Go on without clips that lack audio.")] = False,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareOptions:
+    """Words of one ``emosphere prepare`` command: those of a PrepareRequest, and how to print its result."""
+
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)]
+    format: Annotated[str, typer.Option(help="msp-podcast, iemocap, audformat, csv or parquet.")]
+    out: Annotated[str, typer.Option(metavar="MANIFEST.parquet", help="File to write; path or URL.")]
+    release: Annotated[str | None, typer.Option(help="msp-podcast: 1.11, 1.12 or 2.0; never guessed.")] = None
+    drop: Annotated[str | None, typer.Option(metavar="LETTERS", help=DROP_HELP)] = None
+    in_house_test: Annotated[int | None, typer.Option(metavar="N", min=0, help=IN_HOUSE_HELP)] = None
+    seed: Annotated[int | None, typer.Option(help="Of that draw; default 0.")] = None
+    test_session: Annotated[int | None, typer.Option(help="iemocap: default 5.")] = None
+    dev_session: Annotated[int | None, typer.Option(help="iemocap: default 4.")] = None
+    scale: Annotated[str | None, typer.Option(metavar="LOW..HIGH", help="Ends of the labels' scale, as 1..7.")] = None
+    words: Annotated[bool | None, typer.Option("--words", help=WORDS_HELP)] = None
+    columns: Annotated[str | None, typer.Option(metavar="valence=NAME,...", help=COLUMNS_HELP)] = None
+    tables: Annotated[str | None, typer.Option(metavar="NAME,...", help="audformat: only these tables.")] = None
+    corpus: Annotated[str | None, typer.Option(help="csv, parquet: of all rows, where no column says it.")] = None
+    split: Annotated[str | None, typer.Option(help="csv, parquet, audformat: of all rows, likewise.")] = None
+    audio: Annotated[str | None, typer.Option(help="Folder or URL of the audio, if it is not where expected.")] = None
+    shards: Annotated[str | None, typer.Option(metavar="DIR", help=SHARDS_HELP)] = None
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help="Go on without clips that lack audio.")] = False
     drop_bad_labels: Annotated[
         bool, typer.Option("--drop-bad-labels", help="Go on without clips whose labels are off their scale.")
-    ] = False,
+    ] = False
     allow_shared_speakers: Annotated[
         bool, typer.Option("--allow-shared-speakers", help="Let speakers be in two splits.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check all; write nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
-) -> None:
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check all; write nothing.")] = False
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False
+
+    def request(self) -> "PrepareRequest":
+        """The request; what is wrong with it is found by the command."""
+        from pipelines.prepare.command import PrepareRequest
+
+        return PrepareRequest(**{field.name: getattr(self, field.name) for field in fields(PrepareRequest)})
+
+
+@takes(PrepareOptions)
+def prepare(options: PrepareOptions) -> None:
     """Turn a labelled corpus into the manifest that `emosphere train` and `emosphere evaluate` read."""
-    from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.prepare.command import PrepareRequest
-        from pipelines.prepare.command import prepare as prepare_corpus
+        from pipelines.prepare import command
 
-        return prepare_corpus(
-            PrepareRequest(
-                source=source, format=format, out=out, release=release, drop=drop, in_house_test=in_house_test,
-                seed=seed, test_session=test_session, dev_session=dev_session, scale=scale, words=words or None,
-                columns=columns, tables=tables, corpus=corpus, split=split, audio=audio, shards=shards,
-                drop_missing=drop_missing, drop_bad_labels=drop_bad_labels,
-                allow_shared_speakers=allow_shared_speakers, dry_run=dry_run,
-            )
-        )  # fmt: skip
+        return command.prepare(options.request())
 
-    run(work, as_json=json, show=_summary)
+    run(work, as_json=options.json, show=_summary)
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -102,8 +112,4 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(prepare)
-    leave_with(app)
+    run_alone(prepare, EXAMPLES)

@@ -1,9 +1,18 @@
 """emosphere score: archive + model -> emotion tables."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from jobs.door.leave import run_alone
+from jobs.door.options import takes
+from jobs.door.progress import progress_printer
+from jobs.door.run import run
+
+if TYPE_CHECKING:
+    from pipelines.score.request import ScoreRequest
 
 EXAMPLES = """
 Examples:
@@ -26,42 +35,74 @@ EXCEPTION_HELP = "Score roles such as agent or student all the same; wants --pur
 PATH_DATE_HELP = "Take the time for --since/--until from the path, as in 'calls/%Y/%m/%d'."
 
 
-def score(
-    archives: Annotated[list[str], typer.Argument(metavar="ARCHIVE...", help=ARCHIVE_HELP)],
-    out: Annotated[str, typer.Option(help="Folder for the tables; path or URL.")],
-    model: Annotated[str, typer.Option(help="'default', a checkpoint folder or URL, or hf:ORG/NAME.")] = "default",
-    config: Annotated[Path | None, typer.Option(help="TOML file of settings; see docs/operate.md.")] = None,
-    dt: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help=DT_HELP)] = None,
-    since: Annotated[str | None, typer.Option(help="Only recordings from this time on (ISO, UTC).")] = None,
-    until: Annotated[str | None, typer.Option(help="Only recordings before this time (ISO, UTC).")] = None,
-    path_date: Annotated[str | None, typer.Option(metavar="TEMPLATE", help=PATH_DATE_HELP)] = None,
-    roles: Annotated[str | None, typer.Option(metavar="0=NAME,1=NAME", help="Who speaks on which channel.")] = None,
-    purpose: Annotated[str | None, typer.Option(help="Why this is scored; kept in the table runs.")] = None,
-    exception: Annotated[str | None, typer.Option(metavar="medical|safety|out-of-scope", help=EXCEPTION_HELP)] = None,
-    max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more fail.")] = 1.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
-) -> None:  # fmt: skip
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreOptions:
+    """Words of one ``emosphere score`` command."""
+
+    archives: Annotated[list[str], typer.Argument(metavar="ARCHIVE...", help=ARCHIVE_HELP)]
+    out: Annotated[str, typer.Option(help="Folder for the tables; path or URL.")]
+    model: Annotated[str, typer.Option(help="'default', a checkpoint folder or URL, or hf:ORG/NAME.")] = "default"
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; see docs/operate.md.")] = None
+    dt: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help=DT_HELP)] = None
+    since: Annotated[str | None, typer.Option(help="Only recordings from this time on (ISO, UTC).")] = None
+    until: Annotated[str | None, typer.Option(help="Only recordings before this time (ISO, UTC).")] = None
+    path_date: Annotated[str | None, typer.Option(metavar="TEMPLATE", help=PATH_DATE_HELP)] = None
+    roles: Annotated[str | None, typer.Option(metavar="0=NAME,1=NAME", help="Who speaks on which channel.")] = None
+    purpose: Annotated[str | None, typer.Option(help="Why this is scored; kept in the table runs.")] = None
+    exception: Annotated[str | None, typer.Option(metavar="medical|safety|out-of-scope", help=EXCEPTION_HELP)] = None
+    max_error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Publish nothing if more fail.")] = 1.0
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many recordings.")] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False
+
+    def request(self) -> "ScoreRequest":
+        """The request, checked. Raises UsageError that names the option, what was found and what was wanted."""
+        from emosphere.config import load_config
+        from pipelines.archive.dates import parse_window
+        from pipelines.score.request import ScoreRequest, parse_dt, parse_roles
+        from pipelines.score.settings import ScoreSettings
+
+        return ScoreRequest(
+            archives=tuple(self.archives),
+            out=self.out,
+            model=self.model,
+            window=parse_window(self.since, self.until, self.path_date),
+            settings=load_config(ScoreSettings, self.config),
+            dt=parse_dt(self.dt),
+            roles=parse_roles(self.roles),
+            purpose=self.purpose,
+            exception=self.exception,
+            max_error_rate=self.max_error_rate,
+            limit=self.limit,
+        )
+
+
+@takes(ScoreOptions)
+def score(options: ScoreOptions) -> None:
     """Score recordings: one row per stretch of speech, with times, VAD, sphere and region."""
-    from jobs.door import progress_printer, run
-    from jobs.request import score_request
 
     def work() -> dict[str, Any]:
-        request = score_request(
-            archives, out, model=model, config=config, dt=dt, since=since, until=until, path_date=path_date,
-            roles=roles, purpose=purpose, exception=exception, max_error_rate=max_error_rate, limit=limit,
-        )  # fmt: skip
-        if dry_run:
+        request = options.request()
+        if options.dry_run:
             from pipelines.score.dry_run import preview
 
             return preview(request)
-        from pipelines.score.command import score as score_archives
+        from pipelines.score import command
 
-        with progress_printer() as on_progress:
-            return score_archives(request, on_progress)
+        with progress_printer("scoring", progress_line) as on_progress:
+            return command.score(request, on_progress)
 
-    run(work, as_json=json, show=_dry_summary if dry_run else _summary)
+    run(work, as_json=options.json, show=_dry_summary if options.dry_run else _summary)
+
+
+def progress_line(progress: Any) -> str:
+    """One line of a ``Progress``."""
+    hours = progress.audio_s / 3600
+    return (
+        f"recordings={progress.recordings}/{progress.num_recordings} failed={progress.failed} "
+        f"segments={progress.segments} audio={hours:.2f} h wall={progress.wall_s:.0f} s "
+        f"rate={progress.audio_s / max(progress.wall_s, 1e-9):.0f} audio_s/s"
+    )
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -99,8 +140,4 @@ def _would_withhold(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(score)
-    leave_with(app)
+    run_alone(score, EXAMPLES)

@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import run_alone
+from jobs.door.run import run
+
 EXAMPLES = """
 Tables: segments, recordings, runs. Views: segments_1to7, segments_0to1 (other scales), recording_summary.
 
@@ -21,23 +24,14 @@ def sql(
     format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
 ) -> None:
     """Query the tables with DuckDB; S3 is read in place, nothing is downloaded."""
-    from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.sql.command import FORMATS, answer
+        from pipelines.sql import command
 
-        if format not in FORMATS:
-            from emosphere.errors import UsageError
-
-            raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}.")
-        return {"text": answer(out, query, format)}
+        return {"text": command.sql(out, query, format)}
 
     run(work, as_json=False, show=lambda result: str(result["text"]))
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(sql)
-    leave_with(app)
+    run_alone(sql, EXAMPLES)

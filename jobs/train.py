@@ -5,6 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.door.leave import run_alone
+from jobs.door.progress import progress_printer
+from jobs.door.run import run
+
 EXAMPLES = """
 Examples:
 
@@ -26,13 +30,12 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Train a model from labelled clips and say how well it does on speakers it never heard."""
-    from jobs.door import progress_printer, run
 
     def work() -> dict[str, Any]:
-        from pipelines.train.command import train as train_model
+        from pipelines.train import command
 
         with progress_printer("training", progress_line, keeps=True) as on_progress:
-            return train_model(config, num_workers=workers, resume=resume, on_progress=on_progress)
+            return command.train(config, num_workers=workers, resume=resume, on_progress=on_progress)
 
     run(work, as_json=json, show=_summary)
 
@@ -64,8 +67,4 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.leave import leave_with
-
-    app = typer.Typer(add_completion=False)
-    app.command(epilog=EXAMPLES)(train)
-    leave_with(app)
+    run_alone(train, EXAMPLES)

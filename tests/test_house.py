@@ -1,11 +1,16 @@
 """Rules of the house that no single file can keep for itself."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from jobs.__main__ import app
+
+VERBS = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
 
 LARGEST_FILE_BYTES = 10 * 1000 * 1000
 
@@ -98,6 +103,25 @@ def test_every_import_points_the_agreed_way(root: Path) -> None:
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_a_door_an_entry_of_its_name_and_tests(root: Path, verb: str) -> None:
+    assert verb in functions_of(root / "jobs" / f"{verb}.py")
+    assert verb in functions_of(root / "pipelines" / verb / "command.py")
+    at_the_door = root / "tests" / "jobs" / f"test_{verb}.py"
+    assert at_the_door.is_file() or list((root / "tests" / "pipelines" / verb).glob("test_*.py"))
+
+
+def functions_of(path: Path) -> set[str]:
+    """Names of the functions that stand in a file, not inside others."""
+    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_door_and_every_command_is_a_verb(root: Path) -> None:
+    """All else that doors share lies in `jobs/door`; `demo` is what `make demo` runs."""
+    assert {path.stem for path in (root / "jobs").glob("*.py")} == {*VERBS, "__init__", "__main__", "demo"}
+    assert {path.parent.name for path in (root / "pipelines").glob("*/command.py")} == set(VERBS)
 
 
 def test_the_library_imports_without_ray_and_without_the_network(root: Path) -> None:

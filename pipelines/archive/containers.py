@@ -97,9 +97,9 @@ class CompressedTar:
                 self._archive.members.clear()
                 if text_of(info.name) == member:
                     check_version(recording, tar_version(info))
-                    found: IO[bytes] | None = self._archive.extractfile(info)
-                    if found is not None:
-                        return nullcontext(found)
+                    data: IO[bytes] | None = self._archive.extractfile(info)
+                    if data is not None:
+                        return nullcontext(data)
             if not rewound:
                 self._rewind()
         raise KeyError(member)

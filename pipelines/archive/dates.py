@@ -31,15 +31,28 @@ class Window:
 
 def path_time(uri: str, template: str) -> int | None:
     """Time that ``template`` (%Y %m %d, %H optional) reads out of a URI, or None where it does not fit."""
-    found = re.search(_pattern(template), uri)
-    if found is None:
+    match = re.search(_pattern(template), uri)
+    if match is None:
         return None
-    parts = {name: int(value) for name, value in found.groupdict().items()}
+    parts = {name: int(value) for name, value in match.groupdict().items()}
     try:
         time = datetime.datetime(parts["Y"], parts["m"], parts["d"], parts.get("H", 0), tzinfo=datetime.UTC)
     except ValueError:
         return None
     return int(time.timestamp() * 1_000_000)
+
+
+def parse_window(since: str | None, until: str | None, path_date: str | None) -> Window:
+    """The window that ``--since``, ``--until`` and ``--path-date`` span. Raises UsageError that names the option."""
+    if path_date is not None:
+        check_template(path_date)
+        if since is None and until is None:
+            raise UsageError("--path-date says where to read the time; give --since or --until to select by it.")
+    since_us = parse_time(since, "--since") if since else None
+    until_us = parse_time(until, "--until") if until else None
+    if since_us is not None and until_us is not None and since_us >= until_us:
+        raise UsageError(f"--since {since} is not before --until {until}: nothing could be selected.")
+    return Window(since_us=since_us, until_us=until_us, path_date=path_date)
 
 
 def check_template(template: str) -> None:

@@ -129,18 +129,18 @@ class Fetcher:
     def _container(self, recording: Recording, location: Location) -> Container:
         """What holds this recording. A few stay open: duplicates stand in several."""
         key = url_bytes(location)
-        found = self._open.pop(key, None)
+        container = self._open.pop(key, None)
         kind = container_of(recording)
-        if not isinstance(found, kind):
-            if found is not None:
-                found.close()
-            found = kind(location)
-        self._open[key] = found  # the last one used stands last
+        if not isinstance(container, kind):
+            if container is not None:
+                container.close()
+            container = kind(location)
+        self._open[key] = container  # the last one used stands last
         while len(self._open) > KEPT_OPEN or (
             len(self._open) > 1 and sum(one.num_entries for one in self._open.values()) > KEPT_ENTRIES
         ):
             self._close(next(iter(self._open)))
-        return found
+        return container
 
     def _close(self, url: bytes) -> None:
         if (container := self._open.pop(url, None)) is not None:

@@ -95,14 +95,14 @@ def _rows(file: Location, manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _parquet_batches(source: Any, file: Location) -> Iterator[pa.RecordBatch]:
     table = pq.ParquetFile(source)
-    names = _wanted(table.schema_arrow.names, file)
+    names = _columns_to_read(table.schema_arrow.names, file)
     for batch in table.iter_batches(BATCH_ROWS, columns=list(names)):
         yield batch.rename_columns([names[name] for name in batch.schema.names])
 
 
 def _orc_batches(source: Any, file: Location) -> Iterator[pa.RecordBatch]:
     table = orc.ORCFile(source)
-    names = _wanted(table.schema.names, file)
+    names = _columns_to_read(table.schema.names, file)
     for number in range(table.nstripes):
         stripe = table.read_stripe(number, columns=list(names))
         renamed = stripe.rename_columns([names[name] for name in stripe.schema.names])
@@ -111,7 +111,7 @@ def _orc_batches(source: Any, file: Location) -> Iterator[pa.RecordBatch]:
 
 
 def _csv_rows(source: Any, columns: list[str], file: Location) -> Iterator[dict[str, Any]]:
-    names = _wanted(columns, file)
+    names = _columns_to_read(columns, file)
     packed = pa.PythonFile(source, mode="r")
     reader = pa_csv.open_csv(
         pa.CompressedInputStream(packed, "gzip") if file.path.lower().endswith(".gz") else packed,
@@ -128,15 +128,15 @@ def _csv_rows(source: Any, columns: list[str], file: Location) -> Iterator[dict[
             yield row | {"key": unquote_plus(row["key"])}
 
 
-def _wanted(found: list[str], file: Location) -> dict[str, str]:
-    """Columns to read: name in the file -> plain name."""
-    names = {name: _plain(name) for name in found if _plain(name) in READ}
+def _columns_to_read(columns: list[str], file: Location) -> dict[str, str]:
+    """Name in the file -> plain name. Raises UsageError where one that is needed is not there."""
+    names = {name: _plain(name) for name in columns if _plain(name) in READ}
     missing = [name for name in NEEDED if name not in names.values()]
     if not {"etag", "lastmodifieddate"} & set(names.values()):
         missing.append("etag or lastmodifieddate")
     if missing:
         raise UsageError(
-            f"{file.uri}: the inventory lacks {', '.join(missing)}; found {', '.join(found)}. Let it hold Size, "
+            f"{file.uri}: the inventory lacks {', '.join(missing)}; found {', '.join(columns)}. Let it hold Size, "
             "LastModifiedDate and ETag, by which a changed recording is known."
         )
     return names

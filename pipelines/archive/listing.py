@@ -18,7 +18,7 @@ from emosphere.store import ABSENT, Location, explained, locate, unsigned
 from pipelines.archive.inventory import inventory_objects, is_inventory
 from pipelines.archive.members import BROKEN, ListLimits, tar_members, zip_members
 from pipelines.archive.recording import Recording, content_version, modified, options_for, url_bytes
-from pipelines.archive.tables import audio_cells, has_audio, joined, manifest_entries
+from pipelines.archive.tables import audio_cells, has_audio, join_attributes, manifest_entries
 
 SIDECARS = [
     ".csv",
@@ -66,7 +66,7 @@ SIDECARS = [
 ]
 """Endings of files that accompany recordings in a folder; they are not recordings."""
 
-ASKED_AT_ONCE, ENTRIES_PER_TURN = 16, 32
+LOOKED_UP_AT_ONCE, ENTRIES_PER_TURN = 16, 32
 """Threads that ask a store about the entries of a manifest, and how many each asks about at a time."""
 ZIPS, TARS, TABLES, LISTS = (".zip",), (".tar", ".tar.gz", ".tgz"), (".parquet",), (".csv",)
 
@@ -99,24 +99,24 @@ def _list_archive(
             info = None
         is_web = location.path.startswith(("http://", "https://"))  # where a ? begins the query
         if info is None and not is_web and re.search(r"[*?\[]", location.path):
-            found = location.fs.glob(location.path, detail=True)
-            if not found:
+            matches = location.fs.glob(location.path, detail=True)
+            if not matches:
                 raise UsageError(f"{location.uri}: no file matches this pattern.")
-            for path in sorted(found):
-                if found[path]["type"] == "directory":
+            for path in sorted(matches):
+                if matches[path]["type"] == "directory":
                     yield from _folder(Location(location.fs, path), out, store_options, limits)
                 else:
-                    yield from _open_file(Location(location.fs, path), found[path], store_options, limits)
+                    yield from _open_file(Location(location.fs, path), matches[path], store_options, limits)
             return
         if info is None:
-            raise _absent(location)
+            raise _absence_error(location)
         if info["type"] == "directory":
             yield from _folder(location, out, store_options, limits)
         elif is_web and urlsplit(location.path).path.endswith("/"):
             raise UsageError(f"{location.uri}: a folder on the web cannot be listed; give a manifest of its files.")
         elif is_inventory(location):
             for one, facts in inventory_objects(location, store_options):
-                if not _is_below(one, out) and not any(map(_hidden, one.path.split("/")[1:])):
+                if not _is_below(one, out) and not any(map(_is_hidden, one.path.split("/")[1:])):
                     yield from _open_file(one, facts, store_options, limits)
         else:
             yield from _open_file(location, info, store_options, limits, named_by="user")
@@ -126,7 +126,7 @@ def _folder(folder: Location, out: Location, store_options: dict[str, Any], limi
     """Recordings below a folder or prefix, recursive, sorted by name within each listing."""
     for path, info in _files(folder):
         inside = path[len(folder.path.rstrip("/")) + 1 :]
-        if not _is_below(Location(folder.fs, path), out) and not any(map(_hidden, inside.split("/"))):
+        if not _is_below(Location(folder.fs, path), out) and not any(map(_is_hidden, inside.split("/"))):
             yield from _open_file(Location(folder.fs, path), info, store_options, limits)
 
 
@@ -143,7 +143,7 @@ def _files(folder: Location) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _local_files(folder.path, [])
         return
     for root, directories, files in folder.fs.walk(folder.path, detail=True, on_error="raise"):
-        for name in [name for name in directories if _hidden(name)]:
+        for name in [name for name in directories if _is_hidden(name)]:
             del directories[name]
         for name in sorted(files):
             yield f"{root.rstrip('/')}/{name}", files[name]
@@ -170,7 +170,7 @@ def _local_files(path: str, above: list[str]) -> Iterator[tuple[str, dict[str, A
         return
     # Names only: a folder may hold a million, and what scandir() gives for each is large.
     for name in sorted(os.listdir(path)):
-        if _hidden(name):
+        if _is_hidden(name):
             continue
         entry = os.path.join(path, name)
         try:
@@ -202,7 +202,9 @@ def _open_file(
     """
     name = (urlsplit(location.path).path if "://" in location.path else location.path).rpartition("/")[2]
     lower = name.lower()
-    if named_by is None and (_hidden(name) or (not lower.endswith(ZIPS + TARS + TABLES) and not _is_recording(name))):
+    if named_by is None and (
+        _is_hidden(name) or (not lower.endswith(ZIPS + TARS + TABLES) and not _is_recording(name))
+    ):
         return
     if info.get("gone"):
         yield refused_object(location, info, "NOT_FOUND", "The link leads to nothing.")
@@ -257,26 +259,26 @@ def refused_object(location: Location, info: dict[str, Any], code: ErrorCode, me
 def _manifest_recordings(manifest: Location, store_options: dict[str, Any], limits: ListLimits) -> Iterator[Recording]:
     """What the entries of a manifest name: each must be asked for, so many are asked for at once."""
     entries = manifest_entries(manifest)
-    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        asked: deque[Future[list[_Named | Recording]]] = deque()
+    with ThreadPoolExecutor(LOOKED_UP_AT_ONCE) as pool:
+        looking_up: deque[Future[list[_Named | Recording]]] = deque()
 
-        def ask(some: list[tuple[str, str | None]]) -> list[_Named | Recording]:
+        def look_up(some: list[tuple[str, str | None]]) -> list[_Named | Recording]:
             return [_look_up(manifest, entry, attributes, store_options) for entry, attributes in some]
 
-        def give(found: list[_Named | Recording]) -> Iterator[Recording]:
-            for one in found:
+        def recordings_of(looked_up: list[_Named | Recording]) -> Iterator[Recording]:
+            for one in looked_up:
                 if isinstance(one, Recording):
                     yield one
                 else:  # an archive file may hold a million: opened here, one after the other
                     for inside in _open_file(one.location, one.info, store_options, limits, named_by="manifest"):
-                        yield replace(inside, attributes=joined(one.attributes, inside.attributes))
+                        yield replace(inside, attributes=join_attributes(one.attributes, inside.attributes))
 
         while some := list(islice(entries, ENTRIES_PER_TURN)):
-            asked.append(pool.submit(ask, some))
-            if len(asked) > ASKED_AT_ONCE:
-                yield from give(asked.popleft().result())
-        while asked:
-            yield from give(asked.popleft().result())
+            looking_up.append(pool.submit(look_up, some))
+            if len(looking_up) > LOOKED_UP_AT_ONCE:
+                yield from recordings_of(looking_up.popleft().result())
+        while looking_up:
+            yield from recordings_of(looking_up.popleft().result())
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +293,7 @@ class _Named:
 def _look_up(
     manifest: Location, entry: str, attributes: str | None, store_options: dict[str, Any]
 ) -> _Named | Recording:
-    """What lies there, or a row that says why it cannot be told."""
+    """What lies there, or a row that says why that cannot be known."""
     try:
         urlsplit(entry)  # ValueError for what is no address
         location = _entry_location(manifest, entry, store_options)
@@ -345,7 +347,7 @@ def _check_bucket(location: Location) -> None:
         location.fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=location.path.partition("/")[2], MaxKeys=1)
 
 
-def _absent(location: Location) -> Exception:
+def _absence_error(location: Location) -> Exception:
     if location.is_local:
         return UsageError(f"{location.path}: there is no such file or folder.")
     bucket = location.path.partition("/")[0]
@@ -357,8 +359,8 @@ def _absent(location: Location) -> Exception:
 def _is_recording(path: str) -> bool:
     """Whether a file of a folder or archive counts as a recording, by its name alone."""
     *folders, name = path.replace("\\", "/").split("/")
-    return not any(map(_hidden, [*folders, name])) and os.path.splitext(name)[1].lower() not in SIDECARS
+    return not any(map(_is_hidden, [*folders, name])) and os.path.splitext(name)[1].lower() not in SIDECARS
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith((".", "_")) and name not in (".", "..")

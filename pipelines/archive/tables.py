@@ -23,7 +23,7 @@ ROWS_AT_ONCE, PAGES_BYTES = 256, 1 << 20
 
 def has_audio(location: Location) -> bool:
     """Whether a Parquet file has a column of encoded audio. Raises ArrowInvalid for what is no Parquet file."""
-    with _exactly(location) as file:
+    with _open_without_cache(location) as file:
         return audio_column(pq.read_schema(file)) is not None
 
 
@@ -43,7 +43,7 @@ def audio_cells(location: Location, info: dict[str, Any], limits: ListLimits) ->
 
     Raises BadRecording for a table of too many rows.
     """
-    with _exactly(location) as file:
+    with _open_without_cache(location) as file:
         table = pq.ParquetFile(file, buffer_size=PAGES_BYTES, pre_buffer=False)
         groups = (table.metadata.row_group(number) for number in range(table.num_row_groups))
         num_rows = sum(group.num_rows for group in groups)
@@ -65,7 +65,7 @@ def audio_cells(location: Location, info: dict[str, Any], limits: ListLimits) ->
             )
 
 
-def joined(outer: str | None, inner: str | None) -> str | None:
+def join_attributes(outer: str | None, inner: str | None) -> str | None:
     """Attributes of a container and of what is in it; of two with one name the inner one."""
     return _as_json(json.loads(outer or "{}") | json.loads(inner or "{}"))
 
@@ -75,7 +75,7 @@ def _rows(table: pq.ParquetFile, columns: list[str]) -> Iterator[dict[str, Any]]
         yield from batch.to_pylist()
 
 
-def _exactly(location: Location) -> Any:
+def _open_without_cache(location: Location) -> Any:
     """Opened to read what is asked for and nothing ahead: beside it lies the audio."""
     return location.fs.open(location.path, "rb", cache_type="none")
 

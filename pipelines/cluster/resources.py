@@ -61,7 +61,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """An actor pool as Ray wants to hear it, and how each actor shares out its cores."""
+    """An actor pool as Ray takes it, and how each actor shares out its cores."""
 
     size: int
     num_cpus: float
@@ -136,7 +136,7 @@ def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, fl
     Pool(size=2, num_cpus=7.0, num_gpus=1.0, cores=8, decoders=7, lanes=2, apart=False)
     """
     any_gpu = any(gpus for _, gpus in nodes)
-    per_gpu = resources.gpus_per_actor if resources.gpus_per_actor is not None else (1.0 if any_gpu else 0.0)
+    per_gpu = float(any_gpu) if resources.gpus_per_actor is None else resources.gpus_per_actor
     apart = resources.decode == "apart"
     if per_gpu:
         holding = [(cpus, int(gpus // per_gpu)) for cpus, gpus in nodes if gpus >= per_gpu]
@@ -172,8 +172,8 @@ def _with_decoders_apart(pool: Pool, resources: Resources, nodes: list[tuple[int
     >>> share_out(resources, 100, nodes=[(8, 1.0), (33, 0.0)], cores=41)
     Pool(size=1, num_cpus=2.0, num_gpus=1.0, cores=2, decoders=32, lanes=2, apart=True)
     """
-    is_all_said = None not in (resources.actors, resources.cpus_per_actor, resources.decoders_per_actor)
-    if is_all_said and (len(nodes) > 1 or not nodes[0][0]):
+    is_all_given = None not in (resources.actors, resources.cpus_per_actor, resources.decoders_per_actor)
+    if is_all_given and (len(nodes) > 1 or not nodes[0][0]):
         return replace(pool, apart=True)  # which asks an autoscaler for nodes that are not there yet
     wanted = -(-resources.decoders_per_actor // pool.lanes) if resources.decoders_per_actor else None
     # Rather fewer actors than fewer CPUs for each, but no GPU is left idle for want of a CPU.

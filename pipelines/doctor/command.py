@@ -31,15 +31,15 @@ LARGEST_SKEW_S = 900
 TRIED = 20
 """Recordings looked at before an archive counts as unreadable: the first may be an empty file."""
 
-ANSWER_S = 30
+RAY_TIMEOUT_S = 30
 """Within which a cluster answers."""
-_ASK_RAY = """
+_RAY_PROGRAM = """
 import ray
 ray.init(log_to_driver=False, logging_level="ERROR")
 held = ray.cluster_resources()
 print(f"the cluster answers with Ray {ray.__version__}, {held.get('CPU', 0):g} CPUs, {held.get('GPU', 0):g} GPUs")
 """
-"""Asked in a process of its own: where nobody answers, Ray ends the process that asked."""
+"""Run in a process of its own: where nobody answers, Ray ends the process that asked."""
 
 
 class Finding(NamedTuple):
@@ -54,7 +54,7 @@ class Unhealthy(Verdict):
     """Something would fail; ``result`` has all findings."""
 
 
-def check_up(
+def doctor(
     archive: str | None, out: str | None, model: str = "default", settings: ScoreSettings | None = None
 ) -> list[Finding]:
     """All findings, without secrets; ``fail`` means that a run would not work."""
@@ -77,8 +77,8 @@ def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
     try:
         return list(check())
     except Exception as error:
-        told = str(error) if isinstance(error, EmosphereError) else f"{type(error).__name__}: {error}"
-        return [Finding(name, "fail", told)]
+        message = str(error) if isinstance(error, EmosphereError) else f"{type(error).__name__}: {error}"
+        return [Finding(name, "fail", message)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -149,14 +149,14 @@ def _ray() -> Iterator[Finding]:
         yield Finding("ray", "ok", f"a local Ray is started for each run, {mode}")
         return
     try:
-        asked = subprocess.run(
-            [sys.executable, "-c", _ASK_RAY], capture_output=True, text=True, timeout=ANSWER_S, check=False
+        done = subprocess.run(
+            [sys.executable, "-c", _RAY_PROGRAM], capture_output=True, text=True, timeout=RAY_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        yield Finding("ray", "fail", f"no answer from RAY_ADDRESS within {ANSWER_S} s, {mode}")
+        yield Finding("ray", "fail", f"no answer from RAY_ADDRESS within {RAY_TIMEOUT_S} s, {mode}")
         return
-    last = (asked.stdout if asked.returncode == 0 else asked.stderr).strip().rpartition("\n")[2]
-    yield Finding("ray", "fail" if asked.returncode else "ok", f"{last}, {mode}")
+    last_line = (done.stderr if done.returncode else done.stdout).strip().rpartition("\n")[2]
+    yield Finding("ray", "fail" if done.returncode else "ok", f"{last_line}, {mode}")
 
 
 def _archive(archive: str, settings: ScoreSettings) -> Iterator[Finding]:
@@ -211,8 +211,8 @@ def _out(out: str, settings: ScoreSettings) -> Iterator[Finding]:
 def _encryption(location: Location) -> Finding:
     bucket = location.path.partition("/")[0]
     try:
-        answer: dict[str, Any] = location.fs.call_s3("get_bucket_encryption", Bucket=bucket)
-        rule = answer["ServerSideEncryptionConfiguration"]["Rules"][0]["ApplyServerSideEncryptionByDefault"]
+        response: dict[str, Any] = location.fs.call_s3("get_bucket_encryption", Bucket=bucket)
+        rule = response["ServerSideEncryptionConfiguration"]["Rules"][0]["ApplyServerSideEncryptionByDefault"]
         return Finding("encryption", "ok", f"bucket default: {rule['SSEAlgorithm']}")
     except (OSError, LookupError) as error:
         text = str(error).partition("\n")[0]
@@ -221,12 +221,16 @@ def _encryption(location: Location) -> Finding:
 
 def _clock(location: Location) -> Finding:
     """S3 refuses signatures that are a quarter of an hour off."""
-    answer: dict[str, Any] = location.fs.call_s3("head_bucket", Bucket=location.path.partition("/")[0])
-    told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    if told is None:
+    response: dict[str, Any] = location.fs.call_s3("head_bucket", Bucket=location.path.partition("/")[0])
+    date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+    if date is None:
         return Finding("clock", "warn", "the store does not tell its time")
-    off_s = abs((email.utils.parsedate_to_datetime(told) - datetime.datetime.now(tz=datetime.UTC)).total_seconds())
-    state: State = "fail" if off_s > LARGEST_SKEW_S else "warn" if off_s > LARGEST_SKEW_S / 10 else "ok"
+    off_s = abs((email.utils.parsedate_to_datetime(date) - datetime.datetime.now(tz=datetime.UTC)).total_seconds())
+    state: State = "ok"
+    if off_s > LARGEST_SKEW_S:
+        state = "fail"
+    elif off_s > LARGEST_SKEW_S / 10:
+        state = "warn"
     return Finding("clock", state, f"{off_s:.0f} s from the store's; it refuses requests beyond {LARGEST_SKEW_S} s")
 
 
@@ -237,5 +241,6 @@ def _conditional(location: Location) -> Finding:
         holds = probe.create_bytes(b"1") and not probe.create_bytes(b"2")
     finally:
         probe.remove()
-    told = "the store honours If-None-Match" if holds else "the store overwrites what it was told to create only"
-    return Finding("conditional writes", "ok" if holds else "fail", told)
+    if holds:
+        return Finding("conditional writes", "ok", "the store honours If-None-Match")
+    return Finding("conditional writes", "fail", "the store overwrites what it was told to create only")

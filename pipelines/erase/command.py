@@ -16,7 +16,7 @@ from emosphere.store import Location, explained, locate
 from emosphere.tables.schema import SCHEMA_VERSION, arrow_schema
 from pipelines.cluster.scratch import sweep_scratch
 from pipelines.erase.proof import remains
-from pipelines.erase.target import Found, Target, find
+from pipelines.erase.target import Matches, Target, find_recordings
 from pipelines.out.forgotten import FILE, remember
 from pipelines.out.lease import Lease
 from pipelines.out.ledger import HOME, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
@@ -48,22 +48,26 @@ def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = Fal
             sweep_scratch()
             lease.acquire()
             finish_erasure(ledger, lease.check)
-        found = find(location, target)
-        result: dict[str, Any] = {"recordings": len(found.there), "segments": found.segments, "dry_run": dry_run}
-        result["out"] = location.path if location.is_local else location.uri
+        matches = find_recordings(location, target)
+        result: dict[str, Any] = {
+            "recordings": len(matches.ids_with_rows),
+            "segments": matches.num_segments,
+            "dry_run": dry_run,
+            "out": location.path if location.is_local else location.uri,
+        }
         if dry_run:
             return result
         # Remembered first: from here on no run would bring them back.
-        remember(ledger.home, found.forgotten, lease.check)
+        remember(ledger.home, matches.forgotten, lease.check)
         # Then what is named in words, as long as the rows still tell the names.
-        _scrub(ledger, found, lease.check)
-        if found.ids:
+        _remove_names(ledger, matches, lease.check)
+        if matches.ids:
             lease.check()
-            ledger.home.child(MARKER).write_bytes(json.dumps(sorted(found.ids)).encode())
+            ledger.home.child(MARKER).write_bytes(json.dumps(sorted(matches.ids)).encode())
             finish_erasure(ledger, lease.check)
         result["verified"] = None
         if verify:
-            left = list(remains(location, found, target.speaker))
+            left = list(remains(location, matches, target.speaker))
             result |= {"verified": not left, "remains": left}
             if left:
                 raise Remains(f"{len(left)} files still hold something of it: {', '.join(left[:5])}.", result)
@@ -87,15 +91,17 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
     for table in ("recordings", "segments"):
         for location in parquet_files(ledger.out.child(table)):
             path = location.path.removeprefix(ledger.out.path.rstrip("/") + "/")
-            version = replace_published(ledger, path, _label(), partial(_remade, table, ids), still_ours)
+            version = replace_published(
+                ledger, path, _version_label(), partial(_published_without, table, ids), still_ours
+            )
             if version is not None:
                 replaced[path] = version
     if read_snapshot(ledger.out) is not None:
-        ledger.snapshot.rewrite(lambda: _pointing(ledger, ids, replaced, still_ours), still_ours)
+        ledger.snapshot.rewrite(lambda: _snapshot_without(ledger, ids, replaced, still_ours), still_ours)
     snapshot = read_snapshot(ledger.out) or {"files": {}}
     pointed = {ledger.out.child(kept).path for kept in snapshot["files"].values()}
     for path in ledger.out.files():
-        if _is_below(ledger.lease, path):  # names nobody, and is being written by our own heart
+        if _is_below(ledger.lease, path):  # names nobody, and our own heartbeat writes there
             continue
         location = Location(ledger.out.fs, path)
         name = path.rpartition("/")[2]
@@ -110,23 +116,26 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
     marker.remove()
 
 
-def _label() -> str:
+def _version_label() -> str:
     return f"erased-{uuid.uuid4().hex[:12]}"
 
 
-def _pointing(ledger: Ledger, ids: pa.Array, replaced: dict[str, str], still_ours: Callable[[], None]) -> bytes:
-    """The snapshot with all versions that are free of ``ids``; nobody may go back to what was before."""
+def _snapshot_without(ledger: Ledger, ids: pa.Array, replaced: dict[str, str], still_ours: Callable[[], None]) -> bytes:
+    """The snapshot with versions that are all free of ``ids``: those just ``replaced``, and copies of published files
+    where one is not. Nobody may go back to what was before.
+    """
     snapshot: dict[str, Any] = read_snapshot(ledger.out) or {"files": {}}
-    for path, kept in snapshot["files"].items():
+    files = snapshot["files"] | replaced
+    for path, version in snapshot["files"].items():
         # Died after the last file and before this: the versions that are pointed to may hold what the files do not.
-        if path not in replaced and _without(ledger.out.child(kept), ids) is not None:
-            replaced[path] = version_path(path, _label())
+        if path not in replaced and _rows_without(ledger.out.child(version), ids) is not None:
+            files[path] = version_path(path, _version_label())
             still_ours()
-            ledger.out.child(replaced[path]).write_bytes(ledger.out.child(path).read_bytes())
-    return json_bytes(snapshot | {"files": snapshot["files"] | replaced, "previous": {}})
+            ledger.out.child(files[path]).write_bytes(ledger.out.child(path).read_bytes())
+    return json_bytes(snapshot | {"files": files, "previous": {}})
 
 
-def _without(location: Location, ids: pa.Array) -> pa.Table | None:
+def _rows_without(location: Location, ids: pa.Array) -> pa.Table | None:
     """The table without the rows of ``ids``; None if it has none of them."""
     there = read_parquet(location, columns=["recording_id"]).column("recording_id")
     if not pc.any(pc.is_in(there, value_set=ids)).as_py():
@@ -135,9 +144,9 @@ def _without(location: Location, ids: pa.Array) -> pa.Table | None:
     return table.filter(pc.invert(pc.is_in(table.column("recording_id"), value_set=ids)))
 
 
-def _remade(name: str, ids: pa.Array, file: Location) -> pa.Table | None:
-    """A published file anew, without ``ids``, schema and file metadata as they were; None if it has none of them."""
-    table = _without(file, ids)
+def _published_without(name: str, ids: pa.Array, file: Location) -> pa.Table | None:
+    """A published file's table without ``ids``, schema and file metadata as they were; None if it has none of them."""
+    table = _rows_without(file, ids)
     if table is None:
         return None
     own = {"schema_version": str(SCHEMA_VERSION), "table": name}
@@ -155,7 +164,7 @@ def _blank(location: Location, ids: pa.Array, still_ours: Callable[[], None]) ->
         names = pq.read_schema(file).names
     if "recording_id" not in names:
         return
-    kept = _without(location, ids)
+    kept = _rows_without(location, ids)
     if kept is None:
         return
     if "unit_id" in names:
@@ -174,35 +183,36 @@ def _is_below(folder: Location, path: str) -> bool:
     return path.startswith(folder.path + "/")
 
 
-def _scrub(ledger: Ledger, found: Found, still_ours: Callable[[], None]) -> None:
+def _remove_names(ledger: Ledger, matches: Matches, still_ours: Callable[[], None]) -> None:
     """Take the names out of what is kept of runs: what was scored (``archives``), and errors."""
     others = {ledger.snapshot.path, ledger.home.child(FILE).path}
     for path in ledger.home.files():
         if path.endswith(".json") and path not in others and not _is_below(ledger.lease, path):
             location = Location(ledger.home.fs, path)
             before = json.loads(location.read_bytes())
-            if (after := _nameless(before, found)) != before:
+            after = _nameless(before, matches)
+            if after != before:
                 still_ours()
                 location.write_bytes(json_bytes(after))
     for location in parquet_files(ledger.out.child("runs")):
         before = read_parquet(location).to_pylist()
-        after = [{name: _nameless_text(value, found) for name, value in row.items()} for row in before]
+        after = [{name: _nameless_text(value, matches) for name, value in row.items()} for row in before]
         if after != before:
             still_ours()
             location.write_bytes(parquet_bytes(pa.Table.from_pylist(after, schema=arrow_schema("runs"))))
 
 
-def _nameless(value: Any, found: Found) -> Any:
+def _nameless(value: Any, matches: Matches) -> Any:
     if isinstance(value, dict):
-        return {name: _nameless(inner, found) for name, inner in value.items()}
+        return {name: _nameless(inner, matches) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_nameless(inner, found) for inner in value]
-    return ERASED if isinstance(value, str) and found.names(value) else value
+        return [_nameless(inner, matches) for inner in value]
+    return ERASED if isinstance(value, str) and matches.are_named_in(value) else value
 
 
-def _nameless_text(value: Any, found: Found) -> Any:
-    if not isinstance(value, str) or not found.names(value):
+def _nameless_text(value: Any, matches: Matches) -> Any:
+    if not isinstance(value, str) or not matches.are_named_in(value):
         return value
     with contextlib.suppress(ValueError):
-        return json.dumps(_nameless(json.loads(value), found))
+        return json.dumps(_nameless(json.loads(value), matches))
     return ERASED

@@ -8,28 +8,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.store import Location
-from pipelines.erase.target import Found, labelled_speaker
+from pipelines.erase.target import Matches, labelled_speaker
 from pipelines.out.forgotten import FILE
 from pipelines.out.ledger import HOME
 
 
-def remains(out: Location, found: Found, speaker: str | None) -> Iterator[str]:
+def remains(out: Location, matches: Matches, speaker: str | None) -> Iterator[str]:
     """Files below OUT that hold an id, a URI or a name of the target: in their bytes, or in any value of a table."""
     for path in out.files():
         if path == out.child(HOME, FILE).path:  # the memory itself; it names nobody
             continue
         data = Location(out.fs, path).read_bytes()
         words = (path, data.decode("latin-1"), data.decode("utf-8", "ignore"))
-        if any(map(found.names, words)) or (path.endswith(".parquet") and _holds(data, found, speaker)):
+        if any(map(matches.are_named_in, words)) or (path.endswith(".parquet") and _holds(data, matches, speaker)):
             yield path
 
 
-def _holds(data: bytes, found: Found, speaker: str | None) -> bool:
+def _holds(data: bytes, matches: Matches, speaker: str | None) -> bool:
     table = pq.ParquetFile(io.BytesIO(data))
     for group in range(table.num_row_groups):
         for name, column in zip(table.schema_arrow.names, table.read_row_group(group).columns, strict=True):
             for text in _texts(column.to_pylist() if pa.types.is_nested(column.type) else column.unique().to_pylist()):
-                if found.names(text):
+                if matches.are_named_in(text):
                     return True
                 if speaker and ((name == "speaker" and text == speaker) or _speaker_of(name, text) == speaker):
                     return True

@@ -48,22 +48,23 @@ class Target:
             raise UsageError(f"--older-than {self.older_than!r} is not a number of days such as 90d.")
 
 
-@dataclass(kw_only=True, slots=True)
-class Found:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matches:
     """Recordings that a target means, and how each is named."""
 
-    ids: set[str] = field(default_factory=set)
-    there: set[str] = field(default_factory=set)
+    ids: frozenset[str] = frozenset()
+    ids_with_rows: frozenset[str] = frozenset()
     """Those of ``ids`` that have rows anywhere."""
-    uris: set[str] = field(default_factory=set)
+    uris: frozenset[str] = frozenset()
     folder: str | None = None
     """URI of the target itself, with all below it."""
     forgotten: Forgotten = field(default_factory=Forgotten)
-    segments: int = 0
+    """What is remembered of them, so that they are not scored again."""
+    num_segments: int = 0
 
-    def names(self, text: str) -> bool:
+    def are_named_in(self, text: str) -> bool:
         """Whether a text holds one of the URIs or ids."""
-        if any(found in self.ids for found in _ID.findall(text)):
+        if any(identity in self.ids for identity in _ID.findall(text)):
             return True
         if self.folder is not None:
             return self.folder in text and _is_within(self.folder, text)
@@ -72,40 +73,47 @@ class Found:
         return any(uri in text and _is_within(uri, text) for uri in self.uris)
 
 
-def find(out: Location, target: Target) -> Found:
+def find_recordings(out: Location, target: Target) -> Matches:
     """The recordings that a target means, in whatever file below OUT they stand."""
-    found = Found()
-    if target.recording:
-        found.ids.add(target.recording)
     key = id_key() if target.uri else None
+    folder, cutoff, ids = None, None, set[str]()
+    if target.recording:
+        ids.add(target.recording)
     if target.uri:
         Ledger(out).check_id_key(key.fingerprint if key else None)
-        found.folder = absolute_uri(target.uri)
-        found.ids.add(recording_id(found.folder, key))
+        folder = absolute_uri(target.uri)
+        ids.add(recording_id(folder, key))
         if key is not None:
-            found.ids |= _listed(target.uri, out, key)
-    cutoff = None
+            ids |= _listed_ids(target.uri, out, key)
     if target.older_than:
         cutoff = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=int(target.older_than[:-1]))
-    may_be_meant = _mask(target, found.folder, cutoff)
+    may_be_meant = _mask(target, folder, cutoff)
     for location in parquet_files(out):
         rows = _rows(location, may_be_meant)
-        found.ids |= {row["recording_id"] for row in rows if _is_meant(row, target, found.folder, cutoff)}
-    past, ids = set(), pa.array(sorted(found.ids), pa.string())
+        ids |= {row["recording_id"] for row in rows if _is_meant(row, target, folder, cutoff)}
+    all_ids = pa.array(sorted(ids), pa.string())
+    ids_with_rows, uris, past, num_segments = set[str](), set[str](), set[str](), 0
     for location in parquet_files(out):
         is_published = location.path.startswith((out.child("segments").path + "/", out.child("recordings").path + "/"))
-        for row in _rows(location, lambda rows: pc.is_in(rows.column("recording_id"), value_set=ids)):
-            found.there.add(row["recording_id"])
-            found.uris.add(row["source_uri"])
-            found.segments += is_published and "start_ms" in row
+        for row in _rows(location, lambda rows: pc.is_in(rows.column("recording_id"), value_set=all_ids)):
+            ids_with_rows.add(row["recording_id"])
+            uris.add(row["source_uri"])
+            num_segments += is_published and "start_ms" in row
             if cutoff is not None and _is_past(row, cutoff):
                 past.add(row["recording_id"])
-    end = None if cutoff is None else round(cutoff.timestamp() * 1_000_000)
-    folders = () if found.folder is None else (recording_id(found.folder, key),)
-    found.forgotten = Forgotten(
-        recordings=frozenset(found.ids - past), folders=frozenset(folders), modified_before_us=end
+    forgotten = Forgotten(
+        recordings=frozenset(ids - past),
+        folders=frozenset() if folder is None else frozenset([recording_id(folder, key)]),
+        modified_before_us=None if cutoff is None else round(cutoff.timestamp() * 1_000_000),
     )
-    return found
+    return Matches(
+        ids=frozenset(ids),
+        ids_with_rows=frozenset(ids_with_rows),
+        uris=frozenset(uris),
+        folder=folder,
+        forgotten=forgotten,
+        num_segments=num_segments,
+    )
 
 
 def _is_meant(row: dict[str, Any], target: Target, folder: str | None, cutoff: datetime.datetime | None) -> bool:
@@ -143,7 +151,7 @@ def absolute_uri(text: str) -> str:
     return uri
 
 
-def _listed(uri: str, out: Location, key: IdKey) -> set[str]:
+def _listed_ids(uri: str, out: Location, key: IdKey) -> set[str]:
     """Ids of what lies below a folder now: with a key, no id tells where it came from."""
     if _MEMBER.match(uri):
         return set()
@@ -166,7 +174,7 @@ def _rows(location: Location, mask: Callable[[pa.RecordBatch], Any]) -> Iterator
 
 
 def _mask(target: Target, folder: str | None, cutoff: datetime.datetime | None) -> Callable[[pa.RecordBatch], Any]:
-    """Rows that the target may mean, told without looking at each: :func:`_is_meant` decides."""
+    """Rows that the target may mean, without a look at each: :func:`_is_meant` decides."""
 
     def mask(rows: pa.RecordBatch) -> Any:
         names = rows.schema.names

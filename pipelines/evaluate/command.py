@@ -56,7 +56,7 @@ class Model(NamedTuple):
         }
 
 
-def evaluate_model(
+def evaluate(
     model: str,
     manifest: str,
     *,

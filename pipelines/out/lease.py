@@ -56,6 +56,13 @@ class Holder(NamedTuple):
         return bool(self.machine) and self.machine == _machine() and self.born != _born(self.pid)
 
 
+class Record(NamedTuple):
+    """A holder's record, and its number, which is its name."""
+
+    number: int
+    holder: Holder
+
+
 class Lease:
     """The right to write below OUT, until released, or until others had reason to take us for dead.
 
@@ -87,8 +94,8 @@ class Lease:
 
     def __enter__(self) -> "Lease":
         """Take it at once where somebody might hold it; an OUT that nobody touched yet stays untouched."""
-        found = current(self._home)
-        if found is not None and not found[1].released:
+        latest = current(self._home)
+        if latest is not None and not latest.holder.released:
             self.acquire()
         return self
 
@@ -101,24 +108,24 @@ class Lease:
         Raises Held if another holder shows a sign of life, which it does within seconds.
         """
         while self.number is None:
-            found = current(self._home)
+            latest = current(self._home)
             number = 1
-            if found is not None:
-                number = found[0] + 1
-                if not found[1].released and not self._is_dead(*found):
+            if latest is not None:
+                number = latest.number + 1
+                if not latest.holder.released and not self._is_dead(*latest):
                     continue
             # A store that answers late may call our own record somebody else's.
             self._me = self._me._replace(work=self.work)
-            if self._record(number).create_bytes(_json(self._me)) or self._wrote(number):
+            if self._record(number).create_bytes(_json(self._me)) or self._has_written(number):
                 self._begin(number)
 
     def check(self) -> None:
         """Raise Overtaken if somebody took our place: to be asked right before every write that others may see."""
         if self.number is None:
             raise AssertionError("check() before acquire()")
-        found = current(self._home)
-        if found is None or found[1].token != self._me.token:
-            by = "somebody who left no record" if found is None else str(found[1])
+        latest = current(self._home)
+        if latest is None or latest.holder.token != self._me.token:
+            by = "somebody who left no record" if latest is None else str(latest.holder)
             raise Overtaken(
                 f"This run stood still for more than {SILENCE_S:g} s and was taken over by {by}. Nothing more was "
                 "written. If the tables are not complete once that ends, the same command goes on."
@@ -153,8 +160,8 @@ class Lease:
             self._me = self._me._replace(work=self.work, beat=self._me.beat + 1)
             try:
                 self._record(self.number).write_bytes(_json(self._me))
-                found = current(self._home)
-                self.is_lost = found is not None and found[0] > self.number
+                latest = current(self._home)
+                self.is_lost = latest is not None and latest.number > self.number
             except EmosphereError as error:  # the store may answer again before anybody gives us up
                 log.warning("no sign of life could be given: %s", error)
 
@@ -165,10 +172,10 @@ class Lease:
         began = time.monotonic()
         while time.monotonic() - began < SILENCE_S:
             time.sleep(POLL_S)
-            found = current(self._home)
-            if found is None or found[0] != number or found[1].released:
+            latest = current(self._home)
+            if latest is None or latest.number != number or latest.holder.released:
                 return False
-            if found[1].beat != holder.beat:
+            if latest.holder.beat != holder.beat:
                 raise Held(
                     f"{self._home.uri.rsplit('/', 2)[0]} is being written by {holder}, which is alive. "
                     "Two at once would undo each other's files, so this one did nothing. Wait until that one ends, or "
@@ -177,34 +184,34 @@ class Lease:
         log.info("%s has been silent for %g s and is taken over", holder, SILENCE_S)
         return True
 
-    def _wrote(self, number: int) -> bool:
-        found = current(self._home)
-        return found is not None and found[0] == number and found[1].token == self._me.token
+    def _has_written(self, number: int) -> bool:
+        latest = current(self._home)
+        return latest is not None and latest.number == number and latest.holder.token == self._me.token
 
     def _record(self, number: int) -> Location:
         return self._home.child(f"{number:08d}.json")
 
 
-def current(home: Location) -> tuple[int, Holder] | None:
-    """Number and record of the latest holder; None where nobody ever was."""
+def current(home: Location) -> Record | None:
+    """The record of the latest holder; None where nobody ever was."""
     while records := _records(home):
         number, location = max(records, key=lambda record: record[0])
         with contextlib.suppress(*ABSENT):  # its successor may have tidied it away meanwhile
-            return number, _holder(location.read_bytes())
+            return Record(number, _holder(location.read_bytes()))
     return None
 
 
 def describe(home: Location) -> str:
     """Who holds it, if anyone, and whether they live, for a report; takes up to two heartbeats."""
-    found = current(home)
-    if found is None or found[1].released:
+    latest = current(home)
+    if latest is None or latest.holder.released:
         return "free"
-    number, holder = found
+    holder = latest.holder
     if holder.is_dead_here:
         return f"left by {holder}, whose process is gone; the next run takes over at once"
     began = time.monotonic()
     while time.monotonic() - began < 2 * BEAT_S:
-        if current(home) != (number, holder):
+        if current(home) != latest:
             return f"held by {holder}, which is alive"
         time.sleep(min(POLL_S, BEAT_S))
     return f"held by {holder}, silent for {2 * BEAT_S:g} s; the next run takes over after {SILENCE_S:g} s"
@@ -216,7 +223,7 @@ def _records(home: Location) -> list[tuple[int, Location]]:
 
 
 def _machine() -> str:
-    """One kernel, and one world of process numbers on it; empty where that cannot be told."""
+    """One kernel, and one world of process numbers on it; empty where that cannot be known."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return f"{file.read().strip()}/{os.readlink('/proc/self/ns/pid')}"

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,6 +49,15 @@ class RunHeader:
         return f"{self.model_name}-{self.model_digest}"
 
 
+class Begun(NamedTuple):
+    """A run that a command began and did not end; whether its plan is complete, its header tells."""
+
+    run_id: str
+    dt: str
+    started_at: str
+    """ISO time, UTC."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Reads and writes below OUT/_emosphere; knows nothing of audio."""
@@ -71,19 +80,20 @@ class Ledger:
 
     # Unfinished runs
 
-    def unfinished(self, key: str) -> tuple[str, str, str] | None:
-        """``(run_id, dt, started_at)`` of the run that the same command left unfinished."""
+    def begun(self, key: str) -> Begun | None:
+        """The run that the same command left unfinished."""
         try:
-            pointer = json.loads(self._pointer(key).read_bytes())
+            begun = json.loads(self._pointer(key).read_bytes())
         except ABSENT:
             return None
-        return pointer["run_id"], pointer["dt"], pointer["started_at"]
+        return Begun(run_id=begun["run_id"], dt=begun["dt"], started_at=begun["started_at"])
 
     def begin(self, header: RunHeader) -> None:
-        pointer = {"run_id": header.run_id, "dt": header.dt, "started_at": header.started_at}
+        """Note that this command has a run, before its plan is written. Raises UsageError as :meth:`check_id_key`."""
         self.home.child("identity.json").create_bytes(json_bytes({"id_key": header.id_key}))
         self.check_id_key(header.id_key)
-        self._pointer(header.key).write_bytes(json_bytes(pointer))
+        begun = Begun(run_id=header.run_id, dt=header.dt, started_at=header.started_at)
+        self._pointer(header.key).write_bytes(json_bytes(begun._asdict()))
 
     def check_id_key(self, fingerprint: str | None) -> None:
         """Raise UsageError if the ids of this OUT were made with another key, or one with and one without."""
@@ -102,7 +112,7 @@ class Ledger:
                 "would stand there twice. Set EMOSPHERE_ID_KEY as it was, or choose another OUT."
             )
 
-    def forget(self, header: RunHeader) -> None:
+    def remove_run(self, header: RunHeader) -> None:
         """The run is over: drop the pointer first, so that a crash here leaves rubbish, never a run without a plan."""
         self._pointer(header.key).remove()
         self._run(header.run_id).remove()
@@ -195,8 +205,8 @@ class Ledger:
     def last_run_id(self, key: str) -> str | None:
         """Run that the same command reported last."""
         names = [path.rpartition("/")[2] for path in self.home.child("runs").files()]
-        found = sorted(name for name in names if name.endswith(f"-{key[:8]}.json"))
-        return found[-1].removesuffix(".json") if found else None
+        results = sorted(name for name in names if name.endswith(f"-{key[:8]}.json"))
+        return results[-1].removesuffix(".json") if results else None
 
     def _pointer(self, key: str) -> Location:
         return self.home.child("unfinished", f"{key}.json")

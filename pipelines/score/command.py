@@ -2,44 +2,30 @@
 
 import contextlib
 import datetime
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from emosphere.config import to_mapping
-from emosphere.errors import RETRIED_CODES, EmosphereError, UsageError, Verdict
-from emosphere.model.description import describe_checkpoint
-from emosphere.model.find import find_model
-from emosphere.redaction import redact
+from emosphere.errors import EmosphereError, UsageError, Verdict
 from emosphere.store import unsigned
-from emosphere.tables.identity import id_key, public_uri, recording_id
-from pipelines.archive.dates import Window
-from pipelines.archive.listing import list_archives
-from pipelines.archive.seal import seal_for
+from emosphere.tables.identity import id_key
 from pipelines.cluster.host import host_facts
-from pipelines.erase.command import finish_erasure, is_erasing
-from pipelines.out.forgotten import read_forgotten
-from pipelines.out.lease import Lease, Overtaken
-from pipelines.out.ledger import Ledger, RunHeader, command_key, new_run_id
-from pipelines.out.snapshot import read_snapshot
-from pipelines.score.plan.choose import FINISHED_COLUMNS, Choice
-from pipelines.score.plan.cut import write_plan
+from pipelines.erase import command as erasure
+from pipelines.out.lease import Overtaken
+from pipelines.out.ledger import RunHeader, new_run_id
+from pipelines.score.job import Job
+from pipelines.score.plan.choose import Choice
+from pipelines.score.plan.due import Due
 from pipelines.score.publish.fold import Folded, fold_run, has_passing_failure
 from pipelines.score.publish.replace import publish, write_run_row
-from pipelines.score.publish.result import counts, file_metadata, result_of
+from pipelines.score.publish.result import counts, result_of
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.chain import Progress, score_parts
-from pipelines.score.settings import settings_digest
 
 log = logging.getLogger("emosphere")
 
-RETRIED = pa.array(sorted(RETRIED_CODES))
+OnProgress = Callable[[Progress], None]
 
 
 class TooManyFailures(Verdict):
@@ -48,7 +34,7 @@ class TooManyFailures(Verdict):
     exit_code = 3
 
 
-def score(request: ScoreRequest, on_progress: Callable[[Progress], None] = lambda progress: None) -> dict[str, Any]:
+def score(request: ScoreRequest, on_progress: OnProgress = lambda progress: None) -> dict[str, Any]:
     """Bring OUT up to date with the archives and return the result that ``--json`` prints.
 
     Raises UsageError (nothing was started), MachineError (the same command resumes), TooManyFailures.
@@ -64,316 +50,189 @@ def score(request: ScoreRequest, on_progress: Callable[[Progress], None] = lambd
         raise
 
 
-def _score(job: "Job", on_progress: Callable[[Progress], None]) -> dict[str, Any]:
-    with job.lease:
-        job.finish_erasure()
-        result = job.roll_forward()
-        unfinished = job.unfinished()
+def _score(job: Job, on_progress: OnProgress) -> dict[str, Any]:
+    """The steps of a command, in order: first what somebody died over, then what is new.
+
+    Before there is something to finish or to score, nothing is written below OUT, the lease included.
+    """
+    with job.lease:  # taken at once where somebody may hold it
+        finish_erasure(job)
+        result = finish_publishing(job)
+        unfinished = unfinished_run(job)
         if unfinished is not None:
-            result = job.run(unfinished, on_progress)
-        fresh = job.plan()
-        if fresh is not None:
-            return job.run(fresh, on_progress)
-        return result or job.nothing_to_do()
-
-
-class Job:
-    """One command at work: what stays the same over its plan, score and publish."""
-
-    def __init__(self, request: ScoreRequest) -> None:
-        self.began = time.monotonic()
-        self.request = request
-        self.out = request.open_out()
-        self.ledger = Ledger(self.out)
-        self.lease = Lease(self.ledger.lease, "a command that is starting")
-        self.id_key = id_key()
-        self.fingerprint = None if self.id_key is None else self.id_key.fingerprint
-        self.ledger.check_id_key(self.fingerprint)
-        self.model = request.absolute_model()
-        self.checkpoint = describe_checkpoint(find_model(self.model))
-        request.settings.listen.check_model(self.checkpoint)
-        self.model_partition = f"{self.checkpoint.name}-{self.checkpoint.digest}"
-        self.settings_digest = settings_digest(request.settings, request.roles, request.exception)
-        self.archives = request.absolute_archives()
-        self.seal = seal_for(self.archives, self.id_key, request.settings.store)
-        self.named_archives = [public_uri(unsigned(archive), self.id_key) for archive in self.archives]
-        self.skipped = self.forgotten = 0
-        self.forgets = read_forgotten(self.ledger.home)
-        self.key = command_key(
-            archives=sorted(self.archives if self.id_key is None else self.named_archives),
-            window=asdict(request.window),
-            dt=request.dt,
-            limit=request.limit,
-            model=self.model_partition,
-            settings=self.settings_digest,
-            purpose=request.purpose,
-            exception=request.exception,
-        )
-
-    def finish_erasure(self) -> None:
-        """Bring an erasure that died to its end: until then a run would find rows that are meant to be gone."""
-        if is_erasing(self.ledger):
-            self.lease.acquire()
-            log.info("an erasure died; finishing that first")
-            finish_erasure(self.ledger, self.lease.check)
-
-    def roll_forward(self) -> dict[str, Any] | None:
-        """Finish publishing a run that died in the middle of it, whichever command it was.
-
-        Returns its result if it was this same command. Until then the tables hold segments without their recordings;
-        another run on top would make that permanent.
-        """
-        if self.ledger.publishing() is None:
-            return None
-        self.lease.acquire()
-        header = self.ledger.publishing()
-        if header is None:
-            return None
-        self.lease.work = f"run {header.run_id}"
-        log.info("run %s died while publishing; finishing that first", header.run_id)
-        with fold_run(self.ledger, header) as folded:
-            result = self._publish(header, folded, result_of(header, folded, self.out, 0.0))
-        return result if header.key == self.key else None
-
-    def unfinished(self) -> RunHeader | None:
-        """The run, with its stored plan, that this same command left unfinished."""
-        if self._left() is None:
-            return None
-        self.lease.acquire()
-        header = self._left()
-        if header is None:
-            return None
-        log.info("resuming run %s with its stored plan", header.run_id)
-        if self._was_refused(header):
-            # It may be refused night after night: what came meanwhile is scored with it, and judged with it.
-            with contextlib.suppress(UsageError):
-                return self._extended(header)
-        return header
-
-    def _left(self) -> RunHeader | None:
-        pointer = self.ledger.unfinished(self.key)
-        return self.ledger.header(pointer[0]) if pointer else None
-
-    def _was_refused(self, header: RunHeader) -> bool:
-        return self.ledger.exit_code(header.run_id) == TooManyFailures.exit_code
-
-    def _extended(self, header: RunHeader) -> RunHeader:
-        """The run's plan with what was listed since: late files, and new versions of what it holds."""
-        plan = (self.ledger.plan_part(header.run_id, part) for part in range(header.num_parts))
-        with self.listed() as choice:
-            choice.judge(self._finished(), self.settings_digest, plan)
-            if not choice.chosen:
-                return header
-            log.info("%d recordings came since; they are added", choice.chosen)
-            return self._write(header, choice)
-
-    def plan(self) -> RunHeader | None:
-        """List the archives and store a plan of what is not finished; None if all is.
-
-        Nothing is written below OUT, the lease included, before something is found that is to be scored.
-        """
-        with self.listed() as choice:
-            if not choice.listed:
-                raise UsageError(
-                    f"{', '.join(self.named_archives)}: no recordings there (hidden files and sidecars do not count)."
-                )
-            judged_by = self._snapshot()
-            choice.judge(self._finished(), self.settings_digest)
-            pointer = self.ledger.unfinished(self.key)
-            if choice.chosen or pointer is not None:
-                self.lease.acquire()
-                self.finish_erasure()
-                self.roll_forward()
-                if (forgets := read_forgotten(self.ledger.home)) != self.forgets:  # erased while we were listing
-                    self.forgets = forgets
-                    return self.plan()
-                if (left := self._left()) is not None:  # by somebody who died after we had looked
-                    return left
-                if self._snapshot() != judged_by:
-                    choice.judge(self._finished(), self.settings_digest)
-                pointer = self.ledger.unfinished(self.key)
-            self.skipped, self.forgotten = choice.skipped, choice.forgotten
-            header = self._header(pointer)
-            if not choice.chosen:
-                if pointer is not None:
-                    self.lease.check()
-                    self.ledger.forget(header)
-                return None
-            self.lease.work = f"run {header.run_id}"
-            self.lease.check()
-            self.ledger.begin(header)
-            return self._write(header, choice)
-
-    def _header(self, pointer: tuple[str, str, str] | None) -> RunHeader:
-        """Header of a fresh run; one that died while planning is planned anew under its own name and date."""
-        now = datetime.datetime.now(datetime.UTC)
-        run_id, dt, started_at = pointer or (
-            new_run_id(self.key, now),
-            self.request.dt or f"{now:%Y-%m-%d}",
-            now.isoformat(),
-        )
-        return RunHeader(
-            run_id=run_id,
-            key=self.key,
-            dt=dt,
-            started_at=started_at,
-            model_name=self.checkpoint.name,
-            model_digest=self.checkpoint.digest,
-            model_licence=self.checkpoint.licence,
-            settings_digest=self.settings_digest,
-            config=_stored(self.request),
-            archives=self.named_archives,
-            purpose=self.request.purpose,
-            roles={str(channel): role for channel, role in self.request.roles.items()},
-            exception=self.request.exception,
-            id_key=self.fingerprint,
-            file_metadata=file_metadata(self.checkpoint),
-        )
-
-    def _write(self, header: RunHeader, choice: Choice) -> RunHeader:
-        return write_plan(
-            self.ledger,
-            replace(header, num_skipped=choice.skipped, num_forgotten=choice.forgotten),
-            choice.batches(by_size=self.request.settings.plan.score_duplicates_once),
-            self.request.settings,
-            num_recordings=choice.chosen,
-            num_bytes=choice.num_bytes,
-            still_ours=self.lease.check,
-        )
-
-    @contextlib.contextmanager
-    def chosen(self) -> Iterator[Choice]:
-        """What this command would score now."""
-        with self.listed() as choice:
-            choice.judge(self._finished(), self.settings_digest)
-            yield choice
-
-    @contextlib.contextmanager
-    def listed(self) -> Iterator[Choice]:
-        """What the archives hold, as a plan may hold it; not judged yet."""
+            result = run(job, with_late_files(job, unfinished), on_progress)
         with Choice() as choice:
-            choice.take(
-                list_archives(
-                    self.archives,
-                    out=self.out,
-                    store_options=self.request.settings.store,
-                    limits=self.request.settings.archive,
-                ),
-                window=self.request.window,
-                limit=self.request.limit,
-                identify=lambda uri: recording_id(uri, self.id_key),
-                cover=self.seal.cover,
-                forgets=lambda recording, identity: self.forgets.holds(recording, identity, self.id_key),
-                retried=self._retried(),
-            )
-            yield choice
-
-    def _finished(self) -> Iterator[tuple[str, pa.RecordBatchReader]]:
-        return self.ledger.published_columns(self.model_partition, FINISHED_COLUMNS)
-
-    def _retried(self) -> set[str]:
-        """Recordings whose failure may have passed: tried again by every night, whichever its window."""
-        if self.request.window == Window():
-            return set()  # all are inside
-        columns = ["recording_id", "error_code", "status"]
-        return {
-            row["recording_id"]
-            for _, reader in self.ledger.published_columns(self.model_partition, columns)
-            for batch in reader
-            for row in batch.filter(pc.is_in(batch.column("error_code"), RETRIED)).to_pylist()
-            if row["status"] == "failed"
-        }
-
-    def _snapshot(self) -> str | None:
-        """The run that was published last."""
-        snapshot = read_snapshot(self.out)
-        return None if snapshot is None else str(snapshot["run_id"])
-
-    def run(self, header: RunHeader, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
-        """Score what is not staged yet, publish, and close the run."""
-        try:
-            return self._run(header, on_progress)
-        except EmosphereError as error:
-            # Who was overtaken, or never had its turn, has no say.
-            if self.lease.number is not None and not isinstance(error, TooManyFailures | Overtaken):
-                ended = {"run_id": header.run_id, "error": self.seal.hide(str(error)), "exit_code": error.exit_code}
-                # If OUT itself is what broke, the first error is the one to hear.
-                with contextlib.suppress(EmosphereError):
-                    self.lease.check()
-                    self.ledger.write_result(header.run_id, ended)
-            raise
-
-    def _run(self, header: RunHeader, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
-        self.lease.acquire()
-        self.lease.work = f"run {header.run_id}"
-        staged = self.ledger.staged_parts(header.run_id)
-        todo = [part for part in range(header.num_parts) if part not in staged]
-        if self._was_refused(header):
-            # For its failures: those that may pass get another try before it is judged again.
-            kept = sorted(staged & set(range(header.num_parts)))
-            todo += [part for part in kept if has_passing_failure(self.ledger.staged_part(header.run_id, part))]
-        log.info(
-            "run %s: %d recordings, %d finished before, %d of %d parts to score",
-            header.run_id,
-            header.num_recordings,
-            header.num_skipped,
-            len(todo),
-            header.num_parts,
-        )
-
-        def watched(progress: Progress) -> None:
-            if self.lease.is_lost:
-                self.lease.check()
-            on_progress(progress)
-
-        if todo:
-            score_parts(self.out, header, todo, self.model, self.request.settings, self.seal, watched)
-        with fold_run(self.ledger, header) as folded:
-            result = result_of(header, folded, self.out, time.monotonic() - self.began)
-            self.lease.check()
-            self._check_error_rate(header, result)
-            return self._publish(header, folded, result)
-
-    def _publish(self, header: RunHeader, folded: Folded, result: dict[str, Any]) -> dict[str, Any]:
-        self.lease.check()
-        self.ledger.mark_publishing(header.run_id)
-        publish(self.ledger, header, folded, self.lease.check)
-        self.lease.check()
-        self.ledger.unmark_publishing()
-        result["wall_s"] = round(time.monotonic() - self.began, 3)
-        host = host_facts()
-        self.lease.check()
-        write_run_row(self.ledger, header, result, host)
-        self.ledger.write_result(header.run_id, result | {"exit_code": 0})
-        self.lease.check()
-        self.ledger.forget(header)
-        return result
-
-    def nothing_to_do(self) -> dict[str, Any]:
-        """Result of a command that found all finished. It takes the place of the same command's last result."""
-        now = datetime.datetime.now(datetime.UTC)
-        run_id = self.ledger.last_run_id(self.key) or new_run_id(self.key, now)
-        wall_s = time.monotonic() - self.began
-        result = counts(run_id, skipped=self.skipped, skipped_policy=self.forgotten, out=self.out, wall_s=wall_s)
-        self.ledger.write_result(run_id, result | {"exit_code": 0})
-        return result
-
-    def _check_error_rate(self, header: RunHeader, result: dict[str, Any]) -> None:
-        attempted = result["scored"] + result["no_speech"] + result["failed"]
-        rate = result["failed"] / max(attempted, 1)
-        if rate <= self.request.max_error_rate:
-            return
-        self.ledger.write_result(header.run_id, result | {"exit_code": 3})
-        raise TooManyFailures(
-            f"{result['failed']} of {attempted} recordings failed ({rate:.1%}), more than --max-error-rate "
-            f"{self.request.max_error_rate:g} allows. Nothing was published; what was scored is kept. The same "
-            f"command with --max-error-rate {rate + 0.0005:.3f} or more publishes it.",
-            result,
-        )
+            due = Due(job, choice)
+            due.list_archives()
+            due.leave_out_finished()
+            fresh = None
+            if choice.chosen or job.ledger.begun(job.key) is not None:
+                job.lease.acquire()
+                # It listed without the lease: others may have erased, published, or begun this run and died.
+                finish_erasure(job)
+                result = finish_publishing(job) or result
+                fresh = unfinished_run(job)
+                if fresh is None:
+                    due.renew()
+                    fresh = due.write_plan()
+        if fresh is not None:
+            return run(job, fresh, on_progress)
+        return result or nothing_to_do(job, choice)
 
 
-def _stored(request: ScoreRequest) -> dict[str, Any]:
-    """The settings as the tables keep them; an address among the store's options may hold a password."""
-    settings = to_mapping(request.settings) | {"max_error_rate": request.max_error_rate}
-    stored: dict[str, Any] = json.loads(redact(json.dumps(settings, default=str)))
-    return stored
+def finish_erasure(job: Job) -> None:
+    """Bring an erasure that died to its end: until then a run would find rows that are meant to be gone."""
+    if erasure.is_erasing(job.ledger):
+        job.lease.acquire()
+        log.info("an erasure died; finishing that first")
+        erasure.finish_erasure(job.ledger, job.lease.check)
+
+
+def finish_publishing(job: Job) -> dict[str, Any] | None:
+    """Finish publishing a run that died in the middle of it, whichever command it was.
+
+    Returns its result if it was this same command. Until then the tables hold segments without their recordings;
+    another run on top would make that permanent.
+    """
+    if job.ledger.publishing() is None:
+        return None
+    job.lease.acquire()
+    header = job.ledger.publishing()
+    if header is None:
+        return None
+    job.lease.work = f"run {header.run_id}"
+    log.info("run %s died while publishing; finishing that first", header.run_id)
+    with fold_run(job.ledger, header) as folded:
+        result = _publish(job, header, folded, result_of(header, folded, job.out, 0.0))
+    return result if header.key == job.key else None
+
+
+def unfinished_run(job: Job) -> RunHeader | None:
+    """The run, with its stored plan, that this same command left unfinished."""
+    if _planned(job) is None:
+        return None
+    job.lease.acquire()
+    header = _planned(job)
+    if header is not None:
+        log.info("resuming run %s with its stored plan", header.run_id)
+    return header
+
+
+def _planned(job: Job) -> RunHeader | None:
+    begun = job.ledger.begun(job.key)
+    return None if begun is None else job.ledger.header(begun.run_id)
+
+
+def with_late_files(job: Job, header: RunHeader) -> RunHeader:
+    """A run that was refused for its failures, with what was listed since: late files, and new versions of what it
+    holds. It may be refused night after night: what came meanwhile is scored with it, and counts with it.
+    """
+    if not _was_refused(job, header):
+        return header
+    planned = (job.ledger.plan_part(header.run_id, part) for part in range(header.num_parts))
+    # An archive that is gone keeps nobody from publishing what was scored of it.
+    with contextlib.suppress(UsageError), Choice() as choice:
+        due = Due(job, choice)
+        due.list_archives()
+        due.leave_out_finished(planned)
+        if choice.chosen:
+            log.info("%d recordings came since; they are added", choice.chosen)
+            return due.add_to_plan(header)
+    return header
+
+
+def _was_refused(job: Job, header: RunHeader) -> bool:
+    return job.ledger.exit_code(header.run_id) == TooManyFailures.exit_code
+
+
+def run(job: Job, header: RunHeader, on_progress: OnProgress) -> dict[str, Any]:
+    """Score what is not staged yet, publish, and close the run."""
+    try:
+        return _run(job, header, on_progress)
+    except EmosphereError as error:
+        # Who was overtaken, or never had its turn, has no say.
+        if job.lease.number is not None and not isinstance(error, TooManyFailures | Overtaken):
+            ended = {"run_id": header.run_id, "error": job.seal.hide(str(error)), "exit_code": error.exit_code}
+            # If OUT itself is what broke, the first error is the one to hear.
+            with contextlib.suppress(EmosphereError):
+                job.lease.check()
+                job.ledger.write_result(header.run_id, ended)
+        raise
+
+
+def _run(job: Job, header: RunHeader, on_progress: OnProgress) -> dict[str, Any]:
+    job.lease.acquire()
+    job.lease.work = f"run {header.run_id}"
+    todo = _parts_to_score(job, header)
+    log.info(
+        "run %s: %d recordings, %d finished before, %d of %d parts to score",
+        header.run_id,
+        header.num_recordings,
+        header.num_skipped,
+        len(todo),
+        header.num_parts,
+    )
+
+    def watched(progress: Progress) -> None:
+        if job.lease.is_lost:
+            job.lease.check()
+        on_progress(progress)
+
+    if todo:
+        score_parts(job.out, header, todo, job.model, job.request.settings, job.seal, watched)
+    with fold_run(job.ledger, header) as folded:
+        result = result_of(header, folded, job.out, time.monotonic() - job.began)
+        job.lease.check()
+        _check_error_rate(job, header, result)
+        return _publish(job, header, folded, result)
+
+
+def _parts_to_score(job: Job, header: RunHeader) -> list[int]:
+    staged = job.ledger.staged_parts(header.run_id)
+    todo = [part for part in range(header.num_parts) if part not in staged]
+    if _was_refused(job, header):
+        # For its failures: those that may pass get another try before they are counted again.
+        kept = sorted(staged & set(range(header.num_parts)))
+        todo += [part for part in kept if has_passing_failure(job.ledger.staged_part(header.run_id, part))]
+    return todo
+
+
+def _check_error_rate(job: Job, header: RunHeader, result: dict[str, Any]) -> None:
+    attempted = result["scored"] + result["no_speech"] + result["failed"]
+    rate = result["failed"] / max(attempted, 1)
+    if rate <= job.request.max_error_rate:
+        return
+    job.ledger.write_result(header.run_id, result | {"exit_code": TooManyFailures.exit_code})
+    raise TooManyFailures(
+        f"{result['failed']} of {attempted} recordings failed ({rate:.1%}), more than --max-error-rate "
+        f"{job.request.max_error_rate:g} allows. Nothing was published; what was scored is kept. The same "
+        f"command with --max-error-rate {rate + 0.0005:.3f} or more publishes it.",
+        result,
+    )
+
+
+def _publish(job: Job, header: RunHeader, folded: Folded, result: dict[str, Any]) -> dict[str, Any]:
+    """Put the run's rows into the tables and close it; its result, with the time that all of it took."""
+    job.lease.check()
+    job.ledger.mark_publishing(header.run_id)
+    publish(job.ledger, header, folded, job.lease.check)
+    job.lease.check()
+    job.ledger.unmark_publishing()
+    result = result | {"wall_s": round(time.monotonic() - job.began, 3)}
+    host = host_facts()
+    job.lease.check()
+    write_run_row(job.ledger, header, result, host)
+    job.ledger.write_result(header.run_id, result | {"exit_code": 0})
+    job.lease.check()
+    job.ledger.remove_run(header)
+    return result
+
+
+def nothing_to_do(job: Job, choice: Choice) -> dict[str, Any]:
+    """Result of a command that found all finished. It takes the place of the same command's last result."""
+    now = datetime.datetime.now(datetime.UTC)
+    run_id = job.ledger.last_run_id(job.key) or new_run_id(job.key, now)
+    wall_s = time.monotonic() - job.began
+    result = counts(run_id, skipped=choice.skipped, skipped_policy=choice.forgotten, out=job.out, wall_s=wall_s)
+    job.ledger.write_result(run_id, result | {"exit_code": 0})
+    return result

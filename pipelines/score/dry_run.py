@@ -7,11 +7,12 @@ from itertools import islice
 from typing import Any
 
 from emosphere.audio.decoding.child import IsolatedDecoder
-from emosphere.errors import BadRecording, UsageError
-from emosphere.store import unsigned
+from emosphere.errors import BadRecording
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
-from pipelines.score.command import Job
+from pipelines.score.job import Job
+from pipelines.score.plan.choose import Choice
+from pipelines.score.plan.due import Due
 from pipelines.score.policy import NO_ROLES, is_phone_call, withheld_channels
 from pipelines.score.request import ScoreRequest
 
@@ -26,10 +27,10 @@ ASSUMED_RATE = 180.0
 def preview(request: ScoreRequest) -> dict[str, Any]:
     """Counts, hours and core hours of what ``score`` would do now. Writes nothing to OUT."""
     job = Job(request)
-    with job.chosen() as choice:
-        if not choice.listed:
-            said = ", ".join(map(unsigned, job.archives))
-            raise UsageError(f"{said}: no recordings there (hidden files and sidecars do not count).")
+    with Choice() as choice:
+        due = Due(job, choice)
+        due.list_archives()
+        due.leave_out_finished()
         sample = list(islice(choice.recordings(), 0, None, max(1, choice.chosen // PROBED)))[:PROBED]
     withheld = withheld_channels(request.roles, request.exception)
     probed_bytes, probed_s, probed_withheld = _probe(sample, job, withheld)

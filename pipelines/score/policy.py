@@ -84,7 +84,7 @@ def check_exception(exception: str | None, purpose: str | None) -> None:
 
 
 def withhold_cells(cells: Iterable[Cell], withheld: frozenset[int]) -> Iterator[tuple[Cell, bool]]:
-    """Each cell, and whether it may be heard. ``cells``: all channels of an index one after another.
+    """Each cell, and whether it may be scored. ``cells``: all channels of an index one after another.
 
     A channel that for this minute sounds the same as a withheld one holds that person's voice, whatever its own role:
     a mono mix stored twice is not two people. It is withheld too. Silence is nobody's voice.

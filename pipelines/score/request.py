@@ -1,5 +1,7 @@
 """One ``emosphere score`` command, understood and checked."""
 
+import datetime
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,13 +51,44 @@ class ScoreRequest:
 
     def absolute_archives(self) -> list[str]:
         """The archives as every machine and every later run understands them; an http URL keeps its query."""
-        located = [locate(archive, **options_for(archive, self.settings.store)) for archive in self.archives]
-        # The path itself, not its URI: that spells undecodable bytes in a way that opens nothing.
         return [
-            f"file://{location.path}"
-            if location.is_local
-            else archive
-            if "http" in location.fs.protocol
-            else location.uri
-            for archive, location in zip(self.archives, located, strict=True)
+            _absolute(archive, locate(archive, **options_for(archive, self.settings.store)))
+            for archive in self.archives
         ]
+
+
+def _absolute(archive: str, location: Location) -> str:
+    if location.is_local:
+        # The path itself, not its URI: that spells undecodable bytes in a way that opens nothing.
+        return f"file://{location.path}"
+    return archive if "http" in location.fs.protocol else location.uri
+
+
+def parse_dt(dt: str | None) -> str | None:
+    """``--dt`` as it was given. Raises UsageError unless it is a date."""
+    if dt is None:
+        return None
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", dt):
+            raise ValueError(dt)
+        datetime.date.fromisoformat(dt)
+    except ValueError:
+        raise UsageError(f"--dt {dt!r} is not a date such as 2026-11-20.") from None
+    return dt
+
+
+def parse_roles(text: str | None) -> dict[int, str]:
+    """Roles by channel. Raises UsageError for what names no channel, or one twice.
+
+    >>> parse_roles("0=customer, 1=agent")
+    {0: 'customer', 1: 'agent'}
+    """
+    roles: dict[int, str] = {}
+    for part in text.split(",") if text else []:
+        channel, _, role = part.partition("=")
+        if not channel.strip().isdecimal() or not role.strip() or int(channel) in roles:
+            raise UsageError(
+                f"--roles {text!r}: '{part}' is not CHANNEL=NAME, each channel once, as in 0=customer,1=agent."
+            )
+        roles[int(channel)] = role.strip()
+    return roles

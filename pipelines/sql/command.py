@@ -60,8 +60,10 @@ def connect_tables(out: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def answer(out: str, query: str, format: str = "table") -> str:
-    """Answer of one query as text. Raises UsageError with DuckDB's own words for a wrong one."""
+def sql(out: str, query: str, format: str = "table") -> str:
+    """Answer of one query as text. Raises UsageError with DuckDB's own words for a wrong one, or for no such format."""
+    if format not in FORMATS:
+        raise UsageError(f"--format {format!r} is not one of {', '.join(FORMATS)}.")
     connection = connect_tables(out)
     try:
         # None for a statement without rows, of which DuckDB's types know nothing.

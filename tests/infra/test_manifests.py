@@ -15,7 +15,7 @@ import pytest
 import typer
 import yaml
 
-from jobs import request, score
+from jobs import score
 
 YAML_FILES = ("rayjob-score.yaml", "cronjob-score.yaml", "kustomization.yaml")
 DAY, NEXT_DAY = "1970-01-01", "1970-01-02"
@@ -133,8 +133,7 @@ def test_the_settings_of_the_night_are_accepted(root: Path) -> None:
     inside = Path(options["config"])
     assert inside.is_relative_to("/app")  # WORKDIR of the image
     outside = root / inside.relative_to("/app")
-    values = {name: value for name, value in options.items() if name not in ("archives", "out", "dry_run", "json")}
-    accepted = request.score_request(options["archives"], options["out"], **(values | {"config": outside}))
+    accepted = score.ScoreOptions(**(options | {"config": outside})).request()
     assert accepted.window.since_us < accepted.window.until_us
 
 

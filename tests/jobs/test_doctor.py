@@ -25,7 +25,8 @@ def test_what_would_fail_is_exit_code_1_and_named(emosphere, tmp_path):
     assert "no such file or folder" in answer.err
 
 
-def test_an_unreadable_first_recording_is_a_row_and_no_reason_to_stay_at_home(emosphere, root, tmp_path):
+def test_an_unreadable_first_recording_is_a_warning(emosphere, root, tmp_path):
+    """It would be a row: no reason to stay at home."""
     (tmp_path / "0.wav").touch()
     found = {line["check"]: line for line in emosphere("doctor", tmp_path, "--json").json["findings"]}
     assert found["archive"]["state"] == "warn"
@@ -36,7 +37,7 @@ def test_an_unreadable_first_recording_is_a_row_and_no_reason_to_stay_at_home(em
 
 
 def test_a_cluster_that_does_not_answer_is_told(emosphere, monkeypatch):
-    monkeypatch.setattr("pipelines.doctor.command.ANSWER_S", 8)
+    monkeypatch.setattr("pipelines.doctor.command.RAY_TIMEOUT_S", 8)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     answer = emosphere("doctor", "--json")
     assert answer.code == 1

@@ -31,16 +31,16 @@ def test_a_graph_with_its_card_lies_in_the_folder(emosphere, tmp_path, monkeypat
 
 
 def test_what_is_pushed_is_told(emosphere, monkeypatch):
-    asked = {}
+    pushed = {}
 
     def push(checkpoint, folder, repository, *, card, graph, public):
-        asked.update(repository=repository, card=card[:19], graph=graph, public=public)
+        pushed.update(repository=repository, card=card[:19], graph=graph, public=public)
         return "https://hub.test/org/name"
 
     monkeypatch.setattr("pipelines.export.command.push", push)
     answer = emosphere("export", "default", "--push", "org/name")
     assert answer.code == 0
-    assert asked == {"repository": "org/name", "card": "# emosphere-default", "graph": None, "public": False}
+    assert pushed == {"repository": "org/name", "card": "# emosphere-default", "graph": None, "public": False}
     assert "hub https://hub.test/org/name  private" in answer.out
 
 

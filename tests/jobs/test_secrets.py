@@ -101,7 +101,7 @@ def test_no_signature_user_or_key_is_written_or_printed(emosphere, web, aws, tmp
     ["{web}/forbidden.wav?{signature}", "{web}/folder/?{signature}", "s3://AKIAQQQQ:hunter2@calls/night", "s3://calls",
      "nope://ann:hunter2@h/x?{signature}"],
 )  # fmt: skip
-def test_archives_that_cannot_be_listed_are_named_without_their_secrets(emosphere, web, aws, tmp_path, archive):
+def test_an_archive_that_cannot_be_listed_keeps_its_secrets(emosphere, web, aws, tmp_path, archive):
     archive = archive.format(web=web, signature=SIGNATURE)
     answer = emosphere("score", archive, "--out", tmp_path / "out", "--json", "--max-error-rate", "0")
     assert answer.code in (1, 2, 3)

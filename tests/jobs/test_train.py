@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.door import progress_printer
+from jobs.door.progress import progress_printer
 from jobs.train import progress_line
 from pipelines.train.progress import progress_of
 
@@ -42,7 +42,7 @@ def lines_of(err: io.StringIO, monkeypatch: pytest.MonkeyPatch, minutes: list[fl
     """What is printed of a heartbeat and two epochs, so many minutes after the start."""
     monkeypatch.setattr(sys, "stderr", err)
     now = [0.0]
-    monkeypatch.setattr("jobs.door.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("jobs.door.progress.time.monotonic", lambda: now[0])
     log = [
         {"stage": 0, "epoch": epoch, "loss": {"vad": 1.25}, "clips_per_s": 80.0, "wall_s": 70, "choose": {"ccc": 0.5}}
         for epoch in (1, 2)

@@ -84,7 +84,7 @@ def _cut(
     """Parts: tables of units, without their numbers."""
     kept: list[pa.Table] = []
     kept_bytes = kept_units = 0
-    for units, stays in (_units(recordings, settings) for recordings in chosen):
+    for units, is_with_next in (_units(recordings, settings) for recordings in chosen):
         sizes = np.nan_to_num(units.column("num_bytes").to_numpy()) // units.column("num_units").to_numpy()
         begin = 0
         for row, size in enumerate(sizes.astype(np.int64).tolist()):
@@ -92,7 +92,7 @@ def _cut(
             most_bytes = min(settings.plan.part_bytes, max(left_bytes // SHARES, SMALLEST_PART_BYTES))
             most_units = min(settings.plan.part_units, max(left_recordings // SHARES, SMALLEST_PART_UNITS))
             is_full = kept_bytes >= most_bytes or kept_units >= most_units
-            if is_full and not (stays[row] and kept_units < MOST_TOGETHER):
+            if is_full and not (is_with_next[row] and kept_units < MOST_TOGETHER):
                 yield pa.concat_tables([*kept, units.slice(begin, row + 1 - begin)])
                 left_bytes, left_recordings = left_bytes - kept_bytes, left_recordings - kept_units
                 kept, kept_bytes, kept_units, begin = [], 0, 0, row + 1

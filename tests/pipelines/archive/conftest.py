@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def asked(s3, monkeypatch) -> Counter:
+def requests(s3, monkeypatch) -> Counter:
     """Requests by method, and under ``bytes`` what the S3 server sent of the objects, from here on."""
     import s3fs
 

@@ -20,7 +20,9 @@ from tests.pipelines.archive.building import change, listed, member, touch
 QUICK = FetchLimits(attempts=4, first_pause_s=0.01)
 
 
-def test_a_tar_written_anew_since_it_was_listed_never_gives_another_members_sound(tmp_path):
+def test_a_tar_written_anew_gives_no_other_members_sound(tmp_path):
+    """Written anew after it was listed: another member may lie at that offset."""
+
     def write(*members: str) -> None:
         with tarfile.open(tmp_path / "calls.tar", "w") as archive:
             for member in members:
@@ -53,7 +55,8 @@ def test_a_zip_bomb_is_refused_when_it_is_fetched_and_costs_no_disk(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.zip", "a.tar", "a.tar.gz", "a.parquet"])
-def test_what_changed_since_it_was_listed_is_never_scored_under_the_old_version(tmp_path, name):
+def test_what_changed_since_it_was_listed_is_refused(tmp_path, name):
+    """Else it would be scored under the old version."""
     path = tmp_path / name
     if name.endswith("zip"):
         with zipfile.ZipFile(path, "w") as archive:
@@ -70,7 +73,7 @@ def test_what_changed_since_it_was_listed_is_never_scored_under_the_old_version(
     assert Path(fetcher.local_path(before)).read_bytes() == b"data"
     fetcher.close()
     change(path)
-    fetcher = Fetcher(FetchLimits(first_pause_s=60.0), {})  # asked once: waiting does not bring the old one back
+    fetcher = Fetcher(FetchLimits(first_pause_s=60.0), {})  # one request: waiting does not bring the old one back
     with pytest.raises(BadRecording, match="It changed after it was listed") as changed:
         fetcher.local_path(before)
     assert changed.value.code == "FETCH_FAILED"
@@ -80,7 +83,7 @@ def test_what_changed_since_it_was_listed_is_never_scored_under_the_old_version(
     fetcher.close()
 
 
-def test_a_file_that_grows_while_it_is_decoded_is_noticed_afterwards(tmp_path):
+def test_a_file_that_grows_while_it_is_decoded_is_noticed(tmp_path):
     [recording] = listed(touch(tmp_path / "a.wav"))
     fetcher = Fetcher(FetchLimits(), {})
     fetcher.local_path(recording)
@@ -140,7 +143,7 @@ def test_nothing_in_an_archive_is_ever_written_to(tmp_path):
     folder.chmod(0o755)
 
 
-def test_a_member_of_a_tar_on_s3_costs_its_own_bytes(s3, asked, tmp_path, monkeypatch):
+def test_a_member_of_a_tar_on_s3_costs_its_own_bytes(s3, requests, tmp_path, monkeypatch):
     sounds = {f"{number}.wav": os.urandom(300_000 + number) for number in range(10)}
     with tarfile.open(tmp_path / "calls.tar", "w") as archive:
         for name, sound in sounds.items():
@@ -150,15 +153,15 @@ def test_a_member_of_a_tar_on_s3_costs_its_own_bytes(s3, asked, tmp_path, monkey
     for range_bytes in (8 << 20, 70_000):
         monkeypatch.setattr(containers, "RANGE_BYTES", range_bytes)
         fetcher = Fetcher(FetchLimits(), {})
-        asked.clear()
+        requests.clear()
         for one in reversed(recordings):
             assert Path(fetcher.local_path(one)).read_bytes() == sounds[one.member]
-        assert asked["bytes"] == sum(tarfile.BLOCKSIZE + len(sound) for sound in sounds.values())
-        assert asked["head_object"] == 1
+        assert requests["bytes"] == sum(tarfile.BLOCKSIZE + len(sound) for sound in sounds.values())
+        assert requests["head_object"] == 1
         fetcher.close()
 
 
-def test_a_shard_replaced_between_two_of_its_members_gives_no_mixture(s3, tmp_path):
+def test_a_shard_replaced_between_two_members_gives_no_mixture(s3, tmp_path):
     def put(sound: bytes, mtime: int) -> None:
         with tarfile.open(tmp_path / "calls.tar", "w") as archive:
             for name in ("a.wav", "b.wav"):
@@ -175,7 +178,8 @@ def test_a_shard_replaced_between_two_of_its_members_gives_no_mixture(s3, tmp_pa
     fetcher.close()
 
 
-def test_duplicates_in_several_archive_files_open_each_once_and_only_a_few_stay_open(tmp_path, monkeypatch):
+def test_each_archive_file_is_opened_once_and_few_stay_open(tmp_path, monkeypatch):
+    """Duplicates, which are fetched one after the other, stand in several."""
     for name in "abcdef":
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
             for number in range(5):

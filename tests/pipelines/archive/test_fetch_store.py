@@ -20,12 +20,12 @@ class Store:
     """As much of S3 as a fetch asks for: ``says(path)`` gives the status and the code of an error, or None."""
 
     def __init__(self, says, content: bytes = b"the sound") -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         outer = self
 
         class Answers(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append(f"{self.command} {self.path}")
+                outer.requests.append(f"{self.command} {self.path}")
                 status, code = says(outer, self.path) or (200, None)
                 body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode() if code else content
                 if not code and "list-type" in self.path:
@@ -89,9 +89,9 @@ def fetched(recording: Recording, limits: FetchLimits = QUICK) -> bytes:
 @pytest.mark.parametrize(("refusals", "attempts", "comes"), [(3, 4, True), (3, 3, False), (1, 1, False)])
 def test_a_store_that_is_busy_is_asked_again_a_few_times(store, refusals, attempts, comes):
     def busy(store, path):
-        return (503, "SlowDown") if sum(line.startswith("GET") for line in store.asked) <= refusals else None
+        return (503, "SlowDown") if sum(line.startswith("GET") for line in store.requests) <= refusals else None
 
-    recording = web(store(lambda store, path: None if store.asked[-1].startswith("HEAD") else busy(store, path)))
+    recording = web(store(lambda store, path: None if store.requests[-1].startswith("HEAD") else busy(store, path)))
     limits = FetchLimits(attempts=attempts, first_pause_s=0.01)
     if comes:
         assert fetched(recording, limits) == b"the sound"
@@ -102,14 +102,15 @@ def test_a_store_that_is_busy_is_asked_again_a_few_times(store, refusals, attemp
 
 
 def test_what_will_not_pass_is_asked_for_once(store):
-    refuses = store(lambda store, path: (403, "AccessDenied") if store.asked[-1].startswith("GET") else None)
+    refuses = store(lambda store, path: (403, "AccessDenied") if store.requests[-1].startswith("GET") else None)
     with pytest.raises(BadRecording) as refused:
         fetched(web(refuses))
     assert refused.value.code == "ACCESS_DENIED"
-    assert sum(line.startswith("GET") for line in refuses.asked) == 1
+    assert sum(line.startswith("GET") for line in refuses.requests) == 1
 
 
-def test_one_object_that_is_refused_is_a_row_and_a_bucket_that_is_refused_is_a_broken_machine(store):
+def test_an_object_that_is_refused_is_a_row(store):
+    """A bucket that is refused is a broken machine."""
     store(lambda store, path: None if "list-type" in path else (403, "AccessDenied"))
     with pytest.raises(BadRecording) as refused:
         fetched(ON_S3)
@@ -119,7 +120,8 @@ def test_one_object_that_is_refused_is_a_row_and_a_bucket_that_is_refused_is_a_b
         fetched(ON_S3)
 
 
-def test_one_object_that_is_gone_is_a_row_and_a_bucket_that_is_gone_is_a_broken_machine(s3):
+def test_an_object_that_is_gone_is_a_row(s3):
+    """A bucket that is gone is a broken machine."""
     s3.mkdir("shortlived")
     s3.pipe_file("shortlived/in/a.wav", b"data")
     s3.pipe_file("shortlived/in/b.wav", b"data")
@@ -176,7 +178,7 @@ def test_what_no_recording_can_be_blamed_for_is_a_broken_machine(tmp_path, numbe
     fetcher.close()
 
 
-def test_reading_what_vanished_or_broke_since_is_that_recordings_own(tmp_path):
+def test_what_vanished_or_broke_since_is_a_row(tmp_path):
     [recording] = listed(touch(tmp_path / "a.wav"))
     fetcher = Fetcher(QUICK, {})
     for raised, code in [
@@ -202,12 +204,12 @@ def test_every_kind_comes_from_s3_as_it_comes_from_a_disk(s3, tmp_path):
     s3.put(str(folder), "audio/kinds", recursive=True)
     fetcher = Fetcher(QUICK, {})
 
-    def found(archive: object) -> dict[tuple, bytes]:
+    def bytes_of(archive: object) -> dict[tuple, bytes]:
         return {
             (one.kind, one.member, one.offset): Path(fetcher.local_path(one)).read_bytes() for one in listed(archive)
         }
 
-    here, there = found(folder), found("s3://audio/kinds")
+    here, there = bytes_of(folder), bytes_of("s3://audio/kinds")
     assert here == there
     assert sorted(map(len, there.values())) == [4, 4, 4, 4, 5, 10]
     fetcher.close()

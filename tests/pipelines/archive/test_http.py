@@ -48,7 +48,7 @@ def test_a_signed_url_is_fetched_whole_and_named_without_its_signature(web):
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "ACCESS_DENIED"), (410, "NOT_FOUND"), (503, "FETCH_FAILED")])
-def test_what_a_server_answers_becomes_a_code_and_never_shows_the_signature(status, code):
+def test_a_servers_refusal_becomes_a_code_without_the_signature(status, code):
     class Refuses(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(status)

@@ -48,7 +48,8 @@ def test_files_below_out_are_not_recordings(tmp_path):
     assert names(tmp_path, out=str(tmp_path / "scores")) == ["a.wav"]
 
 
-def test_links_are_followed_but_not_in_circles_and_a_link_to_nothing_is_a_row(tmp_path):
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    """A link to nothing is a row."""
     touch(tmp_path / "elsewhere/a.wav")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/file.wav").symlink_to(tmp_path / "elsewhere/a.wav")
@@ -83,12 +84,12 @@ def test_overlapping_archives_count_once(tmp_path):
     archives = [str(tmp_path), str(tmp_path / "in"), str(tmp_path / "*.wav"), str(tmp_path / "b.wav")]
     with Choice() as choice:
         choice.take(list_archives(archives, out=locate("/nowhere/out")), window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         found = [recording.source_uri.rpartition("/")[2] for recording in choice.recordings()]
     assert sorted(found) == ["a.wav", "b.wav"]
 
 
-def test_the_uri_of_a_local_file_is_absolute_whatever_way_it_was_named(tmp_path, monkeypatch):
+def test_the_uri_of_a_local_file_is_absolute(tmp_path, monkeypatch):
     touch(tmp_path / "in/a b ü.wav")
     monkeypatch.chdir(tmp_path)
     uris = {
@@ -97,7 +98,8 @@ def test_the_uri_of_a_local_file_is_absolute_whatever_way_it_was_named(tmp_path,
     assert uris == {f"file://{tmp_path}/in/a b ü.wav"}
 
 
-def test_a_name_that_is_not_text_is_spelt_in_percent_and_still_opens(tmp_path):
+def test_a_name_that_is_not_text_is_spelt_in_percent(tmp_path):
+    """And it still opens."""
     path = os.fsencode(tmp_path) + b"/caf\xe9.wav"
     with open(path, "wb") as file:
         file.write(b"data")

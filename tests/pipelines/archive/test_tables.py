@@ -68,21 +68,23 @@ def table_of_calls(path: Path, num_rows: int, num_bytes: int) -> bytes:
     return sounds[0]
 
 
-def test_a_table_on_s3_is_listed_without_its_audio_and_a_cell_costs_a_few_cells(s3, asked, tmp_path):
+def test_a_table_on_s3_is_listed_without_its_audio(s3, requests, tmp_path):
+    """And to fetch a cell costs the bytes of a few cells."""
     first = table_of_calls(tmp_path / "calls.parquet", 160, 100_000)
     s3.put(str(tmp_path / "calls.parquet"), "audio/tables/calls.parquet")
-    asked.clear()
+    requests.clear()
     recordings = listed("s3://audio/tables/calls.parquet")
     assert [json.loads(one.attributes) for one in recordings] == [{"call": f"{row:04d}"} for row in range(160)]
-    assert asked["bytes"] < 400_000
-    asked.clear()
+    assert requests["bytes"] < 400_000
+    requests.clear()
     fetcher = Fetcher(FetchLimits(), {})
     assert Path(fetcher.local_path(recordings[0])).read_bytes() == first
-    assert asked["bytes"] < 160 * 100_000 / 3
+    assert requests["bytes"] < 160 * 100_000 / 3
     fetcher.close()
 
 
-def test_cells_come_out_right_in_any_order_and_over_batches_and_row_groups(tmp_path):
+def test_cells_come_out_right_in_any_order(tmp_path):
+    """Over batches and row groups too."""
     sounds = [f"sound {number}".encode() for number in range(100)]
     pq.write_table(pa.table({"audio": sounds}), tmp_path / "a.parquet", row_group_size=40)
     recordings = listed(tmp_path)
@@ -100,7 +102,8 @@ def test_a_table_of_too_many_rows_is_one_refused_row(tmp_path):
     assert found[0].member == "audio"
 
 
-def test_cells_that_unpack_without_end_or_do_not_fit_into_memory_are_refused(tmp_path, monkeypatch):
+def test_cells_too_large_for_memory_are_refused(tmp_path, monkeypatch):
+    """Also those that unpack without end."""
     # Pages of different zeros: a dictionary would hold equal ones once.
     zeros = [bytes((8 << 20) + number) for number in range(10)]
     pq.write_table(pa.table({"audio": zeros}), tmp_path / "bomb.parquet", compression="zstd", use_dictionary=False)

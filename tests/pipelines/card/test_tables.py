@@ -13,7 +13,7 @@ from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
 from pipelines.card.tables import figure_tables, is_measured
 from pipelines.card.text import card_text, model_card
-from pipelines.evaluate.command import evaluate_model
+from pipelines.evaluate.command import evaluate
 from tests.evaluations import EVALUATION
 
 
@@ -51,7 +51,7 @@ def measured(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(row | {"path": str(shared_data / row["path"])} for row in rows)
-    evaluate_model("default", str(folder / "manifest.csv"), split="test", out=str(folder / "out"), num_bootstrap=100)
+    evaluate("default", str(folder / "manifest.csv"), split="test", out=str(folder / "out"), num_bootstrap=100)
     return folder / "out" / "evaluation.json"
 
 

@@ -17,7 +17,7 @@ def names(out: Path, table: str = "recordings") -> set[str]:
     return {uri.partition("/archive/")[2] for (uri,) in found}
 
 
-def told(out: Path) -> str:
+def all_text(out: Path) -> str:
     """Every byte below OUT and every value of its tables, without the list of what was erased."""
     text = []
     for path in sorted(out.rglob("*")):

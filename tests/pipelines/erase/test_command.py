@@ -18,25 +18,25 @@ from emosphere.tables.identity import IdKey, recording_id
 from pipelines.archive.recording import Recording
 from pipelines.erase import command as erasure
 from pipelines.erase.command import Remains, erase
-from pipelines.erase.target import Found, Target
+from pipelines.erase.target import Matches, Target
 from pipelines.out.forgotten import Forgotten, lineage, read_forgotten, remember
 from pipelines.out.ledger import Ledger, parquet_bytes
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
-from tests.pipelines.erase.erased import assert_whole, names, told, uri
+from tests.pipelines.erase.erased import all_text, assert_whole, names, uri
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
-def test_one_recording_goes_from_every_table_and_file_and_stays_gone(made, home):
+def test_a_recording_goes_from_every_file_and_stays_gone(made, home):
     out, gone = home / "out", uri(made, "customer-17/b.flac")
     identity = recording_id(gone)
-    assert identity in told(out)
+    assert identity in all_text(out)
     others = duckdb.read_parquet(f"{out}/segments/*/*/*.parquet").filter(f"recording_id <> '{identity}'").df()
-    said = erase(str(out), Target(recording=identity), verify=True)
-    assert (said["recordings"], said["verified"], said["remains"]) == (1, True, [])
-    assert said["segments"] > 0
-    everything = told(out)
+    result = erase(str(out), Target(recording=identity), verify=True)
+    assert (result["recordings"], result["verified"], result["remains"]) == (1, True, [])
+    assert result["segments"] > 0
+    everything = all_text(out)
     assert identity not in everything
     assert gone not in everything
     assert names(out) == {"customer-17/a.flac", "customer-170/c.flac", "d.flac"}
@@ -53,11 +53,9 @@ def test_one_recording_goes_from_every_table_and_file_and_stays_gone(made, home)
     assert (again["recordings"], again["verified"]) == (0, True)
     after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and "lease" not in str(path)}
     assert after == before, "twice is once"
-    archives = (str(made / "archive/customer-17"),)
     result = score(ScoreRequest(archives=(str(made / "archive/customer-17/b.flac"),), out=str(out)))
     assert (result["recordings"], result["skipped_policy"], result["scored"]) == (1, 1, 0)
-    assert identity not in told(out)
-    assert archives
+    assert identity not in all_text(out)
 
 
 def test_published_files_keep_their_schema_and_metadata(made, home):
@@ -73,17 +71,17 @@ def test_published_files_keep_their_schema_and_metadata(made, home):
     assert after.field("valence").metadata[b"meaning"] == before.field("valence").metadata[b"meaning"]
 
 
-def test_a_folder_ends_at_its_name_and_takes_plans_and_staging_along(made, home):
+def test_a_folder_goes_with_plans_and_staging_and_no_further(made, home):
     out = home / "out"
     folder = uri(made, "customer-17")
-    said = erase(str(out), Target(uri=f"{made}/archive/customer-17/"), verify=True)
-    assert said["recordings"] == 4  # a and b; e and broken were only staged
+    result = erase(str(out), Target(uri=f"{made}/archive/customer-17/"), verify=True)
+    assert result["recordings"] == 4  # a and b; e and broken were only staged
     assert names(out) == {"customer-170/c.flac", "d.flac"}
-    assert folder + "/" not in told(out)
-    assert folder + "0/" in told(out)
+    assert folder + "/" not in all_text(out)
+    assert folder + "0/" in all_text(out)
     result = score(ScoreRequest(archives=(str(made / "archive"),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
     assert (result["scored"], result["failed"]) == (0, 0), "the run that was refused has nothing left to fail"
-    assert folder + "/" not in told(out)
+    assert folder + "/" not in all_text(out)
     assert not list(out.rglob("staging/*.parquet"))
     assert_whole(out)
     # What comes later below that folder is not scored either.
@@ -96,11 +94,11 @@ def test_a_folder_ends_at_its_name_and_takes_plans_and_staging_along(made, home)
 
 def test_a_speakers_recordings_go_whole(made, home):
     out = home / "out"
-    assert "Ann" in told(out)
-    said = erase(str(out), Target(speaker="Ann"), verify=True)
-    assert (said["recordings"], said["verified"]) == (1, True)
+    assert "Ann" in all_text(out)
+    result = erase(str(out), Target(speaker="Ann"), verify=True)
+    assert (result["recordings"], result["verified"]) == (1, True)
     assert "d.flac" not in names(out)
-    assert '"Ann"' not in told(out)
+    assert '"Ann"' not in all_text(out)
 
 
 def test_what_a_killed_run_left_on_this_machine_goes_too(made, home, monkeypatch):
@@ -115,8 +113,8 @@ def test_what_a_killed_run_left_on_this_machine_goes_too(made, home, monkeypatch
 def test_a_dry_run_writes_nothing(made, home):
     out = home / "out"
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    said = erase(str(out), Target(uri=uri(made, "customer-17")), dry_run=True)
-    assert (said["recordings"], said["dry_run"]) == (4, True)
+    result = erase(str(out), Target(uri=uri(made, "customer-17")), dry_run=True)
+    assert (result["recordings"], result["dry_run"]) == (4, True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
@@ -164,7 +162,7 @@ def aged(out: Path, name: str, days: int) -> None:
         pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
 
 
-def test_retention_drops_what_was_scored_long_ago_and_no_night_brings_it_back(made, home):
+def test_retention_drops_old_scores_for_good(made, home):
     out, archive = home / "out", home / "archive"
     shutil.copytree(made / "archive/customer-170", archive)
     long_ago = datetime.datetime.now().timestamp() - 100 * 86_400
@@ -174,14 +172,14 @@ def test_retention_drops_what_was_scored_long_ago_and_no_night_brings_it_back(ma
     assert score(night)["scored"] == 1
     assert erase(str(out), Target(older_than="90d"))["recordings"] == 0, "an old recording that was scored today stays"
     aged(out, "c.flac", 91)
-    said = erase(str(out), Target(older_than="90d"), verify=True)
-    assert (said["recordings"], said["verified"]) == (1, True)
+    result = erase(str(out), Target(older_than="90d"), verify=True)
+    assert (result["recordings"], result["verified"]) == (1, True)
     assert read_forgotten(Ledger(locate(str(out))).home).recordings == frozenset(), "not remembered one by one"
     again = score(night)
     assert (again["recordings"], again["skipped_policy"], again["scored"]) == (1, 1, 0)
 
 
-def test_what_the_end_of_retention_cannot_tell_is_remembered_by_id(made, home):
+def test_retention_remembers_by_id_what_a_date_cannot_tell(made, home):
     out = home / "out"
     aged(out, "d.flac", 91)  # its file is newer than that, as a clock that was wrong would have it
     erase(str(out), Target(older_than="90d"), verify=True)
@@ -196,14 +194,14 @@ def test_with_a_key_the_uri_is_hashed_first(made, home, monkeypatch):
     archive = made / "archive/customer-170"
     assert score(ScoreRequest(archives=(str(archive),), out=str(out)))["scored"] == 1
     identity = recording_id(uri(made, "customer-170/c.flac"), key)
-    assert identity in told(out)
+    assert identity in all_text(out)
     monkeypatch.delenv("EMOSPHERE_ID_KEY")
     with pytest.raises(UsageError, match="EMOSPHERE_ID_KEY"):
         erase(str(out), Target(uri=str(archive)))
     monkeypatch.setenv("EMOSPHERE_ID_KEY", "sixteen bytes or more")
-    said = erase(str(out), Target(uri=str(archive)), verify=True)  # a folder, by listing it
-    assert (said["recordings"], said["verified"]) == (1, True)
-    assert identity not in told(out)
+    result = erase(str(out), Target(uri=str(archive)), verify=True)  # a folder, by listing it
+    assert (result["recordings"], result["verified"]) == (1, True)
+    assert identity not in all_text(out)
     assert score(ScoreRequest(archives=(str(archive),), out=str(out)))["skipped_policy"] == 1
 
 
@@ -247,8 +245,8 @@ def test_everything_and_nothing_are_refused(made, home, tmp_path):
 def test_the_same_on_s3(made, home, s3):
     s3.put(str(home / "out"), "tables/out", recursive=True)
     identity = recording_id(uri(made, "customer-17/b.flac"))
-    said = erase("s3://tables/out", Target(recording=identity), verify=True)
-    assert (said["recordings"], said["verified"]) == (1, True)
+    result = erase("s3://tables/out", Target(recording=identity), verify=True)
+    assert (result["recordings"], result["verified"]) == (1, True)
     assert {row["recording_id"] for row in _s3_rows(s3)} == {
         recording_id(uri(made, name)) for name in ("customer-17/a.flac", "customer-170/c.flac", "d.flac")
     }
@@ -263,7 +261,7 @@ def _s3_rows(s3) -> list[dict]:
 
 
 def test_many_names_are_searched_word_by_word():
-    found = Found(uris={f"s3://b/{number}.wav" for number in range(60)})
-    assert found.names("s3://b/7.wav")
-    assert found.names("Could not read 's3://b/7.wav': gone")
-    assert not found.names("Could not read 's3://b/7.wav.bak': gone")
+    matches = Matches(uris=frozenset(f"s3://b/{number}.wav" for number in range(60)))
+    assert matches.are_named_in("s3://b/7.wav")
+    assert matches.are_named_in("Could not read 's3://b/7.wav': gone")
+    assert not matches.are_named_in("Could not read 's3://b/7.wav.bak': gone")

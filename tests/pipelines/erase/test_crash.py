@@ -15,7 +15,7 @@ from pipelines.erase.target import Target
 from pipelines.out.lease import Held, Lease
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
-from tests.pipelines.erase.erased import assert_whole, names, told, uri
+from tests.pipelines.erase.erased import all_text, assert_whole, names, uri
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -44,7 +44,8 @@ def dying(patch: pytest.MonkeyPatch, after: int) -> None:
         counted(name)
 
 
-def test_died_at_any_write_readers_see_whole_recordings_and_the_same_command_finishes(made, home, monkeypatch):
+def test_death_at_any_write_is_finished_by_the_same_command(made, home, monkeypatch):
+    """And until then readers see whole recordings."""
     folder = uri(made, "customer-17")
     for moment in range(100):
         out = home / f"out{moment}"
@@ -59,13 +60,13 @@ def test_died_at_any_write_readers_see_whole_recordings_and_the_same_command_fin
         assert_whole(out)
         assert erase(str(out), Target(uri=folder), verify=True)["verified"]
         assert names(out) == {"customer-170/c.flac", "d.flac"}
-        assert folder + "/" not in told(out)
+        assert folder + "/" not in all_text(out)
         assert_whole(out)
     assert moment > 8, "it writes more often than that"
 
 
 @pytest.mark.parametrize("moment", [4, 8])
-def test_a_run_that_comes_after_a_dead_erasure_finishes_it_first(made, home, monkeypatch, moment):
+def test_a_run_finishes_a_dead_erasure_first(made, home, monkeypatch, moment):
     out = home / "out"
     with monkeypatch.context() as patch, pytest.raises(Died):
         dying(patch, moment)
@@ -74,26 +75,14 @@ def test_a_run_that_comes_after_a_dead_erasure_finishes_it_first(made, home, mon
     result = score(ScoreRequest(archives=(str(made / "archive/d.flac"),), out=str(out)))
     assert (result["recordings"], result["skipped_policy"]) == (1, 1)
     assert not (out / "_emosphere/erasing.json").exists()
-    assert recording_id(uri(made, "d.flac")) not in told(out)
+    assert recording_id(uri(made, "d.flac")) not in all_text(out)
     assert_whole(out)
 
 
 def test_kill_9_in_the_middle_and_the_same_command_again(made, home, root):
-    out = home / "out"
-    program = (
-        "import os, signal, sys\n"
-        "from emosphere.store import Location\n"
-        "from pipelines.erase.command import erase\n"
-        "from pipelines.erase.target import Target\n"
-        "real = Location.publish_to\n"
-        "def publish_to(self, target):\n"
-        "    real(self, target)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Location.publish_to = publish_to\n"
-        "erase(sys.argv[1], Target(uri=sys.argv[2]))\n"
-    )
-    folder = uri(made, "customer-17")
-    killed = subprocess.run([sys.executable, "-c", program, str(out), folder], cwd=root, timeout=120)
+    out, folder = home / "out", uri(made, "customer-17")
+    command = [sys.executable, "-m", "tests.pipelines.erase.killed", str(out), folder]
+    killed = subprocess.run(command, cwd=root, timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert_whole(out)
     assert names(out) != names(out, "segments"), "recordings go first"
@@ -109,17 +98,17 @@ def test_while_a_run_is_at_work_nothing_is_erased(made, home, monkeypatch):
     out = home / "out"
     running = Lease(locate(str(out)).child("_emosphere", "lease"), "run 1")
     running.acquire()
-    before = told(out)
+    before = all_text(out)
     with pytest.raises(Held, match="run 1"):
         erase(str(out), Target(uri=uri(made, "customer-17")))
     running.release()
-    assert [line for line in told(out).splitlines() if "beat" not in line and "released" not in line] == [
+    assert [line for line in all_text(out).splitlines() if "beat" not in line and "released" not in line] == [
         line for line in before.splitlines() if "beat" not in line and "released" not in line
     ]
 
 
-def test_an_erasure_that_is_overtaken_at_any_question_writes_nothing_after_it(made, home, monkeypatch):
-    """Each write into what others see has its question right before it: no two such writes in a row."""
+def test_the_lease_is_checked_right_before_every_write(made, home, monkeypatch):
+    """An erasure that is overtaken writes nothing after the next check: no two writes into what others see in a row."""
     out, events = home / "out", []
     gone = uri(made, "customer-17")
     (out / "_emosphere/runs/failed.json").write_text(json.dumps({"error": f"{gone}/b.flac: no."}))
@@ -135,14 +124,14 @@ def test_an_erasure_that_is_overtaken_at_any_question_writes_nothing_after_it(ma
 
         monkeypatch.setattr(kind, name, act)
 
-    noted(Lease, "check", "asked")
+    noted(Lease, "check", "checked")
     for name in ("write_bytes", "publish_to", "remove"):
         noted(Location, name, "wrote")
     erase(str(out), Target(uri=gone))
-    unasked = [
+    unchecked = [
         path
         for (before, _), (what, path) in zip([("", ""), *events], events, strict=False)
-        if what == "wrote" and before != "asked"
+        if what == "wrote" and before != "checked"
     ]
-    assert unasked == []
+    assert unchecked == []
     assert sum(what == "wrote" for what, _ in events) > 8

@@ -18,7 +18,7 @@ from emosphere.evaluation import predict_clips as module
 from emosphere.evaluation.figures import MEANINGS
 from emosphere.model.checkpoint import load_checkpoint, save_checkpoint
 from emosphere.model.find import BUNDLED
-from pipelines.evaluate.command import AT_WEIGHT_ZERO, evaluate_model
+from pipelines.evaluate.command import AT_WEIGHT_ZERO, evaluate
 
 NUM_CLIPS = 40
 
@@ -69,7 +69,7 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(manifest: Path, worse: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "evaluation"
-    evaluate_model("default", str(manifest), split="test", out=str(out), against=str(worse), num_bootstrap=200)
+    evaluate("default", str(manifest), split="test", out=str(out), against=str(worse), num_bootstrap=200)
     return out
 
 
@@ -125,7 +125,7 @@ def test_nothing_that_is_written_holds_a_signature(
     real = module.read_clip
     monkeypatch.setattr(module, "read_clip", read_clip)
     monkeypatch.setattr("pipelines.evaluate.command.read_manifest", lambda path, num_regions: clips)
-    result = evaluate_model(
+    result = evaluate(
         "default", signed, split="odd", out=str(tmp_path), against="default", num_bootstrap=100, max_unreadable=1
     )
     assert read(tmp_path)["manifest"] == "https://127.0.0.1:9/x"
@@ -148,9 +148,7 @@ def test_the_page_is_whole_well_formed_and_says_what_scores_do_not_mean(evaluate
 
 
 def test_text_of_others_is_text_on_the_page(manifest: Path, tmp_path: Path) -> None:
-    result = evaluate_model(
-        "default", str(manifest), split="odd", out=str(tmp_path), num_bootstrap=100, max_unreadable=1
-    )
+    result = evaluate("default", str(manifest), split="odd", out=str(tmp_path), num_bootstrap=100, max_unreadable=1)
     assert [Path(uri).name for uri in result["unreadable"]] == ["broken.wav"]
     evaluation = read(tmp_path)
     assert (evaluation["clips"]["listed"], evaluation["clips"]["evaluated"]) == (3, 2)
@@ -164,7 +162,7 @@ def test_text_of_others_is_text_on_the_page(manifest: Path, tmp_path: Path) -> N
 
 def test_an_unreadable_clip_is_refused_by_default(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(BadClip, match=r"broken\.wav"):
-        evaluate_model("default", str(manifest), split="odd", out=str(tmp_path / "x"))
+        evaluate("default", str(manifest), split="odd", out=str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
 
@@ -172,22 +170,22 @@ def test_an_unreadable_clip_is_refused_by_default(manifest: Path, tmp_path: Path
 def test_a_broken_model_is_refused(manifest: Path, tmp_path: Path, value: float, message: str) -> None:
     model = changed_model(tmp_path / "model", lambda linear: linear.weight.fill_(value))
     with pytest.raises(UsageError, match=message):
-        evaluate_model(str(model), str(manifest), split="test", out=str(tmp_path / "out"))
+        evaluate(str(model), str(manifest), split="test", out=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_split_that_is_not_there_is_refused_naming_those_that_are(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"split 'dev' has 0 clips.*it has odd \(3\), test \(40\)"):
-        evaluate_model("default", str(manifest), split="dev", out=str(tmp_path))
+        evaluate("default", str(manifest), split="dev", out=str(tmp_path))
 
 
 def test_results_never_land_on_a_model(manifest: Path, worse: Path) -> None:
     with pytest.raises(UsageError, match="holds a model"):
-        evaluate_model("default", str(manifest), split="test", out=str(worse))
+        evaluate("default", str(manifest), split="test", out=str(worse))
 
 
 def test_a_dry_run_counts_and_writes_nothing(manifest: Path, tmp_path: Path) -> None:
-    result = evaluate_model("default", str(manifest), split="test", out=str(tmp_path / "x"), dry_run=True)
+    result = evaluate("default", str(manifest), split="test", out=str(tmp_path / "x"), dry_run=True)
     assert (result["clips"], result["weak"], result["missing"]) == (NUM_CLIPS, NUM_CLIPS, [])
     assert result["audio_s"] > 60
     assert not (tmp_path / "x").exists()
@@ -195,7 +193,7 @@ def test_a_dry_run_counts_and_writes_nothing(manifest: Path, tmp_path: Path) -> 
 
 def test_a_dimension_that_nobody_rated_is_null_on_the_page_too(shared_data: Path, tmp_path: Path) -> None:
     manifest = str(shared_data / "emotion" / "manifest.csv")
-    result = evaluate_model("default", manifest, split="rated", out=str(tmp_path), num_bootstrap=100)
+    result = evaluate("default", manifest, split="rated", out=str(tmp_path), num_bootstrap=100)
     assert result["ccc"]["dominance"]["value"] is None
     assert result["ccc"]["arousal"]["value"] > 0.3
     assert result["weak"] == 0

@@ -46,10 +46,11 @@ def before_the_next_write(patch: pytest.MonkeyPatch, path: str, data: bytes) -> 
     patch.setattr(Location, "replace_bytes", replace_bytes)
 
 
-@pytest.mark.parametrize("asked", [0, 1])
+@pytest.mark.parametrize("num_checks", [0, 1])
 @pytest.mark.parametrize("out", ["disk", "s3"])
-def test_who_is_overtaken_while_the_version_is_written_leaves_the_file_as_it_was(tmp_path, s3, out, asked):
-    ledger, left = Ledger(locate(str(tmp_path) if out == "disk" else f"s3://tables/asked-{asked}")), [asked]
+def test_who_is_overtaken_leaves_the_published_file(tmp_path, s3, out, num_checks):
+    """Overtaken while the version is written, or before that."""
+    ledger, left = Ledger(locate(str(tmp_path) if out == "disk" else f"s3://tables/checks-{num_checks}")), [num_checks]
     public = ledger.out.child(PATH)
     public.write_bytes(table("a", "b"))
 
@@ -61,10 +62,11 @@ def test_who_is_overtaken_while_the_version_is_written_leaves_the_file_as_it_was
     with pytest.raises(Overtaken):
         replace_published(ledger, PATH, "mine", lambda file: rows("a"), still_ours)
     assert ids(public) == ["a", "b"]
-    assert ledger.out.child(version_path(PATH, "mine")).exists() == bool(asked)
+    assert ledger.out.child(version_path(PATH, "mine")).exists() == bool(num_checks)
 
 
-def test_a_file_is_made_anew_from_what_another_wrote_in_the_last_moment(s3, monkeypatch):
+def test_a_file_changed_in_the_last_moment_is_made_anew(s3, monkeypatch):
+    """From what another wrote."""
     ledger = Ledger(locate("s3://tables/last-moment"))
     public = ledger.out.child(PATH)
     public.write_bytes(table("a", "b"))
@@ -77,7 +79,7 @@ def test_a_file_is_made_anew_from_what_another_wrote_in_the_last_moment(s3, monk
     assert ids(public) == ids(ledger.out.child(version)) == ["b", "c"]
 
 
-def test_who_reads_the_pages_of_one_version_by_the_footer_of_another_fails_rather_than_count_a_mixture(tmp_path):
+def test_a_mixture_of_two_versions_cannot_be_read(tmp_path):
     """DuckDB opens a file twice within one query, and it may have been replaced in between."""
     ledger = Ledger(locate(str(tmp_path)))
     public = ledger.out.child(PATH)
@@ -98,11 +100,12 @@ def test_who_reads_the_pages_of_one_version_by_the_footer_of_another_fails_rathe
 
 def test_nothing_is_written_where_nothing_is_to_be_changed(tmp_path):
     ledger = Ledger(locate(str(tmp_path)))
-    assert replace_published(ledger, PATH, "mine", lambda file: None, lambda: pytest.fail("asked")) is None
+    assert replace_published(ledger, PATH, "mine", lambda file: None, lambda: pytest.fail("num_checks")) is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_snapshot_of_another_run_in_the_last_moment_is_not_undone(s3, monkeypatch):
+def test_a_snapshot_of_the_last_moment_is_not_undone(s3, monkeypatch):
+    """Another run's."""
     ledger = Ledger(locate("s3://tables/snapshots"))
     ledger.out.child("v0").write_bytes(b"")
     ledger.snapshot.write_bytes(json_bytes({"run_id": "0", "files": {"a": "v1"}, "previous": {"a": "v0"}}))
@@ -138,7 +141,8 @@ def test_a_commit_that_is_answered_late_and_made_again_is_one(s3, monkeypatch):
     assert not ledger.out.child("v0").exists()
 
 
-def test_what_another_erasure_remembers_in_the_last_moment_is_not_forgotten(s3, monkeypatch):
+def test_what_is_remembered_in_the_last_moment_stays(s3, monkeypatch):
+    """By another erasure."""
     home = Ledger(locate("s3://tables/memory")).home
     remember(home, Forgotten(recordings=frozenset("a")), always)
     meanwhile = json.dumps({"recordings": ["a", "b"], "folders": [], "modified_before": None}).encode()

@@ -29,7 +29,7 @@ from pipelines.cluster.resources import Resources
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import PlanSettings, ScoreSettings
-from pipelines.sql.command import answer
+from pipelines.sql.command import sql
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +58,8 @@ def scored(archive, tmp_path):
 def test_every_recording_ends_as_one_row_with_its_status(scored, rows):
     _, out, result = scored
     recordings = rows(out, "recordings")
-    said = recordings[["source_uri", "status", "error_code"]].itertuples(index=False)
-    status = {uri.rpartition("/")[2]: (status, code) for uri, status, code in said}
+    ended = recordings[["source_uri", "status", "error_code"]].itertuples(index=False)
+    status = {uri.rpartition("/")[2]: (status, code) for uri, status, code in ended}
     assert {name: found[0] for name, found in status.items()} == {
         "a.wav": "scored",
         "b.flac": "scored",
@@ -213,7 +213,7 @@ def test_a_second_model_stands_beside_the_first(scored, rows, tmp_path):
 
 
 @pytest.mark.ray
-def test_a_passing_failure_is_tried_again_and_a_permanent_one_is_not(archive, tmp_path, rows, voice):
+def test_only_a_passing_failure_is_tried_again(archive, tmp_path, rows, voice):
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"uri\n{archive / 'a.wav'}\n{archive / 'empty.mp3'}\n{archive / 'late.wav'}\n")
     out = tmp_path / "out"
@@ -239,7 +239,8 @@ def test_scores_stay_when_the_audio_behind_a_manifest_is_gone(archive, tmp_path,
     pandas.testing.assert_frame_equal(rows(out, "segments"), before)
 
 
-def test_too_many_failures_publish_nothing_and_a_higher_limit_publishes_what_was_scored(archive, tmp_path, rows):
+def test_too_many_failures_publish_nothing(archive, tmp_path, rows):
+    """A higher limit publishes what was scored."""
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures, match=r"2 of 6 recordings failed \(33.3%\)"):
         score(request_for(archive, out, max_error_rate=0.2))
@@ -288,7 +289,8 @@ def test_rows_do_not_depend_on_unit_size_batch_size_or_workers(tmp_path, rows, v
     np.testing.assert_allclose(one[measured].astype(float), other[measured].astype(float), rtol=0.02, atol=0.05)
 
 
-def test_a_cut_recording_is_as_long_as_what_came_out_whatever_the_unit_size(tmp_path, rows, voice):
+def test_a_cut_recording_is_as_long_as_what_came_out(tmp_path, rows, voice):
+    """Whatever the unit size."""
     archive = tmp_path / "archive"
     archive.mkdir()
     soundfile.write(archive / "cut.wav", np.resize(voice, 16_000 * 360), 16_000)
@@ -325,7 +327,7 @@ def test_a_run_with_no_speech_at_all_still_has_both_tables(tmp_path, rows):
     score(request_for(archive, tmp_path / "out"))
     assert len(rows(tmp_path / "out", "segments")) == 0
     assert len(rows(tmp_path / "out", "recordings")) == 1
-    assert "0" in answer(str(tmp_path / "out"), "SELECT count(*) AS n FROM segments")
+    assert "0" in sql(str(tmp_path / "out"), "SELECT count(*) AS n FROM segments")
 
 
 def test_a_window_selects_by_object_time_or_by_path(tmp_path, voice):

@@ -23,6 +23,8 @@ from pipelines.out.lease import Held, Lease, Overtaken, describe
 from pipelines.out.ledger import Ledger, parquet_bytes, read_parquet
 from pipelines.score import command as scoring
 from pipelines.score.command import TooManyFailures, score
+from pipelines.score.job import Job
+from pipelines.score.plan import due as planning
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.chain import Stalled, within_deadline
@@ -55,7 +57,8 @@ def quick(monkeypatch):
 # Failures that may pass
 
 
-def test_a_night_tries_again_what_failed_in_another_nights_window(in_process, archive, tmp_path, rows, monkeypatch):
+def test_a_passing_failure_is_tried_again_by_another_night(in_process, archive, tmp_path, rows, monkeypatch):
+    """Whose window it is outside of."""
     out, day = tmp_path / "out", 86_400
     for path in archive.iterdir():
         os.utime(path, (day, day))
@@ -75,16 +78,16 @@ def test_a_night_tries_again_what_failed_in_another_nights_window(in_process, ar
     monkeypatch.setattr(Fetcher, "local_path", real_path)
     second = score(request_for(archive, out, window=windows[1], dt="2026-11-21"))
     assert (second["recordings"], second["scored"], second["failed"]) == (3, 2, 1)  # its own two, and a.wav
-    found = rows(out, "recordings").set_index("source_uri")
-    again = found[found.index.str.endswith("/a.wav")].iloc[0]
+    recordings = rows(out, "recordings").set_index("source_uri")
+    again = recordings[recordings.index.str.endswith("/a.wav")].iloc[0]
     assert (again["status"], again["attempts"], again["dt"]) == ("scored", 2, "dt=2026-11-20")
-    assert len(found) == 6
+    assert len(recordings) == 6
 
 
 # A run that was refused for its failures
 
 
-def test_late_files_join_a_run_that_was_refused_and_are_judged_with_it(in_process, archive, tmp_path, rows, voice):
+def test_late_files_join_a_refused_run_and_count_with_it(in_process, archive, tmp_path, rows, voice):
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures, match="2 of 6"):
         score(request_for(archive, out, max_error_rate=0.2))
@@ -102,7 +105,7 @@ def test_late_files_join_a_run_that_was_refused_and_are_judged_with_it(in_proces
     assert score(request_for(archive, out))["skipped"] == 10
 
 
-def test_a_file_that_was_mended_replaces_its_failure_in_a_refused_run(in_process, archive, tmp_path, rows, voice):
+def test_a_mended_file_replaces_its_failure_in_a_refused_run(in_process, archive, tmp_path, rows, voice):
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures, match="2 of 6"):
         score(request_for(archive, out, max_error_rate=0.2))
@@ -120,7 +123,7 @@ def test_a_refused_run_is_published_though_its_archive_is_gone(in_process, archi
     with pytest.raises(TooManyFailures):
         score(request_for(archive, out, max_error_rate=0.2))
     archive.rename(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="no such file"):  # said after it is published
+    with pytest.raises(UsageError, match="no such file"):  # after it is published
         score(request_for(archive, out, max_error_rate=1.0))
     assert len(rows(out, "recordings")) == 6
 
@@ -128,9 +131,8 @@ def test_a_refused_run_is_published_though_its_archive_is_gone(in_process, archi
 # Planning
 
 
-def test_a_run_killed_while_planning_is_planned_anew_under_its_own_name(
-    in_process, archive, tmp_path, monkeypatch, rows
-):
+def test_a_run_killed_while_planning_keeps_its_name(in_process, archive, tmp_path, monkeypatch, rows):
+    """It is planned anew."""
     out = tmp_path / "out"
     request = request_for(archive, out, settings=SMALL_PARTS)
     real = Ledger.write_plan_part
@@ -173,7 +175,7 @@ def test_a_run_whose_plan_an_earlier_version_sealed_is_not_lost(in_process, arch
     assert score(request_for(archive, out))["skipped"] == 6
 
 
-def test_a_night_over_a_finished_archive_reads_no_audio_and_takes_no_lease(in_process, archive, tmp_path, monkeypatch):
+def test_a_finished_archive_is_not_read_and_takes_no_lease(in_process, archive, tmp_path, monkeypatch):
     out = tmp_path / "out"
     score(request_for(archive, out))
     before = sorted(path.name for path in (out / "_emosphere/lease").iterdir())
@@ -195,9 +197,7 @@ def test_a_second_run_meets_a_live_one_and_does_nothing(in_process, quick, archi
     assert [path.name for path in (out / "_emosphere").iterdir()] == ["lease"]
 
 
-def test_a_run_that_is_overtaken_in_the_middle_of_publishing_publishes_no_more(
-    in_process, quick, archive, tmp_path, monkeypatch, rows
-):
+def test_overtaken_while_publishing_it_publishes_no_more(in_process, quick, archive, tmp_path, monkeypatch, rows):
     """It sleeps before a write; when it wakes up, the file is another's to write."""
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
     score(request_for(archive, undisturbed))
@@ -231,40 +231,36 @@ def overtake(out: Path, monkeypatch: pytest.MonkeyPatch) -> Lease:
     return successor
 
 
-def test_a_run_that_is_overtaken_while_it_plans_leaves_the_plan_alone(
-    in_process, quick, archive, tmp_path, monkeypatch
-):
+def test_overtaken_while_planning_it_leaves_the_plan(in_process, quick, archive, tmp_path, monkeypatch):
     """The same command takes over under the same name, and its plan may be another."""
-    out, real, successors = tmp_path / "out", scoring.write_plan, []
+    out, real, successors = tmp_path / "out", planning.write_plan, []
 
     def sleep_before_planning(*args, **kwargs):
         successors.append(overtake(out, monkeypatch))
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(scoring, "write_plan", sleep_before_planning)
+    monkeypatch.setattr(planning, "write_plan", sleep_before_planning)
     with pytest.raises(Overtaken):
         score(request_for(archive, out))
     assert not (out / "_emosphere/runs").exists()
     successors[0].release()
 
 
-def test_a_run_that_is_overtaken_before_it_begins_leaves_the_pointer_alone(
-    in_process, quick, archive, tmp_path, monkeypatch
-):
-    out, successors, real = tmp_path / "out", [], scoring.Job._header
+def test_overtaken_before_it_begins_it_leaves_the_pointer(in_process, quick, archive, tmp_path, monkeypatch):
+    out, successors, real = tmp_path / "out", [], Job.new_header
 
     def sleep_before_begin(*args):
         successors.append(overtake(out, monkeypatch))
         return real(*args)
 
-    monkeypatch.setattr(scoring.Job, "_header", sleep_before_begin)
+    monkeypatch.setattr(Job, "new_header", sleep_before_begin)
     with pytest.raises(Overtaken):
         score(request_for(archive, out))
     assert not (out / "_emosphere/unfinished").exists()
     successors[0].release()
 
 
-def test_a_run_that_was_overtaken_and_then_fails_stores_no_result(in_process, quick, archive, tmp_path, monkeypatch):
+def test_overtaken_and_failed_it_stores_no_result(in_process, quick, archive, tmp_path, monkeypatch):
     out, successors = tmp_path / "out", []
 
     def fail(*args) -> None:
@@ -278,7 +274,7 @@ def test_a_run_that_was_overtaken_and_then_fails_stores_no_result(in_process, qu
     successors[0].release()
 
 
-def test_a_run_notices_between_two_parts_that_it_was_overtaken(in_process, quick, archive, tmp_path, monkeypatch):
+def test_overtaken_while_scoring_it_notices_between_parts(in_process, quick, archive, tmp_path, monkeypatch):
     out = tmp_path / "out"
     taken = []
 
@@ -295,9 +291,7 @@ def test_a_run_notices_between_two_parts_that_it_was_overtaken(in_process, quick
     taken[0].release()
 
 
-def test_on_s3_a_write_between_reading_and_replacing_a_file_is_not_undone(
-    in_process, s3, archive, tmp_path, monkeypatch, rows
-):
+def test_on_s3_a_write_of_the_last_moment_is_not_undone(in_process, s3, archive, tmp_path, monkeypatch, rows):
     """The last moment, after the fence was asked: the condition of the PUT names the version that was read."""
     out = "s3://tables/stale"
     request = replace(request_for(archive, tmp_path), out=out)
@@ -321,7 +315,8 @@ def test_on_s3_a_write_between_reading_and_replacing_a_file_is_not_undone(
 
 
 @pytest.mark.ray
-def test_of_two_commands_started_together_one_publishes_and_the_other_says_why_not(archive, tmp_path, root, rows):
+def test_of_two_commands_at_once_one_publishes(archive, tmp_path, root, rows):
+    """And the other says why it did nothing."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out), "--dt", "2026-11-20", "--json"]
     both = [
@@ -354,7 +349,7 @@ def test_a_row_that_never_comes_ends_the_run_with_an_error():
     assert list(within_deadline(iter([{"part": 1}]), 5)) == [{"part": 1}]
 
 
-def test_a_part_that_lasts_is_no_standstill_while_it_gives_signs_of_life(in_process, archive, tmp_path, monkeypatch):
+def test_a_long_part_with_signs_of_life_is_no_standstill(in_process, archive, tmp_path, monkeypatch):
     def slow():
         time.sleep(1)
         yield {"part": 1}
@@ -362,13 +357,13 @@ def test_a_part_that_lasts_is_no_standstill_while_it_gives_signs_of_life(in_proc
     assert list(within_deadline(slow(), 0.2, iter(range(100)).__next__)) == [{"part": 1}]
     monkeypatch.setattr("pipelines.score.run.actor.SIGN_S", 0.0)
     written = []
-    monkeypatch.setattr(Ledger, "forget", lambda self, header: written.append(self.signs_of_life(header.run_id)))
+    monkeypatch.setattr(Ledger, "remove_run", lambda self, header: written.append(self.signs_of_life(header.run_id)))
     score(request_for(archive, tmp_path / "out"))
     assert written[0]
 
 
 @pytest.mark.ray
-def test_a_run_in_which_nothing_is_finished_in_time_ends_and_the_same_command_resumes(archive, tmp_path, rows):
+def test_a_run_that_stands_still_ends_and_can_be_resumed(archive, tmp_path, rows):
     """Half a second: no actor has even started."""
     out = tmp_path / "out"
     with pytest.raises(Stalled, match=r"Nothing was scored for 0\.5 s"):

@@ -126,7 +126,9 @@ def test_a_shared_out_recording_is_judged_as_a_whole(score_with, tmp_path, voice
     assert whole["call.wav"]["duration_ms"] == shared["call.wav"]["duration_ms"] == 200_000
 
 
-def test_a_channel_that_sounds_like_a_withheld_one_is_withheld_for_that_minute():
+def test_what_sounds_like_a_withheld_channel_is_withheld():
+    """For that minute."""
+
     def cell(channel: int, index: int, same_as: int | None, loud: bool = True) -> Cell:
         samples = np.sin(np.arange(16_000), dtype=np.float32) if loud else np.zeros(16_000, np.float32)
         return Cell(channel=channel, index=index, start_sample=0, lead_in=0, samples=samples, same_as=same_as)

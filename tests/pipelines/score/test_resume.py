@@ -48,7 +48,7 @@ def assert_same_tables(rows, one: Path, other: Path) -> None:
         pandas.testing.assert_frame_equal(rows(one, table), rows(other, table), atol=1e-4)
 
 
-def test_kill_9_of_the_driver_in_the_middle_and_the_same_command_again(many, undisturbed, tmp_path, rows, root):
+def test_the_driver_killed_while_scoring(many, undisturbed, tmp_path, rows, root):
     out = tmp_path / "out"
     settings = tmp_path / "settings.toml"
     settings.write_text("[plan]\npart_units = 1\n")
@@ -77,7 +77,7 @@ def test_kill_9_of_the_driver_in_the_middle_and_the_same_command_again(many, und
     "dies_at",
     ["before the first file", "between segments and recordings", "before the snapshot", "before the result"],
 )
-def test_dying_inside_publish_and_the_same_command_again(many, undisturbed, tmp_path, rows, monkeypatch, dies_at):
+def test_the_driver_killed_while_publishing(many, undisturbed, tmp_path, rows, monkeypatch, dies_at):
     class Died(BaseException):
         pass
 
@@ -106,9 +106,7 @@ def test_dying_inside_publish_and_the_same_command_again(many, undisturbed, tmp_
 @pytest.mark.parametrize(
     "other", [{"dt": "2026-11-21"}, {"limit": NUM_RECORDINGS}], ids=["another dt", "another command"]
 )
-def test_whoever_comes_after_a_death_inside_publish_finishes_it_first(
-    many, undisturbed, tmp_path, rows, monkeypatch, other
-):
+def test_another_command_finishes_a_dead_publishing_first(many, undisturbed, tmp_path, rows, monkeypatch, other):
     """Else segments of one dt and recordings of another would stand side by side for ever."""
     out = tmp_path / "out"
     request = ScoreRequest(archives=(str(many),), out=str(out), dt="2026-11-20")
@@ -127,7 +125,7 @@ def test_whoever_comes_after_a_death_inside_publish_finishes_it_first(
     assert not (out / "_emosphere/publishing.json").exists()
 
 
-def test_a_resumed_run_keeps_its_plan_and_then_picks_up_late_files(many, tmp_path, rows, voice, monkeypatch):
+def test_late_files_are_picked_up_after_the_resumed_run(many, tmp_path, rows, voice, monkeypatch):
     archive = tmp_path / "archive"
     archive.mkdir()
     for number in range(3):

@@ -20,7 +20,7 @@ def emosphere(root, *words):
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, env=os.environ)
 
 
-def test_an_archive_on_s3_becomes_tables_on_s3_with_the_rows_of_a_disk(s3, root, tmp_path, rows):
+def test_from_s3_to_s3_the_rows_are_those_of_a_disk(s3, root, tmp_path, rows):
     s3.put(str(root / "demo/archive"), "audio/night", recursive=True)
     s3.pipe_file("audio/night//odd//deep.flac", (root / "demo/archive/story.flac").read_bytes())
     s3.pipe_file("audio/night/odd::name.wav", (root / "demo/archive/broken_download.mp3").read_bytes())
@@ -47,8 +47,8 @@ def test_an_archive_on_s3_becomes_tables_on_s3_with_the_rows_of_a_disk(s3, root,
         )
     status = rows("s3://tables/emotion", "recordings").set_index("source_uri")["status"]
     assert status["s3://audio/night/odd::name.wav"] == status["s3://audio/night//odd//deep.flac"] == "scored"
-    asked = emosphere(root, "sql", "s3://tables/emotion", "SELECT count(*) AS n FROM segments", "--format", "json")
-    assert json.loads(asked.stdout)[0]["n"] == result["segments"]
+    counted = emosphere(root, "sql", "s3://tables/emotion", "SELECT count(*) AS n FROM segments", "--format", "json")
+    assert json.loads(counted.stdout)[0]["n"] == result["segments"]
 
 
 def test_a_missing_bucket_is_exit_code_1_and_one_message(s3, root):
@@ -77,7 +77,7 @@ def test_doctor_checks_both_sides_and_leaves_nothing_behind(s3, root):
     assert not s3.exists("tables/doctor")
 
 
-def test_refused_credentials_are_exit_code_1_and_one_message_that_says_so(s3, root, monkeypatch):
+def test_refused_credentials_are_exit_code_1_and_one_message(s3, root, monkeypatch):
     class Refuses(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"

@@ -10,7 +10,7 @@ import transformers
 
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.pretrained import SIZES
-from pipelines.evaluate.command import evaluate_model
+from pipelines.evaluate.command import evaluate
 from pipelines.prepare.command import PrepareRequest, prepare
 from pipelines.train.command import train
 from tests.corpora.msp_podcast import make_msp_podcast
@@ -79,9 +79,7 @@ def test_the_papers_own_configuration_trains_from_shards_and_published_weights(t
         assert torch.equal(front[name], tensor), name
 
     out = tmp_path / "evaluation"
-    told = evaluate_model(
-        str(tmp_path / "model"), str(manifest), split="in-house-test", out=str(out), num_bootstrap=100
-    )
+    told = evaluate(str(tmp_path / "model"), str(manifest), split="in-house-test", out=str(out), num_bootstrap=100)
     # By another path, over whole clips at once, it answers what the training measured.
     for dim in ("valence", "arousal", "dominance"):
         measured = learnt["splits"]["in-house-test"]["ccc"][dim]

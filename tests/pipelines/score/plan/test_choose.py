@@ -32,7 +32,7 @@ def published(*rows: dict, dt: str = "2026-11-20") -> tuple[str, pa.RecordBatchR
 def chosen(recordings, *files, limit: int | None = None) -> tuple[list[str], Choice]:
     with Choice() as choice:
         choice.take(recordings, window=Window(), limit=limit)
-        choice.judge(files, "s")
+        choice.leave_out_finished(files, "s")
         names = [one.source_uri.removeprefix("s3://b/") for one in choice.recordings()]
     return names, choice
 
@@ -50,7 +50,8 @@ def chosen(recordings, *files, limit: int | None = None) -> tuple[list[str], Cho
         ({"error_code": "TRUNCATED"}, True),
     ],
 )
-def test_finished_means_the_same_content_and_settings_and_no_passing_failure(before, stands):
+def test_finished_is_the_same_content_by_the_same_settings(before, stands):
+    """And no failure that may pass."""
     names, choice = chosen([recording("a")], published({"name": "a", **before}))
     assert (names, choice.skipped, choice.selected) == (([], 1, 1) if stands else (["a"], 0, 1))
 
@@ -60,7 +61,7 @@ def test_attempts_count_those_at_the_same_content(tmp_path):
     before = published({"name": "same", **failed}, {"name": "changed", "content_version": "v0", **failed})
     with Choice() as choice:
         choice.take([recording("same"), recording("changed"), recording("new")], window=Window())
-        choice.judge([before], "s")
+        choice.leave_out_finished([before], "s")
         rows = [row for table in choice.batches() for row in table.to_pylist()]
     assert {row["source_uri"][-4:]: row["attempts"] for row in rows} == {"same": 4, "nged": 1, "/new": 1}
 
@@ -76,7 +77,7 @@ def test_overlapping_lists_count_once_and_the_first_mention_wins():
     listed = [recording("a", attributes="first"), recording("b"), recording("a", attributes="second")]
     with Choice() as choice:
         choice.take(listed, window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         assert sorted((one.source_uri, one.attributes) for one in choice.recordings()) == [
             ("s3://b/a", "first"),
             ("s3://b/b", None),
@@ -113,7 +114,7 @@ def test_undecodable_names_and_all_fields_come_out_as_they_went_in():
     )  # fmt: skip
     with Choice() as choice:
         choice.take([given], window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         assert list(choice.recordings()) == [given]
 
 
@@ -121,7 +122,7 @@ def test_more_than_a_batch_comes_out_whole_and_the_scratch_goes(tmp_path, monkey
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with Choice() as choice:
         choice.take((recording(str(number)) for number in range(2 * BATCH + 1)), window=Window())
-        choice.judge([published(*({"name": str(number)} for number in range(0, 2 * BATCH, 2)))], "s")
+        choice.leave_out_finished([published(*({"name": str(number)} for number in range(0, 2 * BATCH, 2)))], "s")
         assert sum(len(table) for table in choice.batches()) == choice.chosen == BATCH + 1
         assert os.listdir(tmp_path)
     assert not os.listdir(tmp_path)
@@ -132,12 +133,14 @@ def test_what_was_erased_is_not_chosen_and_stays_in_the_count():
     with Choice() as choice:
         listed = [recording("a"), recording("b"), recording("b"), recording("c")]
         choice.take(listed, window=Window(), forgets=lambda recording, identity: identity == gone)
-        choice.judge([published({"name": "c"})], "s")
+        choice.leave_out_finished([published({"name": "c"})], "s")
         assert (choice.selected, choice.skipped, choice.forgotten, choice.chosen) == (3, 1, 1, 1)
         assert [one.source_uri for one in choice.recordings()] == ["s3://b/a"]
 
 
-def test_what_can_only_be_read_in_the_order_of_its_container_stays_in_it_where_others_are_sorted_by_size():
+def test_by_size_but_for_what_is_read_in_order():
+    """What can only be read in the order of its container stays in it."""
+
     def member(name: str, kind: str, num_bytes: int | None, offset: int | None = None) -> Recording:
         return recording(name, num_bytes=num_bytes, kind=kind, member=name, offset=offset)
 
@@ -152,7 +155,7 @@ def test_what_can_only_be_read_in_the_order_of_its_container_stays_in_it_where_o
     ]
     with Choice() as choice:
         choice.take(listed, window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         rows = [row for table in choice.batches(by_size=True) for row in table.to_pylist()]
     assert [row["member"] for row in rows] == ["gz1", "gz2", "gz3", "cell1", "tar1", "zip2", "zip1"]
 
@@ -167,10 +170,11 @@ def test_more_than_the_database_may_hold_is_still_put_in_order(monkeypatch):
         "url": "repeat('x', 100)::BLOB", "content_version": "md5((7 * i)::VARCHAR)", "num_bytes": "i",
     }  # fmt: skip
     with Choice() as choice:
+        choice.take([], window=Window())
         columns = [row[1] for row in choice._base.execute("PRAGMA table_info('listed')").fetchall()]
         values = ", ".join(given.get(name, "NULL") for name in columns)
         choice._base.execute(f"INSERT INTO listed SELECT {values} FROM range({count}) t(i)")
-        choice.judge([], "s")
-        found = np.concatenate([batch.column("num_bytes").to_numpy() for batch in choice.batches()])
+        choice.leave_out_finished([], "s")
+        sizes = np.concatenate([batch.column("num_bytes").to_numpy() for batch in choice.batches()])
     numbers = np.arange(count)
-    np.testing.assert_array_equal(found, numbers[np.lexsort((numbers, -(numbers % 1000)))])
+    np.testing.assert_array_equal(sizes, numbers[np.lexsort((numbers, -(numbers % 1000)))])

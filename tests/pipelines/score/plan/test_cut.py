@@ -32,7 +32,7 @@ def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[lis
     ledger = Ledger(locate(str(tmp_path)))
     with Choice() as choice:
         choice.take(recordings(sizes), window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         final = write_plan(
             ledger, run_header(), choice.batches(by_size=settings.get("score_duplicates_once", False)),
             ScoreSettings(plan=PlanSettings(**settings)),
@@ -42,7 +42,7 @@ def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[lis
     return final, [ledger.plan_part("run", part).to_pylist() for part in range(final.num_parts)]
 
 
-def test_every_unit_is_planned_once_and_parts_stay_within_their_bounds(tmp_path):
+def test_every_unit_is_planned_once_in_bounded_parts(tmp_path):
     sizes = [1_000_000] * 300 + [500 << 20] + [0, 5]
     final, parts = planned(tmp_path, sizes, unit_bytes=32 << 20, part_bytes=64 << 20, part_units=40)
     units = [unit for part in parts for unit in part]
@@ -59,7 +59,7 @@ def test_a_small_archive_still_makes_several_parts(tmp_path):
     assert final.num_parts >= 5
 
 
-def test_what_is_long_goes_first_and_what_is_left_at_the_end_is_short(tmp_path):
+def test_what_is_long_goes_first_and_what_is_short_last(tmp_path):
     """Else the worker that meets the longest recording last works on when all others are done."""
     sizes = [400_000 + 7 * number for number in range(2_000)] + [300 << 20, 20 << 20]
     _, parts = planned(tmp_path, sizes)
@@ -71,7 +71,9 @@ def test_what_is_long_goes_first_and_what_is_left_at_the_end_is_short(tmp_path):
     assert max(work[-SHARES // 2 :]) < sum(work) / 100
 
 
-def test_how_long_is_told_by_the_encoding_too_and_members_stay_in_the_order_of_their_container(tmp_path):
+def test_the_encoding_tells_which_is_longest(tmp_path):
+    """Members stay in the order of their container."""
+
     def recording(name: str, num_bytes: int | None, kind: str = "object", **fields) -> Recording:
         return Recording(source_uri=f"s3://b/{name}", kind=kind, url=b"", num_bytes=num_bytes, **fields)
 
@@ -86,7 +88,7 @@ def test_how_long_is_told_by_the_encoding_too_and_members_stay_in_the_order_of_t
     ]
     with Choice() as choice:
         choice.take(listed, window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         names = [one.source_uri.rpartition("/")[2] for one in choice.recordings()]
     assert names == ["small.tar", "big.tar", "unknown", "an_hour.opus", "ten_minutes.wav", "two_minutes.mp3",
                      "refused.wav"]  # fmt: skip
@@ -113,7 +115,7 @@ def test_a_plan_is_continued_behind_its_last_part(tmp_path):
         late = Recording(source_uri="s3://b/late.wav", kind="object", url=b"", num_bytes=7, content_version="v1")
         changed = Recording(source_uri="s3://b/3.wav", kind="object", url=b"", num_bytes=8, content_version="v2")
         choice.take([*recordings([100_000] * 3), late, changed], window=Window())
-        choice.judge([], "s", [ledger.plan_part("run", part) for part in range(first.num_parts)])
+        choice.leave_out_finished([], "s", [ledger.plan_part("run", part) for part in range(first.num_parts)])
         more = write_plan(
             ledger, first, choice.batches(), ScoreSettings(),
             num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
@@ -125,10 +127,10 @@ def test_a_plan_is_continued_behind_its_last_part(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("asked", [0, 2, 5])
-def test_who_is_overtaken_while_planning_writes_no_more_parts_and_no_header(tmp_path, asked):
+@pytest.mark.parametrize("num_checks", [0, 2, 5])
+def test_who_is_overtaken_while_planning_writes_no_more(tmp_path, num_checks):
     """The same command plans under the same name: what a sleeper wrote later would stand in the other's plan."""
-    ledger, left = Ledger(locate(str(tmp_path))), [asked]
+    ledger, left = Ledger(locate(str(tmp_path))), [num_checks]
 
     def still_ours() -> None:
         left[0] -= 1
@@ -138,12 +140,12 @@ def test_who_is_overtaken_while_planning_writes_no_more_parts_and_no_header(tmp_
     sizes = ScoreSettings(plan=PlanSettings(part_units=1))
     with Choice() as choice:
         choice.take(recordings([100] * 5), window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         with pytest.raises(Overtaken):
             write_plan(
                 ledger, run_header(), choice.batches(), sizes, num_recordings=5, num_bytes=500, still_ours=still_ours
             )
-    assert len(ledger.home.files()) == asked
+    assert len(ledger.home.files()) == num_checks
     assert ledger.header("run") is None
 
 
@@ -161,7 +163,8 @@ def test_without_a_promised_duration_the_first_unit_takes_all():
     assert all(stop is not None and stop <= first for first, stop in (cells_of(k, 3, None, 60.0) for k in (1, 2)))
 
 
-def test_the_settings_digest_follows_what_can_change_a_row_and_nothing_else():
+def test_the_settings_digest_follows_what_can_change_a_row():
+    """And nothing else."""
     from emosphere.settings import BatchSettings, SpeechSettings
     from emosphere.speech.segment import SegmentConfig
     from pipelines.cluster.resources import Resources

@@ -28,7 +28,7 @@ def planned(archive: Path, out: Location, settings: ScoreSettings, **header_fiel
     header = run_header(**{"model_digest": describe_checkpoint(BUNDLED).digest} | header_fields)
     with Choice() as choice:
         choice.take(list_archives([str(archive)], out=out), window=Window())
-        choice.judge([], "s")
+        choice.leave_out_finished([], "s")
         return write_plan(
             Ledger(out), header, choice.batches(by_size=settings.plan.score_duplicates_once), settings,
             num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+import typer
+
 
 def leave_with(app: Callable[[], object]) -> NoReturn:
     """Run the command and leave with its exit code, without the seconds that Python takes to take itself apart.
@@ -25,3 +27,10 @@ def leave_with(app: Callable[[], object]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def run_alone(verb: Callable[..., None], examples: str) -> NoReturn:
+    """One verb as a program of its own: ``python -m jobs.VERB``."""
+    app = typer.Typer(add_completion=False)
+    app.command(epilog=examples)(verb)
+    leave_with(app)

@@ -1,0 +1,1 @@
+"""What all doors share; every other file of `jobs` is a door."""

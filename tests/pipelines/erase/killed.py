@@ -1,0 +1,24 @@
+"""An erasure that is killed right after it replaced the first published file.
+
+python -m tests.pipelines.erase.killed OUT URI
+"""
+
+import os
+import signal
+import sys
+
+from emosphere.store import Location
+from pipelines.erase.command import erase
+from pipelines.erase.target import Target
+
+publish_to = Location.publish_to
+
+
+def publish_and_die(version: Location, target: Location) -> None:
+    publish_to(version, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    Location.publish_to = publish_and_die
+    erase(sys.argv[1], Target(uri=sys.argv[2]))
