@@ -13,7 +13,7 @@ from pipelines.out.forgotten import Forgotten, read_forgotten, remember
 from pipelines.out.lease import Overtaken
 from pipelines.out.ledger import Ledger, json_bytes, parquet_bytes, read_parquet
 from pipelines.out.snapshot import commit_snapshot, read_snapshot, replace_published, version_path
-from tests.pipelines.score.plan.test_cut import header
+from tests.pipelines.headers import run_header
 
 PATH = "recordings/dt=2026-11-20/model=m-0/part-00.parquet"
 
@@ -108,7 +108,7 @@ def test_the_snapshot_of_another_run_in_the_last_moment_is_not_undone(s3, monkey
     ledger.snapshot.write_bytes(json_bytes({"run_id": "0", "files": {"a": "v1"}, "previous": {"a": "v0"}}))
     other = {"run_id": "other", "files": {"a": "v2", "b": "v2b"}, "previous": {"a": "v1"}}
     before_the_next_write(monkeypatch, "snapshot.json", json_bytes(other))
-    commit_snapshot(ledger, header(), {"c": "v3"}, always)
+    commit_snapshot(ledger, run_header(), {"c": "v3"}, always)
     stored = read_snapshot(ledger.out)
     assert stored["files"] == {"a": "v2", "b": "v2b", "c": "v3"}
     assert stored["previous"] == other["files"]
@@ -122,7 +122,7 @@ def test_the_snapshot_is_not_touched_by_who_was_overtaken(tmp_path):
         raise Overtaken("asleep")
 
     with pytest.raises(Overtaken):
-        commit_snapshot(ledger, header(), {"c": "v3"}, overtaken)
+        commit_snapshot(ledger, run_header(), {"c": "v3"}, overtaken)
     assert read_snapshot(ledger.out) is None
 
 
@@ -133,7 +133,7 @@ def test_a_commit_that_is_answered_late_and_made_again_is_one(s3, monkeypatch):
     ledger.out.child("v0").write_bytes(b"")
     real, late = Location.replace_bytes, [True]
     monkeypatch.setattr(Location, "replace_bytes", lambda *args: real(*args) and not (late and late.pop()))
-    commit_snapshot(ledger, header(), {"a": "v2"}, always)
+    commit_snapshot(ledger, run_header(), {"a": "v2"}, always)
     assert read_snapshot(ledger.out) == {"run_id": "run", "files": {"a": "v2"}, "previous": {"a": "v1"}}
     assert not ledger.out.child("v0").exists()
 
