@@ -35,7 +35,7 @@ def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Calla
             ids = rows["recordings"].column("recording_id")
             for table, new in rows.items():
                 path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
-                replaced[path] = _replace_file(ledger, path, table, new, ids, header, still_ours)
+                replaced[path] = _replace(ledger, path, table, new, ids, header, still_ours)
     commit_snapshot(ledger, header, replaced, still_ours)
 
 
@@ -64,7 +64,7 @@ def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], hos
     ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(parquet_bytes(table))
 
 
-def _replace_file(
+def _replace(
     ledger: Ledger,
     path: str,
     table: str,

@@ -77,14 +77,14 @@ class GlobReader(threading.Thread):
 
 def slowly(monkeypatch) -> None:
     """Leave time between the two tables: a reader must find the moment between them."""
-    replace_file = publishing._replace_file
+    replace_file = publishing._replace
 
     def replace_and_wait(*args):
         version = replace_file(*args)
         time.sleep(0.3)
         return version
 
-    monkeypatch.setattr(publishing, "_replace_file", replace_and_wait)
+    monkeypatch.setattr(publishing, "_replace", replace_and_wait)
 
 
 @pytest.mark.parametrize("engine", [by_duckdb, by_pyarrow])
