@@ -118,6 +118,23 @@ def test_a_mended_file_replaces_its_failure_in_a_refused_run(in_process, archive
     assert recordings["num_segments"].sum() == len(rows(out, "segments")) == result["segments"]
 
 
+def test_a_passing_failure_of_a_refused_run_is_tried_again(in_process, archive, tmp_path, rows, monkeypatch):
+    out, real_path = tmp_path / "out", Fetcher.local_path
+
+    def missing_tonight(self, recording):
+        if recording.source_uri.endswith("a.wav"):
+            raise BadRecording("FETCH_FAILED", "The store did not answer.")
+        return real_path(self, recording)
+
+    request = request_for(archive, out, max_error_rate=0.4, settings=SMALL_PARTS)
+    with monkeypatch.context() as patch, pytest.raises(TooManyFailures, match="3 of 6"):
+        patch.setattr(Fetcher, "local_path", missing_tonight)
+        score(request)
+    result = score(request)
+    assert (result["scored"], result["failed"]) == (3, 2)
+    assert len(rows(out, "recordings")) == 6
+
+
 def test_a_refused_run_is_published_though_its_archive_is_gone(in_process, archive, tmp_path, rows):
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures):
