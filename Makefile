@@ -73,6 +73,7 @@ docs: setup  ## write the pages and pictures in docs/ that follow from the code
 	$(BIN)/python -m emosphere.tables.schema > docs/tables.md.new && mv docs/tables.md.new docs/tables.md
 	$(BIN)/python -m docs.write_settings > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 	$(BIN)/python -m docs.write_api > docs/api.md.new && mv docs/api.md.new docs/api.md
+	$(BIN)/python -m docs.write_rooms
 	$(BIN)/python -m docs.write_pictures --score
 
 lock: setup  ## resolve the locks anew within pyproject.toml's bounds
