@@ -154,6 +154,16 @@ def is_importable(name: str) -> bool:
     return True
 
 
+@pytest.mark.parametrize("page", ["docs/README.md", "CONTRIBUTING.md"])
+def test_every_identifier_of_a_recipe_stands_in_the_code(page: str) -> None:
+    sources = [name for name in TRACKED if name.endswith((".py", ".toml"))]
+    known = set(re.findall(r"\w+", "\n".join(text_of(ROOT, name) for name in sources)))
+    spans = re.findall(r"`([A-Za-z_][\w.]*)`", text_of(ROOT, page))
+    spans = [span for span in spans if not span.endswith((".py", ".md", ".toml", ".json"))]
+    named = {part for span in spans for part in span.split(".") if re.search(r"_|[a-z][A-Z]|^[A-Z]", part)}
+    assert sorted(name for name in named - known if not PLACEHOLDER.search(name)) == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_heading_that_is_linked_exists(page: str) -> None:
     links = re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", text_of(ROOT, page))
