@@ -69,8 +69,12 @@ bench: setup  ## run every benchmark (hours); results go to benchmarks/results
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 	@set -e; for question in benchmarks/bench_*.py; do echo "bench     $$question"; $(BIN)/python "$$question"; done
 
-docs: setup  ## write docs/tables.md from the schema
+docs: setup  ## write the pages and pictures in docs/ that follow from the code
 	$(BIN)/python -m emosphere.tables.schema > docs/tables.md.new && mv docs/tables.md.new docs/tables.md
+	$(BIN)/python -m docs.write_settings > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m docs.write_api > docs/api.md.new && mv docs/api.md.new docs/api.md
+	$(BIN)/python -m docs.write_rooms
+	$(BIN)/python -m docs.write_pictures --score
 
 lock: setup  ## resolve the locks anew within pyproject.toml's bounds
 	$(LOCK) --output-file requirements.lock

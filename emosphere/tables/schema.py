@@ -176,9 +176,9 @@ def as_markdown() -> str:
     lines = [
         "# Tables",
         "",
-        "Written from `emosphere/tables/schema.py` by `make docs`; a test compares. The same meanings and units stand "
-        "in the Parquet field metadata, and scale, axes, region table, schema version and the licence of the weights "
-        "in the file metadata.",
+        "Written from `emosphere/tables/schema.py` by `make docs`; a test compares.",
+        "The same meanings and units stand in the Parquet field metadata,",
+        "and scale, axes, region table, schema version and the licence of the weights in the file metadata.",
         "",
         "| table | path | one row per |",
         "| --- | --- | --- |",
@@ -186,11 +186,11 @@ def as_markdown() -> str:
         f"| `recordings` | `OUT/recordings/{PARTITION}` | recording and model, failures included |",
         "| `runs` | `OUT/runs/RUN_ID.parquet` | run that did something |",
         "",
-        "All rows of a recording, per table and model, lie in one file. `segments` is replaced before `recordings`: "
-        "who sees a `recordings` row with status `scored` sees all its segments. A query by glob that is caught "
-        "between two versions of a file (DuckDB opens each twice) fails rather than mix them: ask again, or ask "
-        "`emosphere sql`, whose files are never replaced. That is why neighbouring versions are compressed by "
-        "different codecs.",
+        "All rows of a recording, per table and model, lie in one file. `segments` is replaced before `recordings`:",
+        "who sees a `recordings` row with status `scored` sees all its segments.",
+        "A query by glob that is caught between two versions of a file (DuckDB opens each twice) fails rather than mix",
+        "them: ask again, or ask `emosphere sql`, whose files are never replaced.",
+        "That is why neighbouring versions are compressed by different codecs.",
     ]
     for table, columns in TABLES.items():
         lines += ["", f"## {table}", "", "| column | type | unit | null | meaning |", "| --- | --- | --- | --- | --- |"]

@@ -38,7 +38,9 @@ class Table:
     """Trainings to compare; the first is what the others are held against."""
 
     title: str
+    """Heading of the printed table."""
     rows: tuple[Row, ...]
+    """The trainings, the one to compare with first."""
     split: str | None = None
     """Split to report on; None: all that the trainings report on, together."""
 

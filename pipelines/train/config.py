@@ -65,6 +65,7 @@ class TrainConfig:
     save_every: int = 1
     """Epochs between saved states; a broken run goes on from the last."""
     seed: int = 0
+    """Every draw of the training follows from it."""
     auxiliary_heads: tuple[str, ...] = ()
     """Heads that serve training only and are left out of the checkpoint."""
     card: str = ""

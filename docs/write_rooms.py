@@ -1,0 +1,69 @@
+"""Writes the rooms into docs/README.md: what each is for, by its docstring, and what it stands on, by its imports."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+from docs.docstrings import ROOT, in_one_line
+
+PAGE = ROOT / "docs" / "README.md"
+CONTAINERS = ("pipelines", "emosphere")
+
+
+def rooms_in(container: str) -> dict[str, list[Path]]:
+    """Name of each folder and module of a container -> its files, what it says of itself in the first."""
+    return {
+        place.stem: sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        for place in sorted((ROOT / container).iterdir())
+        if (place / "__init__.py").is_file() or (place.suffix == ".py" and place.stem != "__init__")
+    }
+
+
+def stands_on(container: str, room: str) -> list[str]:
+    """Other rooms of the container that its files import from."""
+    names = set()
+    for path in rooms_in(container)[room]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = {name.split(".")[1] for name in names if name.startswith(f"{container}.")}
+    return sorted(found & rooms_in(container).keys() - {room})
+
+
+def floors(container: str) -> list[str]:
+    """Rooms from the top floor down, as the import contract names them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    return next(contract["layers"] for contract in contracts if contract.get("containers") == [container])
+
+
+def tables() -> dict[str, str]:
+    """Container -> its rooms as a table, from the top floor down."""
+    written = {}
+    for container in CONTAINERS:
+        lines = ["| floor | room | what it is for | stands on |", "| --- | --- | --- | --- |"]
+        layers = floors(container)
+        for number, floor in enumerate(layers):
+            for room in sorted(floor.split(" | ")):
+                docstring = ast.get_docstring(ast.parse(rooms_in(container)[room][0].read_text(encoding="utf-8"))) or ""
+                purpose = in_one_line(docstring.partition("\n\n")[0])
+                below = ", ".join(f"`{name}`" for name in stands_on(container, room))
+                lines.append(f"| {len(layers) - number} | `{room}` | {purpose} | {below} |")
+        written[container] = "\n".join(lines)
+    return written
+
+
+def as_page(text: str) -> str:
+    """The page with its tables of rooms written anew."""
+    for container, table in tables().items():
+        begin, end = f"<!-- {container}:begin -->", f"<!-- {container}:end -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _, new=f"{begin}\n{table}\n{end}": new, text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(as_page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
