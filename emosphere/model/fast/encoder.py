@@ -72,4 +72,5 @@ class FastEncoder:
         values = heard.values if self._norm is None else self._norm(heard.values)
         values = torch.nn.functional.linear(values, *self._projection)
         is_valid = None if bool(heard.is_valid.all()) else heard.is_valid
-        return Frames(self._transformer(values, is_valid).float(), heard.is_valid)
+        values = self._transformer(values, is_valid)
+        return Frames(values.to(torch.promote_types(self._dtype, torch.float32)), heard.is_valid)
