@@ -4,7 +4,7 @@ Which instructions multiply and how many threads add decides in which order term
 of n roundings moves a result by at most the unit roundoff u of its type, relative to its size, and as often up as down:
 together by ``u sqrt(n)`` in the root mean square, whatever the order (Higham and Mary 2019, "A new approach to
 probabilistic rounding error analysis", SIAM J. Sci. Comput. 41). Single values may lie ten times further out, where a
-norm divides by next to nothing, and which ones do depends on the processor; so tensors are compared whole, by their root
+norm divides by next to nothing, and which ones do depends on the processor; so tensors are compared whole, by root
 mean square. That hides no fault: in float64 one wrong frame among thousands stands out by ten powers of ten.
 """
 
