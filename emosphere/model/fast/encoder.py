@@ -72,4 +72,5 @@ class FastEncoder:
         values = features.values if self._norm is None else self._norm(features.values)
         values = torch.nn.functional.linear(values, *self._projection)
         is_valid = None if bool(features.is_valid.all()) else features.is_valid
-        return Frames(self._transformer(values, is_valid).float(), features.is_valid)
+        values = self._transformer(values, is_valid)
+        return Frames(values.to(torch.promote_types(self._dtype, torch.float32)), features.is_valid)

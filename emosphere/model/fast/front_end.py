@@ -29,8 +29,8 @@ class FrontEnd:
         self._kernels = [(int(layer.conv.kernel_size[0]), int(layer.conv.stride[0])) for layer in modules]
         self._tile_frames = tile_frames
         self._dtype = dtype
-        # The first layer is a thousandth of the work and hears the samples themselves: always in float32.
-        self._first = _First(modules[0])
+        # The first layer is a thousandth of the work and hears the samples themselves: never below float32.
+        self._first = _First(modules[0], torch.promote_types(dtype, torch.float32))
         self._rest = [_Layer(layer, dtype) for layer in modules[1:]]
         self._stride = math.prod(stride for _, stride in self._kernels)
         self._reach = 1 + sum(
@@ -77,15 +77,16 @@ class FrontEnd:
 class _First:
     """Layer 0: one channel in, so its windows are copied out (ten numbers each) and multiplied clip by clip."""
 
-    def __init__(self, layer: Any) -> None:
-        self._weight = layer.conv.weight.detach().float()[:, 0].T.contiguous()
-        self._bias = None if layer.conv.bias is None else layer.conv.bias.detach().float()
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._weight = layer.conv.weight.detach().to(dtype)[:, 0].T.contiguous()
+        self._bias = None if layer.conv.bias is None else layer.conv.bias.detach().to(dtype)
         self._stride = int(layer.conv.stride[0])
         norm = getattr(layer, "layer_norm", None)
         self._group_norm: tuple[Tensor, Tensor, float] | None = None
         if isinstance(norm, nn.GroupNorm):
             self._group_norm = norm.weight.detach().double(), norm.bias.detach().double(), norm.eps
-        self._layer_norm = Norm(norm, torch.float32) if isinstance(norm, nn.LayerNorm) else None
+        self._layer_norm = Norm(norm, dtype) if isinstance(norm, nn.LayerNorm) else None
         self._activate: Activation = activation_of(layer.activation)
 
     def weights(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +115,7 @@ class _First:
         scale = norm_weight / (variance + eps).sqrt()
         # The convolution's own bias moves the mean as much as the values: it cancels.
         bias = norm_bias - scale * (mean @ taps)
-        return (taps * scale).float(), bias.float()
+        return (taps * scale).to(self._dtype), bias.to(self._dtype)
 
     def __call__(self, windows: Tensor, weights: tuple[Tensor, Tensor], rows: slice) -> Tensor:
         weight, bias = (part if len(part) == 1 else part[rows] for part in weights)

@@ -1,6 +1,6 @@
 """The transformer over the frames: positional convolution, then layers of attention and two linear maps."""
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from emosphere.model.fast.activation import activation_of
 from emosphere.model.fast.attention import Attention, position_bias_of
 from emosphere.model.fast.norm import Norm
+
+NARROW_GROUP: Final = 16
+"""Fewer channels per group than this, and a bfloat16 convolution may be wrong on a CPU."""
 
 
 class Transformer:
@@ -56,17 +59,20 @@ class _PositionalConvolution:
 
     def __init__(self, embedding: Any, dtype: torch.dtype) -> None:
         conv = embedding.conv
+        # Not rounding: with AMX, oneDNN's result is another one altogether (pytorch issue 163347). Published encoders
+        # have 48 or 64 channels per group, so this costs only small ones of one's own.
+        if dtype == torch.bfloat16 and conv.weight.shape[1] < NARROW_GROUP and conv.weight.device.type == "cpu":
+            dtype = torch.float32
         self._weight, self._bias = conv.weight.detach().to(dtype), conv.bias.detach().to(dtype)
         self._padding, self._groups = int(conv.padding[0]), int(conv.groups)
         self._drop_last = int(conv.kernel_size[0]) % 2 == 0
         self._activate = activation_of(embedding.activation)
 
     def __call__(self, values: Float[Tensor, "batch frame feature"]) -> Float[Tensor, "batch frame feature"]:
-        moved = nn.functional.conv1d(
-            values.transpose(1, 2), self._weight, self._bias, padding=self._padding, groups=self._groups
-        )
+        given = values.to(self._weight.dtype).transpose(1, 2)
+        moved = nn.functional.conv1d(given, self._weight, self._bias, padding=self._padding, groups=self._groups)
         moved = moved[..., :-1] if self._drop_last else moved
-        return self._activate(moved.transpose(1, 2).contiguous())
+        return self._activate(moved.transpose(1, 2).contiguous().to(values.dtype))
 
 
 class _Layer:

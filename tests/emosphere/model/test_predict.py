@@ -18,6 +18,7 @@ from emosphere.model.description import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.predict import Predictor
 from tests.encoders import TINY
+from tests.rounding import deviation, num_layers, num_terms, rounding_bound
 
 LOGMEL = {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}
 TINY_GROUP_NORM = {"kind": "wavlm", "size": "base", "settings": TINY}
@@ -38,6 +39,13 @@ def checkpoint(encoder: object = LOGMEL, *, regions: bool = True, temperature: f
     return Checkpoint(network=network, config=config, digest="0" * 12)
 
 
+def bound(loaded: Checkpoint) -> float:
+    """On what rounding in float32 does to scores: through all layers, two of them attending to 93 frames of 30,000
+    samples, and the mean over these.
+    """
+    return rounding_bound(torch.float32, num_terms(loaded.network, 3 * 93))
+
+
 def clips() -> list[npt.NDArray[np.float32]]:
     rng = np.random.default_rng(0)
     lengths = [16_000, 1, 30_000, 700, 0, 16_000, 5_003, 639]
@@ -51,10 +59,10 @@ def test_scores_do_not_depend_on_what_a_clip_is_batched_with(encoder: object, ba
     loaded = checkpoint(encoder)
     together = Predictor(loaded, batch_s=batch_s).predict(clips())
     alone = [Predictor(loaded).predict([clip]) for clip in clips()]
-    np.testing.assert_allclose(together.vad, np.concatenate([one.vad for one in alone]), atol=1e-5, rtol=0)
+    assert deviation(together.vad, np.concatenate([one.vad for one in alone])) < bound(loaded)
     assert together.region_probs is not None
     probs = np.concatenate([one.region_probs for one in alone if one.region_probs is not None])
-    np.testing.assert_allclose(together.region_probs, probs, atol=1e-5, rtol=0)
+    assert deviation(together.region_probs, probs) < bound(loaded)
 
 
 def test_batches_side_by_side_are_computed_by_the_workers_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +100,7 @@ def test_a_pretrained_encoder_is_run_by_its_faster_path(monkeypatch: pytest.Monk
     for name in ("features", "forward"):
         monkeypatch.setattr(loaded.network.encoder, name, lambda *_: pytest.fail("transformers' path was taken"))
     found = Predictor(loaded).predict(clips()[:1]).vad
-    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=0)
+    assert deviation(found, wanted) < bound(loaded)
 
 
 def test_bfloat16_moves_scores_by_little_and_only_where_it_was_asked_for() -> None:
@@ -100,7 +108,8 @@ def test_bfloat16_moves_scores_by_little_and_only_where_it_was_asked_for() -> No
     loaded = checkpoint(TINY_GROUP_NORM)
     exact = Predictor(loaded).predict(clips()).vad
     near = Predictor(loaded, precision="bfloat16").predict(clips()).vad
-    assert 0 < np.abs(near - exact).max() < 0.01
+    mean = exact.mean(axis=0)  # fresh weights answer it to everything: what matters is how clips differ
+    assert 0 < deviation(near - mean, exact - mean) < rounding_bound(torch.bfloat16, 2 * num_layers(loaded.network))
     logmel = checkpoint()
     np.testing.assert_array_equal(
         Predictor(logmel, precision="bfloat16").predict(clips()).vad, Predictor(logmel).predict(clips()).vad
@@ -108,9 +117,10 @@ def test_bfloat16_moves_scores_by_little_and_only_where_it_was_asked_for() -> No
 
 
 def test_scores_come_back_in_the_given_order() -> None:
-    predictor, given = Predictor(checkpoint()), clips()
+    loaded, given = checkpoint(), clips()
+    predictor = Predictor(loaded)
     forwards, backwards = predictor.predict(given), predictor.predict(given[::-1])
-    np.testing.assert_allclose(forwards.vad, backwards.vad[::-1], atol=1e-5, rtol=0)
+    assert deviation(forwards.vad, backwards.vad[::-1]) < bound(loaded)
     assert len(np.unique(forwards.vad[:, 0].round(6))) > 4
 
 

@@ -12,6 +12,7 @@ import transformers
 from safetensors.torch import save_file
 
 from tests.encoders import TINY as TINY_ENCODER
+from tests.rounding import deviation, num_terms, rounding_bound
 
 Tensors = dict[str, torch.Tensor]
 Answer = Callable[[np.ndarray], np.ndarray]
@@ -214,8 +215,10 @@ def agree(clips: list[np.ndarray]) -> Callable[[Published], None]:
         predictor = Predictor(checkpoint)
         together = predictor.predict(clips)
         assert together.region_probs is None
-        np.testing.assert_allclose(together.vad, centred, rtol=0, atol=1e-5)
-        for clip, expected in zip(clips, centred, strict=True):
-            np.testing.assert_allclose(predictor.predict([clip]).vad[0], expected, rtol=0, atol=1e-5)
+        alone = np.concatenate([predictor.predict([clip]).vad for clip in clips])
+        # Two layers attend to the 49 frames of the longest clip, a pooling takes their mean and perhaps deviation.
+        bound = rounding_bound(torch.float32, num_terms(checkpoint.network, 3 * 49))
+        for found in (together.vad, alone):
+            assert deviation(found, centred) < bound
 
     return check

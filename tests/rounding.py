@@ -1,0 +1,52 @@
+"""How far rounding may move an answer: bounds that follow from precision, width and depth, and hold on any processor.
+
+Which instructions multiply and how many threads add decides in which order terms are summed, and so the last bits. Each
+of n roundings moves a result by at most the unit roundoff u of its type, relative to its size, and as often up as down:
+together by ``u sqrt(n)`` in the root mean square, whatever the order (Higham and Mary 2019, "A new approach to
+probabilistic rounding error analysis", SIAM J. Sci. Comput. 41). Single values may lie ten times further out, where a
+norm divides by next to nothing, and which ones do depends on the processor; so tensors are compared whole, by root
+mean square. That hides no fault: in float64 one wrong frame among thousands stands out by ten powers of ten.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+GAIN: Final = 2.0
+"""By how much later layers may enlarge what earlier ones rounded. Measured on 174 encoders with random weights, in
+float32 and float64: never above 0.7 ``u sqrt(n)``."""
+
+
+def rounding_bound(dtype: torch.dtype, num_roundings: int) -> float:
+    """Bound on :func:`deviation` after so many roundings to ``dtype``, one upon the other."""
+    return GAIN * torch.finfo(dtype).eps / 2 * math.sqrt(num_roundings)
+
+
+def deviation(found: Any, wanted: Any) -> float:
+    """Root mean square of ``found - wanted``, relative to that of ``wanted``. Tensors or arrays of one shape."""
+    found, wanted = (np.asarray(values, dtype=np.float64) for values in (found, wanted))
+    assert found.shape == wanted.shape
+    return float(np.sqrt(np.square(found - wanted).sum() / np.square(wanted).sum()))
+
+
+def num_terms(network: nn.Module, num_attended: int = 0) -> int:
+    """Terms that are added one after the other on the way through all layers of ``network``, at most: a rounding each.
+
+    ``num_attended``: frames that are attended to, summed over the layers. Layers side by side count as if one followed
+    the other.
+    """
+    total = 2 * num_attended  # in the softmax, and over the values
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            total += module.weight[0].numel()
+        elif isinstance(module, nn.LayerNorm):
+            total += math.prod(module.normalized_shape)
+    return total
+
+
+def num_layers(network: nn.Module) -> int:
+    """Modules with weights. In bfloat16, whose sums are taken in float32, each rounds twice: weights and result."""
+    return sum(any(True for _ in module.parameters(recurse=False)) for module in network.modules())
