@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from emosphere.errors import RETRIED_CODES, MachineError
 from emosphere.tables.identity import file_number
-from emosphere.tables.schema import arrow_schema
+from emosphere.tables.schema import RECORDINGS, arrow_schema
 from pipelines.cluster.scratch import scratch_database
 from pipelines.out.ledger import Ledger, RunHeader
 
@@ -203,7 +203,7 @@ def _recording_row(
     end_ms = max((unit["end_ms"] for unit in units if unit["end_ms"] is not None), default=None)
     code, message = _reason(units, end_ms or 0)
     # What every unit says of its recording as a whole, then what only all of them say together.
-    return {name: first[name] for name in arrow_schema("recordings").names if name in first} | {
+    return {column.name: first[column.name] for column in RECORDINGS if column.name in first} | {
         "modified_at": None if first["modified_us"] is None else _time(first["modified_us"]),
         "num_channels_skipped": _num_channels_skipped(units, distinct),
         "duration_ms": first["header_ms"] if end_ms is None else end_ms,
