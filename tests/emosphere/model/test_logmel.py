@@ -52,9 +52,8 @@ def test_mel_energies_agree_with_a_slow_transform() -> None:
         window = waveform[frame * 256 : frame * 256 + 640] * torch.hann_window(640).double()
         # Whole turns are left out before they are multiplied: an angle of thousands has few digits left.
         turns = (torch.arange(513)[:, None] * torch.arange(640)[None] % 1024).double() / 1024
-        energy = (torch.cos(2 * torch.pi * turns) @ window).square() + (
-            torch.sin(2 * torch.pi * turns) @ window
-        ).square()
+        cosine, sine = (wave(2 * torch.pi * turns) @ window for wave in (torch.cos, torch.sin))
+        energy = cosine.square() + sine.square()
         assert deviation(features[frame], torch.log(energy @ ear.mel_bands + 1e-10)) < bound(ear, 2000)
 
 
