@@ -95,7 +95,7 @@ class Predictor:
         features = self._encoders[0].features(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )
-        return self._network.apply_heads(self._network.embed(features, self._encoders))
+        return self._network.answers(self._network.embed(features, self._encoders))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:
         """As the network hears them."""

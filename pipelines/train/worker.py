@@ -5,6 +5,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -168,7 +169,7 @@ class Worker:
             config.fit,
             self._class_weights(rows),
             steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size) // config.fit.accumulate),
-            wrapped=prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
+            parallel=partial(prepare_model, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
             ranks=DistributedRanks() if shared else None,
         )
         if self.state["fit"] is not None:
