@@ -21,7 +21,7 @@ from emosphere.errors import UsageError
 from emosphere.model.frames import Frames
 from emosphere.model.network import Network
 from emosphere.training.answers import Answers
-from emosphere.training.config import FitConfig
+from emosphere.training.fit_config import FitConfig
 from emosphere.training.loss import LearntWeights, detached_heads, loss_terms, total
 from emosphere.training.optimiser import build_optimiser, rate_at
 from emosphere.training.replay import random_state, wind_back

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from emosphere.model.network import Network
-from emosphere.training.config import PARTS, FitConfig
+from emosphere.training.fit_config import PARTS, FitConfig
 from emosphere.training.loss import LearntWeights
 
 

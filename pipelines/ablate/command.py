@@ -13,8 +13,9 @@ from emosphere.errors import UsageError
 from emosphere.model.description import EVALUATION_NAME
 from emosphere.vad import VAD_DIMS
 from pipelines.train.command import train_with
-from pipelines.train.config import TrainConfig
+from pipelines.train.features import FeatureCache
 from pipelines.train.progress import OnProgress
+from pipelines.train.train_config import TrainConfig
 
 REGION_FIGURES = ("macro_f1", "accuracy")
 
@@ -78,14 +79,14 @@ def ablate(
         raise UsageError(f"--split {split}: the rows report on {', '.join(sorted(reported))} (clips.evaluate).")
     wanted = split or (table.split if table.split in reported else None)
     found: dict[str, list[dict[str, Any]]] = {row.label: [] for row in rows}
-    kept_features: dict[str, Any] = {}
+    feature_cache = FeatureCache()
     # Seed by seed: with distortions every seed hears other clips, and only one set is kept.
     for seed in range(seeds):
         for row in rows:
             folder = out / Path(row.config).stem / f"seed-{seed}"
             tell(f"{row.label}: seed {seed} of {seeds}")
             config = dataclasses.replace(configs[row.label], seed=seed, out=str(folder), folds=0)
-            train_with(config, num_workers=num_workers, kept_features=kept_features, on_progress=on_progress)
+            train_with(config, num_workers=num_workers, feature_cache=feature_cache, on_progress=on_progress)
             evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
             found[row.label].append(evaluation["splits"][wanted] if wanted else evaluation["test"])
     result = {

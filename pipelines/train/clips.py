@@ -8,7 +8,7 @@ from emosphere.clips.epoch import num_batches
 from emosphere.clips.manifest import Clip, read_manifest
 from emosphere.errors import UsageError
 from emosphere.geometry import REGION_NAMES
-from pipelines.train.config import TrainConfig
+from pipelines.train.train_config import TrainConfig
 
 log = logging.getLogger("emosphere")
 

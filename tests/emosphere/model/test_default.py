@@ -39,7 +39,7 @@ def test_the_card_says_what_it_must() -> None:
 def test_card_and_evaluation_agree() -> None:
     from emosphere.config import load_config
     from pipelines.card.text import card_text  # the card's maker stands above the library
-    from pipelines.train.config import TrainConfig
+    from pipelines.train.train_config import TrainConfig
 
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
     config = load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml")
@@ -54,7 +54,7 @@ def test_card_and_evaluation_agree() -> None:
 
 def test_its_settings_are_those_of_the_shipped_configuration() -> None:
     from emosphere.config import from_mapping, load_config
-    from pipelines.train.config import TrainConfig
+    from pipelines.train.train_config import TrainConfig
 
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
     trained = from_mapping(TrainConfig, evaluation["settings"] | {"out": ""}, source="evaluation.json")

@@ -20,9 +20,10 @@ import torch
 from emosphere.config import load_config
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
-from pipelines.train.command import _with_absolute_paths, check_cores, train
-from pipelines.train.config import TrainConfig, printable_settings
+from pipelines.train.absolute_paths import with_absolute_paths
+from pipelines.train.command import check_cores, train
 from pipelines.train.progress import TrainProgress
+from pipelines.train.train_config import TrainConfig, settings_without_secrets
 from pipelines.train.worker import Worker
 
 CONFIG = """
@@ -284,7 +285,7 @@ def test_a_category_head_that_nothing_teaches_is_refused(manifest: Path, tmp_pat
 def test_classes_that_nothing_teaches_are_named(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipelines.train.command._run", lambda *given: {})
+    monkeypatch.setattr("pipelines.train.command._run", lambda *given: ([], {}))
     text = manifest.read_text()
     manifest.write_text(text.replace("0-1-neutral.flac,s0,neutral,,c,train", "0-1-neutral.flac,s0,neutral,,c,apart"))
     (tmp_path / "out").mkdir()
@@ -322,13 +323,13 @@ def test_workers_log_to_the_mlflow_that_the_user_named(
     """They stand in a folder of Ray's, where a relative address would begin a new database."""
     monkeypatch.chdir(tmp_path)
     config = dataclasses.replace(load_config(TrainConfig, write(tmp_path, manifest)), mlflow=given)
-    assert _with_absolute_paths(config).mlflow == whole.format(here=tmp_path)
+    assert with_absolute_paths(config).mlflow == whole.format(here=tmp_path)
 
 
 def test_settings_are_stored_without_passwords_and_signatures(manifest: Path, tmp_path: Path) -> None:
     config = load_config(TrainConfig, write(tmp_path, manifest, clips='hold = "stream"'))
     clips = dataclasses.replace(config.clips, manifest="https://ann:secret@host/m.csv?X-Amz-Signature=secret")
-    told = printable_settings(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
+    told = settings_without_secrets(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
     assert (told["clips"]["manifest"], told["mlflow"]) == ("https://host/m.csv", "https://host/")
     assert told["name"] == "tiny"
 

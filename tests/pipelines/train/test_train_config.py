@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from emosphere.config import load_config, load_tables, to_mapping
-from pipelines.train.config import TrainConfig
+from pipelines.train.train_config import TrainConfig
 
 SHIPPED = [
     path

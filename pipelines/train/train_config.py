@@ -57,7 +57,7 @@ class TrainConfig:
     distortion: DistortionConfig | None = None
     """Distorted copies of each clip; none when absent."""
     spectrum: SpectrumConfig | None = None
-    """Random changes to heard frames; none when absent."""
+    """Random changes to the frames of a clip; none when absent."""
     encoder_weights: str | None = None
     """Folder of published weights for a self-supervised encoder; None starts from random ones."""
     folds: int = 0
@@ -105,8 +105,13 @@ class TrainConfig:
         """Regions that targets are sorted into."""
         return self.network.num_regions or 8
 
+    @property
+    def num_versions(self) -> int:
+        """The clean version of each clip, and its distorted copies."""
+        return 1 + (self.distortion.copies if self.distortion else 0)
 
-def printable_settings(config: TrainConfig) -> dict[str, Any]:
+
+def settings_without_secrets(config: TrainConfig) -> dict[str, Any]:
     """The settings as they may be stored: addresses without signatures, names and passwords."""
     settings = to_mapping(config)
     settings["clips"]["manifest"] = unsigned(config.clips.manifest)
