@@ -61,8 +61,8 @@ def prepare(
     from jobs.door import run
 
     def work() -> dict[str, Any]:
-        from pipelines.prepare.command import PrepareRequest
         from pipelines.prepare.command import prepare as prepare_corpus
+        from pipelines.prepare.request import PrepareRequest
 
         return prepare_corpus(
             PrepareRequest(

@@ -7,7 +7,10 @@ from typing import Any, Final
 
 from emosphere.evaluation.answered import Answered
 from emosphere.evaluation.figures import WAYS
-from emosphere.plots.charts import Bar, heat_map, intervals, reliability_diagram, scatter
+from emosphere.plots.heat_map import heat_map
+from emosphere.plots.intervals import Bar, intervals
+from emosphere.plots.reliability import reliability_diagram
+from emosphere.plots.scatter import scatter
 from emosphere.vad import VAD_DIMS
 
 SPEAKERS_FOR_INTERVALS: Final = 40

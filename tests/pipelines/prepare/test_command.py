@@ -19,7 +19,9 @@ from emosphere.corpora.iemocap import read_iemocap
 from emosphere.corpora.msp_podcast import PRIMARY
 from emosphere.errors import MachineError, UsageError
 from emosphere.store import locate
-from pipelines.prepare.command import PrepareRequest, decode_batch, prepare
+from pipelines.prepare.command import prepare
+from pipelines.prepare.request import PrepareRequest
+from pipelines.prepare.shards import decode_batch
 from tests.corpora.audformat_database import make_database
 from tests.corpora.iemocap import make_iemocap
 from tests.corpora.msp_podcast import make_msp_podcast
@@ -261,7 +263,7 @@ def test_the_draw_is_the_same_from_decoded_copies(
     def decoded(rows: list[dict[str, Any]], shards: str) -> Iterator[dict[str, Any]]:
         return ({"duration_ms": 1000, "shard": {"uri": f"{shards}/{number}.flac"}} for number in range(len(rows)))
 
-    monkeypatch.setattr("pipelines.prepare.command._decoded", decoded)
+    monkeypatch.setattr("pipelines.prepare.command.decode_into_shards", decoded)
     run(podcast, tmp_path / "d.parquet", in_house_test=2, shards="/flac")
     plain, copies = (read_manifest(str(tmp_path / name)) for name in ("m.parquet", "d.parquet"))
     assert [clip.split for clip in copies] == [clip.split for clip in plain]

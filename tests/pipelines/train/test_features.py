@@ -10,25 +10,12 @@ import torch
 
 from emosphere.clips.batches import clip_features
 from emosphere.clips.manifest import Clip
-from emosphere.config import from_mapping, to_mapping
+from emosphere.config import to_mapping
 from emosphere.model.network import Network
 from pipelines.train import features
 from pipelines.train.features import FeatureCache, features_digest
 from pipelines.train.train_config import TrainConfig
-from tests.encoders import TINY
-
-CLIP = Clip(uri="a.wav", vad=(0.0, 0.0, 0.0), region=0, speaker="s", corpus="c", split="train")
-LOGMEL = {"kind": "logmel", "num_mels": 12, "dim": 8, "num_blocks": 1}
-WAVLM = {"kind": "wavlm", "size": "base", "settings": TINY | {"num_hidden_layers": 1}}
-
-
-def config(encoder: dict[str, Any], *, seed: int = 0) -> TrainConfig:
-    network = {"encoder": encoder, "pooling": {"kind": "mean"}, "heads": {"vad": {"outputs": 3}}}
-    values = {
-        "name": "x", "licence": "CC0-1.0", "out": "out", "seed": seed, "network": network,
-        "clips": {"manifest": "m.csv"}, "fit": {"loss": {"region_schedule": "off"}},
-    }  # fmt: skip
-    return from_mapping(TrainConfig, values, source="test")
+from tests.pipelines.train.tiny_config import CLIP, LOGMEL, WAVLM, config
 
 
 def test_features_are_computed_on_the_device_of_the_network() -> None:

@@ -11,7 +11,8 @@ import transformers
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.pretrained import SIZES
 from pipelines.evaluate.command import evaluate_model
-from pipelines.prepare.command import PrepareRequest, prepare
+from pipelines.prepare.command import prepare
+from pipelines.prepare.request import PrepareRequest
 from pipelines.train.command import train
 from tests.corpora.msp_podcast import make_msp_podcast
 from tests.encoders import TINY

@@ -10,7 +10,7 @@ from torch import Tensor
 from emosphere.model.network import Network
 from pipelines.train import streamed_clips
 from pipelines.train.streamed_clips import StreamedClips
-from tests.pipelines.train.test_features import CLIP, LOGMEL, config
+from tests.pipelines.train.tiny_config import CLIP, LOGMEL, config
 
 
 def test_streamed_clips_follow_the_device_of_their_network(monkeypatch: pytest.MonkeyPatch) -> None:
