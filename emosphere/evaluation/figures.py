@@ -9,7 +9,7 @@ from emosphere.evaluation.agreement import agreement, extreme_fifths, why_undefi
 from emosphere.evaluation.answered import Answered, Float64, Ints
 from emosphere.evaluation.bootstrap import draw_speakers, estimate
 from emosphere.evaluation.calibration import Reliability, coverage, reliability
-from emosphere.evaluation.regions import region_figures
+from emosphere.evaluation.region_figures import region_figures
 from emosphere.geometry import REGION_NAMES
 from emosphere.vad import VAD_DIMS
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from emosphere.model.architecture import Precision
-from emosphere.model.batches import cut_batches
 from emosphere.model.checkpoint import Checkpoint
+from emosphere.model.cut_batches import cut_batches
 from emosphere.model.encoder import Encoder
 from emosphere.model.fast.encoder import quicken
 

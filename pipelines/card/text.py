@@ -9,7 +9,7 @@ from emosphere.errors import UsageError
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.description import CARD_NAME, EVALUATION_NAME
 from emosphere.store import ABSENT, locate
-from pipelines.card.tables import figure_tables, is_measured
+from pipelines.card.figure_tables import figure_tables, is_measured
 
 PLACE = "{figures}"
 FEW_TEST_SPEAKERS: Final = 50

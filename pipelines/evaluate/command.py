@@ -23,7 +23,7 @@ from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
 from emosphere.redaction import redact
 from emosphere.store import Location, locate, unsigned
-from pipelines.card.tables import MEASURED
+from pipelines.card.figure_tables import MEASURED
 
 BATCH_S: Final = {"cpu": 40.0, "cuda": 320.0}
 """Seconds of audio that go through a network at once; changes no figure."""

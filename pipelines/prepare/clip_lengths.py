@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 from emosphere.clips.rows import Row
-from emosphere.corpora.audio import clip_ms
+from emosphere.corpora.clip_audio import clip_ms
 from emosphere.errors import BadRecording
 
 DISK_THREADS: Final = 8

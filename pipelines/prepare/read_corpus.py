@@ -3,9 +3,9 @@
 from emosphere.clips.rows import Corpus, parse_scale
 from emosphere.corpora.audformat import ROLES as AUDFORMAT_ROLES
 from emosphere.corpora.audformat import read_audformat
+from emosphere.corpora.declared_table import parse_columns, read_table, read_words
 from emosphere.corpora.iemocap import read_iemocap
 from emosphere.corpora.msp_podcast import RELEASES, read_msp_podcast
-from emosphere.corpora.table import parse_columns, read_table, read_words
 from emosphere.errors import UsageError
 from emosphere.store import locate
 from pipelines.prepare.request import OPTIONS, PrepareRequest

@@ -14,7 +14,7 @@ import soundfile
 
 from emosphere.audio.recording import MODEL_RATE_HZ
 from emosphere.clips.rows import PLACE, Row, uri_for
-from emosphere.corpora.audio import clip_samples
+from emosphere.corpora.clip_audio import clip_samples
 from emosphere.errors import MachineError
 from emosphere.store import Location, locate
 from pipelines.prepare.clip_lengths import AudioFacts, Unusable, unless_bad

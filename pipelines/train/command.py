@@ -23,13 +23,13 @@ from emosphere.redaction import redact
 from emosphere.store import locate
 from pipelines.cluster.resources import connect
 from pipelines.train.absolute_paths import with_absolute_paths
-from pipelines.train.clips import check_enough, read_clips
 from pipelines.train.features import FeatureCache, probe_clips, unreadable_clips
 from pipelines.train.log import LOG_NAME
 from pipelines.train.progress import OnProgress, followed
 from pipelines.train.record import check_manifest, check_settings, read_record, write_record
 from pipelines.train.report import short_figures
 from pipelines.train.train_config import TrainConfig, settings_without_secrets
+from pipelines.train.training_clips import check_enough, read_clips
 from pipelines.train.worker import FEATURES, train_on_worker
 from pipelines.train.write import write_card
 

@@ -272,7 +272,7 @@ def test_the_draw_is_the_same_from_decoded_copies(
 
 def decoded_clip(clip: Clip) -> np.ndarray:
     """What training hears; at another rate, as the decoder of the house resamples it."""
-    from emosphere.corpora.audio import clip_samples
+    from emosphere.corpora.clip_audio import clip_samples
 
     if clip.uri.endswith(".wav"):
         return read_clip(clip)

@@ -11,7 +11,7 @@ import pytest
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
-from pipelines.card.tables import figure_tables, is_measured
+from pipelines.card.figure_tables import figure_tables, is_measured
 from pipelines.card.text import card_text, model_card
 from pipelines.evaluate.command import evaluate_model
 from tests.evaluations import EVALUATION

@@ -9,7 +9,7 @@ import pytest
 
 from emosphere.clips.rows import Corpus, Scale
 from emosphere.corpora.checks import centred_rows
-from emosphere.corpora.table import parse_columns, read_table, read_words
+from emosphere.corpora.declared_table import parse_columns, read_table, read_words
 from emosphere.errors import UsageError
 from emosphere.store import locate
 

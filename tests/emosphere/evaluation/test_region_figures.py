@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from emosphere.evaluation.bootstrap import draw_speakers
-from emosphere.evaluation.regions import region_figures
+from emosphere.evaluation.region_figures import region_figures
 from emosphere.metrics import region_report
 
 
