@@ -23,7 +23,7 @@ SPREAD_FLOOR = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """Clips of a split, what was wanted and what a model said, one row per clip."""
+    """Clips of a split, their targets and a model's answers, one row per clip."""
 
     clips: tuple[Clip, ...]
     duration_s: Float64
@@ -69,16 +69,16 @@ class Answered:
 
     def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "Answered":
         """Some of the rows."""
-        chosen = [int(row) for row in rows]
+        picked = [int(row) for row in rows]
         probs, at_zero = self.region_probs, self.probs_at_weight_zero
         return Answered(
-            clips=tuple(self.clips[row] for row in chosen),
-            duration_s=self.duration_s[chosen],
-            level_db=self.level_db[chosen],
-            vad=self.vad[chosen],
+            clips=tuple(self.clips[row] for row in picked),
+            duration_s=self.duration_s[picked],
+            level_db=self.level_db[picked],
+            vad=self.vad[picked],
             num_regions=self.num_regions,
-            region_probs=None if probs is None else probs[chosen],
-            probs_at_weight_zero=None if at_zero is None else at_zero[chosen],
+            region_probs=None if probs is None else probs[picked],
+            probs_at_weight_zero=None if at_zero is None else at_zero[picked],
             vad_radius_90=self.vad_radius_90,
         )
 
