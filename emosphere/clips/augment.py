@@ -36,7 +36,7 @@ class DistortionConfig:
     """Probability of an overdriven input."""
     gain_db: tuple[float, float] | None = None
     """Lowest and highest change of the level of every copy, in dB; None leaves it as it is. A front end that levels
-    its input, as both of this project do where no global mean is given, hears nothing of it but what is cut off."""
+    its input, as both of this project do where no global mean is given, sees nothing of it but what is cut off."""
 
     def __post_init__(self) -> None:
         if self.copies < 0:

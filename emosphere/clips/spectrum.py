@@ -15,7 +15,7 @@ class SpectrumConfig:
     """Changes to the frames of a clip, all drawn anew each epoch. Frames are 16 ms for the log-mel encoder."""
 
     crop_frames: tuple[int, int] = (95, 375)
-    """Shortest and longest stretch that a batch hears of its clips."""
+    """Shortest and longest stretch of its clips that a batch holds."""
     trim: float = 0.5
     """Probability that silence at the edges is cut off, as speech activity will have done."""
     tempo: float = 0.15

@@ -16,8 +16,9 @@ SHOWN = 3
 def centred_rows(corpus: Corpus, *, drop_bad_labels: bool = False) -> tuple[list[Row], list[Dropped]]:
     """Rows with centred labels, and those left out: nobody labelled them, or they repeat a row before them.
 
-    An empty cell is a dimension that nobody rated. Raises UsageError naming the rows when labels are not numbers, not
-    finite or outside their scale (unless ``drop_bad_labels``), and when two rows label one clip differently.
+    A label that is not given is a dimension that nobody rated. Raises UsageError naming the rows when labels are not
+    numbers, not finite or outside their scale (unless ``drop_bad_labels``), and when two rows label one clip
+    differently.
     """
     kept: list[Row] = []
     dropped: list[Dropped] = []
@@ -46,12 +47,12 @@ def check_speakers(rows: Iterable[Row], *, allow_shared: bool = False) -> list[s
     splits: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         splits[row["speaker"]].setdefault(row["split"], row["where"])
-    shared = {speaker: found for speaker, found in splits.items() if len(found) > 1}
+    shared = {speaker: places for speaker, places in splits.items() if len(places) > 1}
     if not shared:
         return []
     examples = "; ".join(
-        f"{speaker} in " + " and ".join(f"{split} ({where})" for split, where in found.items())
-        for speaker, found in list(shared.items())[:SHOWN]
+        f"{speaker} in " + " and ".join(f"{split} ({where})" for split, where in places.items())
+        for speaker, places in list(shared.items())[:SHOWN]
     )
     message = f"{len(shared)} of {len(splits)} speakers are in more than one split: {examples}."
     if not allow_shared:

@@ -17,8 +17,8 @@ CLEARLY_SMALLER = 0.9
 def error_ball(clips: Clips, rows: list[int], answers: Answers, learnt: list[int]) -> dict[str, Any]:
     """Radius that holds 90 % of the targets of ``rows``, and the radius of always answering the mean learnt target.
 
-    ``answers`` are in the order of ``rows``, clips of speakers that the answering network never heard. Of too few clips
-    both radii are None, with a ``reason``.
+    ``answers`` are in the order of ``rows``, clips of speakers that the answering network did not learn from. Of too
+    few clips both radii are None, with a ``reason``.
     """
     targets = clips.targets(rows)["vad"]
     constant = clips.targets(learnt)["vad"].mean(dim=0)

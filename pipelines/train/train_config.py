@@ -1,5 +1,6 @@
 """Settings of a training run: one TOML file."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -91,9 +92,10 @@ class TrainConfig:
         if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
             raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
         uses = [self.clips.train, self.clips.choose, self.clips.calibrate, self.clips.evaluate]
-        shared = [split for split in {*sum(uses, ())} if sum(split in use for use in uses) > 1]
+        times_used = Counter(split for use in uses for split in set(use))
+        shared = {split for split, times in times_used.items() if times > 1}
         # Choosing an epoch by the clips that are reported on is common, and said in the report; the rest is not.
-        if shared and not set(shared) <= set(self.clips.choose) & set(self.clips.evaluate):
+        if not shared <= set(self.clips.choose) & set(self.clips.evaluate):
             raise ValueError(f"clips: {sorted(shared)} would be used for two things at once, see train and calibrate.")
         outputs = {"region": self.num_regions, "category": len(self.clips.categories)}
         for name, head in self.network.heads.items():
