@@ -151,13 +151,13 @@ def _largest_difference(graph: Graph, path: Path) -> float:
     import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    dice = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for lengths in CHECKED_SAMPLES:
-        waveform = 0.1 * torch.randn(len(lengths), max(lengths), generator=dice)
+        waveform = 0.1 * torch.randn(len(lengths), max(lengths), generator=generator)
         num_samples = torch.tensor(lengths)
-        found = session.run(None, {"waveform": waveform.numpy(), "num_samples": num_samples.numpy()})
-        for answer, wanted in zip(found, graph(waveform, num_samples), strict=True):
+        outputs = session.run(None, {"waveform": waveform.numpy(), "num_samples": num_samples.numpy()})
+        for answer, wanted in zip(outputs, graph(waveform, num_samples), strict=True):
             largest = max(largest, float((torch.from_numpy(answer) - wanted).abs().max()))
     return largest
 

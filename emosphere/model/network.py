@@ -28,8 +28,8 @@ class Network(nn.Module):
         width = cast(Encoder, self.encoder).out_features
         self.pooling = build_pooling(width, config.pooling)
         self.heads = nn.ModuleDict({name: Head(self.pooling.out_features, head) for name, head in config.heads.items()})
-        alone = dataclasses.replace(config, members=1)
-        self.others = nn.ModuleList(Network(alone) for _ in range(config.members - 1))
+        single = dataclasses.replace(config, members=1)
+        self.others = nn.ModuleList(Network(single) for _ in range(config.members - 1))
 
     @property
     def members(self) -> "list[Network]":

@@ -98,7 +98,7 @@ class Predictor:
         return self._network.answers(self._network.embed(features, self._encoders))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:
-        """As the network hears them."""
+        """Of the waveforms as they go through the network, none shorter than one frame."""
         return [max(len(waveform), self._network.min_samples) for waveform in waveforms]
 
     def _check(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> None:

@@ -7,6 +7,8 @@ waveforms' mean and deviation. Those stand in a pickle, which is not opened: tra
 from pathlib import Path
 from typing import Final
 
+from torch import Tensor
+
 from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.baseline import POOL, SER, SSL, rebuild
 from emosphere.model.adopt.layout import Adopted, card_of, licence_of, read_json
@@ -49,12 +51,11 @@ def convert(folder: Path) -> Adopted:
             "train_norm_stat.pkl, but a pickle can run code and is not opened here; where you trust it, run there: "
             f"{TO_JSON}"
         )
-    tensors = {
-        start + name: tensor
-        for part, start in PARTS.items()
-        if (folder / f"{prefix}_{part}.pt").is_file()
-        for name, tensor in read_tensors(folder / f"{prefix}_{part}.pt").items()
-    }
+    tensors: dict[str, Tensor] = {}
+    for part, start in PARTS.items():
+        path = folder / f"{prefix}_{part}.pt"
+        if path.is_file():
+            tensors |= {start + name: tensor for name, tensor in read_tensors(path).items()}
     network = rebuild(tensors, mean=float(mean), std=float(std), source=folder)
     licence = licence_of(folder, published=UNLICENSED)
     name = "msp-podcast-challenge-baseline"
