@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emosphere.clips.batches import Batch, Clips
-from emosphere.clips.spectrum import SpectrumConfig, change
+from emosphere.clips.spectrum import SpectrumConfig, augment_bands
 from emosphere.model.frames import pad_frames
 
 
@@ -85,7 +85,7 @@ def training_shares(
                 clip_frames = next(drawn)
                 rng = _clip_rng(seed, epoch, row)
                 rng.integers(clips.num_versions)  # the version: `_version` drew it from the same generator
-                frames.append(change(clip_frames, batch.longest, spectrum, rng) if spectrum else clip_frames)
+                frames.append(augment_bands(clip_frames, batch.longest, spectrum, rng) if spectrum else clip_frames)
             pieces.append(Batch(pad_frames(frames), clips.targets(piece)))
         yield pieces
 

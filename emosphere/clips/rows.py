@@ -42,7 +42,7 @@ CENTRED: Final = Scale(-1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedClip:
     """A clip that is not in the manifest, and why."""
 
     uri: str
@@ -59,7 +59,7 @@ class Corpus:
     rows: list[Row]
     scales: Mapping[str, Scale]
     """Scale of each rated dimension."""
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[DroppedClip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences about what was found that its user should know."""
 

@@ -131,23 +131,23 @@ def _row(row: Row, place: str, source: Location, audio: Location | None) -> Row:
         uri = uri_for(audio.child(uri))
     return row | {
         "uri": absolute_uri(uri, source),
-        "start_ms": _whole(row.get("start_ms"), "start_ms", place) or 0,
-        "end_ms": _whole(row.get("end_ms"), "end_ms", place),
-        "channel": _whole(row.get("channel"), "channel", place),
-        "weak": _truth(row.get("weak"), place),
+        "start_ms": _whole_number(row.get("start_ms"), "start_ms", place) or 0,
+        "end_ms": _whole_number(row.get("end_ms"), "end_ms", place),
+        "channel": _whole_number(row.get("channel"), "channel", place),
+        "weak": _boolean(row.get("weak"), place),
         "speaker": speaker if speaker.startswith(f"{corpus}_") else f"{corpus}_{speaker}",
         "split": str(row["split"]),
         "corpus": corpus,
-        **{role: _word(row.get(role)) for role in ("category", "intensity", "gender", "ratings")},
+        **{role: _text(row.get(role)) for role in ("category", "intensity", "gender", "ratings")},
         "where": place,
     }
 
 
-def _word(value: Any) -> str | None:
+def _text(value: Any) -> str | None:
     return str(value).strip() or None if value is not None else None
 
 
-def _whole(value: Any, role: str, place: str) -> int | None:
+def _whole_number(value: Any, role: str, place: str) -> int | None:
     if value is None or not str(value).strip():
         return None
     try:
@@ -159,7 +159,7 @@ def _whole(value: Any, role: str, place: str) -> int | None:
     return int(number)
 
 
-def _truth(value: Any, place: str) -> bool:
+def _boolean(value: Any, place: str) -> bool:
     words = {"true": True, "1": True, "false": False, "0": False, "": False, "none": False}
     try:
         return words[str(value).strip().lower()]

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from emosphere.clips.rows import Corpus, Dropped, Row, Scale, csv_rows, read_csv, uri_for
+from emosphere.clips.rows import Corpus, DroppedClip, Row, Scale, csv_rows, read_csv, uri_for
 from emosphere.errors import UsageError
 from emosphere.store import Location
 from emosphere.vad import VAD_DIMS
@@ -61,13 +61,13 @@ def read_msp_podcast(
     ratings = _ratings(labels.child(DETAILED))
     corpus = f"msp-podcast-{release}"
     rows: list[Row] = []
-    dropped: list[Dropped] = []
+    dropped: list[DroppedClip] = []
     for number, fields in enumerate(table):
         row = _row(fields, folder, corpus, ratings)
         row["where"] = f"{LABELS} row {number} ({fields['FileName']})"
         if fields["EmoClass"] in drop:
             letter = fields["EmoClass"]
-            dropped.append(Dropped(row["uri"], "category", f"EmoClass {letter}, left out by --drop", row["where"]))
+            dropped.append(DroppedClip(row["uri"], "category", f"EmoClass {letter}, left out by --drop", row["where"]))
         else:
             rows.append(row)
     notes = [

@@ -22,7 +22,7 @@ SPREAD_FLOOR = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class AnsweredClips:
     """Clips of a split, their targets and a model's answers, one row per clip."""
 
     clips: tuple[Clip, ...]
@@ -67,11 +67,11 @@ class Answered:
         names, index = np.unique([clip.speaker for clip in self.clips], return_inverse=True)
         return names.tolist(), index.astype(np.int64)
 
-    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "Answered":
+    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "AnsweredClips":
         """Some of the rows."""
         picked = [int(row) for row in rows]
         probs, at_zero = self.region_probs, self.probs_at_weight_zero
-        return Answered(
+        return AnsweredClips(
             clips=tuple(self.clips[row] for row in picked),
             duration_s=self.duration_s[picked],
             level_db=self.level_db[picked],
@@ -83,7 +83,7 @@ class Answered:
         )
 
 
-def refuse_useless(answered: Answered, *, model: str, split: str) -> None:
+def refuse_useless(answered: AnsweredClips, *, model: str, split: str) -> None:
     """Raise UsageError for answers that are not finite, or the same for every clip: a 0 would hide a broken model."""
     where = f"of the {len(answered.clips)} clips of split {split!r}"
     for column, dim in enumerate(VAD_DIMS):

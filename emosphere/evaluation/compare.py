@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.bootstrap import draw_speakers, estimate, two_sided_p
 from emosphere.evaluation.drawn_figures import REGION_FIGURES, draw_figures
 from emosphere.evaluation.figures import DIGITS
@@ -15,7 +15,7 @@ HIGHER_IS_BETTER = frozenset({"ccc", "pearson", "ccc_extremes", "uar", "macro_f1
 """Figures of which neither is true (bias, spread_ratio, coverage) are best near a value: they name no better one."""
 
 
-def compare(first: Answered, second: Answered, *, num_draws: int, seed: int) -> dict[str, dict[str, Any]]:
+def compare(first: AnsweredClips, second: AnsweredClips, *, num_draws: int, seed: int) -> dict[str, dict[str, Any]]:
     """Figure -> of what -> both values, first minus second with its interval, two-sided p, and which is better.
 
     Paired: a draw of speakers counts for both models alike, so what makes a clip hard for both cancels out. Figures

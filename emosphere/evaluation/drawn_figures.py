@@ -3,7 +3,7 @@
 import numpy as np
 
 from emosphere.evaluation.agreement import agreement, extreme_fifths
-from emosphere.evaluation.answered import Answered, Float64, Ints
+from emosphere.evaluation.answered import AnsweredClips, Float64, Ints
 from emosphere.evaluation.calibration import Reliability, coverage, reliability
 from emosphere.evaluation.region_figures import region_figures
 from emosphere.vad import VAD_DIMS
@@ -14,7 +14,7 @@ Drawn = dict[str, dict[str, Float64]]
 REGION_FIGURES = ("uar", "macro_f1", "accuracy")
 
 
-def draw_figures(answered: Answered, draws: Float64, *, fifths_of: Answered | None = None) -> Drawn:
+def draw_figures(answered: AnsweredClips, draws: Float64, *, fifths_of: AnsweredClips | None = None) -> Drawn:
     """Every figure for every draw; NaN where it is not defined.
 
     ``fifths_of``: the whole split, whose fifths are the extreme ones; None leaves those figures out.
@@ -40,7 +40,7 @@ def draw_figures(answered: Answered, draws: Float64, *, fifths_of: Answered | No
     return drawn
 
 
-def named_regions(answered: Answered) -> dict[str, Ints | None]:
+def named_regions(answered: AnsweredClips) -> dict[str, Ints | None]:
     """The region of each answer in the three ways; None for a way that the checkpoint does not offer."""
     probs, at_zero = answered.region_probs, answered.probs_at_weight_zero
     return {
@@ -50,7 +50,7 @@ def named_regions(answered: Answered) -> dict[str, Ints | None]:
     }
 
 
-def draw_reliability(answered: Answered, draws: Float64) -> dict[str, Reliability]:
+def draw_reliability(answered: AnsweredClips, draws: Float64) -> dict[str, Reliability]:
     """Of the probability that is published, and of the region head's highest; empty without a region head.
 
     ``region_prob`` is the head's probability of the region of the VAD; the head itself may favour another region.
@@ -71,7 +71,7 @@ def draw_reliability(answered: Answered, draws: Float64) -> dict[str, Reliabilit
     }
 
 
-def inside_ball(answered: Answered) -> np.typing.NDArray[np.bool_] | None:
+def inside_ball(answered: AnsweredClips) -> np.typing.NDArray[np.bool_] | None:
     """(n,): whether the target lies within vad_radius_90 of the answer; None for a model that claims none."""
     if answered.vad_radius_90 is None:
         return None
@@ -79,7 +79,7 @@ def inside_ball(answered: Answered) -> np.typing.NDArray[np.bool_] | None:
     return np.asarray(distance <= answered.vad_radius_90)
 
 
-def _agreement(answered: Answered, draws: Float64) -> Drawn:
+def _agreement(answered: AnsweredClips, draws: Float64) -> Drawn:
     _, speaker = answered.speakers
     target = answered.target
     of_dim = {
@@ -93,7 +93,7 @@ def _agreement(answered: Answered, draws: Float64) -> Drawn:
     return drawn
 
 
-def _extremes(answered: Answered, draws: Float64, whole: Answered) -> Drawn:
+def _extremes(answered: AnsweredClips, draws: Float64, whole: AnsweredClips) -> Drawn:
     """Fifths are those of the split, once and for all draws: a draw asks about speakers, not about the borders."""
     names = ("ccc_extremes", "mae_extremes", "bias_lowest", "bias_highest")
     drawn: Drawn = {name: {dim: np.full(len(draws), np.nan) for dim in VAD_DIMS} for name in names}

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from emosphere.evaluation.agreement import extreme_fifths, why_undefined
-from emosphere.evaluation.answered import Answered, Ints
+from emosphere.evaluation.answered import AnsweredClips, Ints
 from emosphere.evaluation.bootstrap import draw_speakers, estimate
 from emosphere.evaluation.calibration import Reliability
 from emosphere.evaluation.drawn_figures import Drawn, draw_figures, draw_reliability, inside_ball, named_regions
@@ -48,7 +48,7 @@ NO_REGION = "no clip has a region: neutral by its word alone has no direction, a
 NO_RADIUS = "the model claims no vad_radius_90"
 
 
-def estimates(answered: Answered, drawn: Drawn) -> dict[str, dict[str, Any]]:
+def estimates(answered: AnsweredClips, drawn: Drawn) -> dict[str, dict[str, Any]]:
     """JSON-ready: figure -> of what -> value, low, high; and a reason where the value is null."""
     num_speakers = len(answered.speakers[0])
     figures: dict[str, dict[str, Any]] = {}
@@ -61,7 +61,7 @@ def estimates(answered: Answered, drawn: Drawn) -> dict[str, dict[str, Any]]:
     return figures
 
 
-def figures_of(answered: Answered, *, num_draws: int, seed: int) -> dict[str, Any]:
+def figures_of(answered: AnsweredClips, *, num_draws: int, seed: int) -> dict[str, Any]:
     """Estimates and everything that belongs to no interval, of a whole split."""
     names, speaker = answered.speakers
     draws = draw_speakers(len(names), num_draws, seed=seed)
@@ -76,7 +76,7 @@ def figures_of(answered: Answered, *, num_draws: int, seed: int) -> dict[str, An
     }
 
 
-def slice_figures(answered: Answered, *, num_draws: int, seed: int) -> dict[str, Any]:
+def slice_figures(answered: AnsweredClips, *, num_draws: int, seed: int) -> dict[str, Any]:
     """Estimates of a part of the split; what is below two clips or two speakers is named as too small."""
     names, _ = answered.speakers
     sizes: dict[str, Any] = {"clips": len(answered.clips), "speakers": len(names)}
@@ -86,7 +86,7 @@ def slice_figures(answered: Answered, *, num_draws: int, seed: int) -> dict[str,
     return sizes | {"figures": estimates(answered, draw_figures(answered, draws))}
 
 
-def _reason(answered: Answered, figure: str, of: str) -> str:
+def _reason(answered: AnsweredClips, figure: str, of: str) -> str:
     if figure == "coverage":
         return NO_RADIUS if answered.vad_radius_90 is None else "no clip is rated in all three dimensions"
     if figure == "ece":
@@ -111,11 +111,11 @@ def _bins(drawn: Reliability) -> dict[str, Any]:
     }
 
 
-def _dimensions(answered: Answered) -> dict[str, Any]:
+def _dimensions(answered: AnsweredClips) -> dict[str, Any]:
     return {dim: _dimension(answered, column) for column, dim in enumerate(VAD_DIMS)}
 
 
-def _dimension(answered: Answered, column: int) -> dict[str, Any]:
+def _dimension(answered: AnsweredClips, column: int) -> dict[str, Any]:
     predicted, target = answered.vad[:, column], answered.target[:, column]
     rated = ~np.isnan(target)
     counts: dict[str, Any] = {
@@ -134,7 +134,7 @@ def _dimension(answered: Answered, column: int) -> dict[str, Any]:
     }
 
 
-def _confusions(answered: Answered) -> dict[str, Any]:
+def _confusions(answered: AnsweredClips) -> dict[str, Any]:
     _, speaker = answered.speakers
     once = np.ones((1, int(speaker.max()) + 1))
     confusions = {}
@@ -151,7 +151,7 @@ def _confusions(answered: Answered) -> dict[str, Any]:
     return confusions
 
 
-def _coverage_by_speaker(answered: Answered, names: list[str], speaker: Ints) -> dict[str, Any] | None:
+def _coverage_by_speaker(answered: AnsweredClips, names: list[str], speaker: Ints) -> dict[str, Any] | None:
     inside = inside_ball(answered)
     if inside is None:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.figures import WAYS
 from emosphere.evaluation.html_tables import escape
 from emosphere.evaluation.page_sections import (
@@ -32,7 +32,7 @@ STYLE: Final = (
 )
 
 
-def page(evaluation: Mapping[str, Any], answered: Answered) -> str:
+def page(evaluation: Mapping[str, Any], answered: AnsweredClips) -> str:
     """The page of an evaluation: well-formed XML that every browser reads as HTML, whole in one file."""
     overall = evaluation["overall"]
     title = f"Evaluation of {evaluation['model']['name']}"

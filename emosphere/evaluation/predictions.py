@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.drawn_figures import named_regions
 from emosphere.geometry import REGION_NAMES
 from emosphere.store import unsigned
@@ -50,7 +50,7 @@ SCHEMA: Final = pa.schema(
 )
 
 
-def predictions_parquet(answered: Answered) -> bytes:
+def predictions_parquet(answered: AnsweredClips) -> bytes:
     """Bytes of the table, rows in the order of the manifest."""
     named, probs = named_regions(answered)["head"], answered.region_probs
     columns = located(answered.vad.astype(np.float32), probs, answered.num_regions)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from emosphere.evaluation.answered import Answered, Float64
+from emosphere.evaluation.answered import AnsweredClips, Float64
 
 UNKNOWN: Final = "(not given)"
 """Slice of the clips whose manifest does not say."""
@@ -14,7 +14,7 @@ DURATIONS_S: Final = (2.0, 4.0, 8.0)
 """Borders between lengths; a border belongs to the longer side."""
 
 
-def slices(answered: Answered) -> dict[str, dict[str, list[int]]]:
+def slices(answered: AnsweredClips) -> dict[str, dict[str, list[int]]]:
     """What is sliced by -> name of the slice -> rows. Every row is in one slice of each kind."""
     clips = answered.clips
     return {

@@ -36,14 +36,14 @@ def _is_same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     return all(
         _power(a - b) <= max(SILENCE, limit * min(_power(a), _power(b)))
         for a, b, limit in (
-            (_low(one[head]), _low(other[head]), 1.0),
-            (_low(one), _low(other), MAX_LOW_DIFFERENCE),
+            (_low_band(one[head]), _low_band(other[head]), 1.0),
+            (_low_band(one), _low_band(other), MAX_LOW_DIFFERENCE),
             (one, other, MAX_DIFFERENCE),
         )
     )
 
 
-def _low(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _low_band(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     whole = len(samples) // LOW_BAND * LOW_BAND
     return np.asarray(samples[:whole].reshape(-1, LOW_BAND).mean(axis=1), dtype=np.float32)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from emosphere.clips.manifest import Clip, read_manifest
 from emosphere.errors import UsageError
-from emosphere.evaluation.answered import Answered, refuse_useless
+from emosphere.evaluation.answered import AnsweredClips, refuse_useless
 from emosphere.evaluation.compare import compare
 from emosphere.evaluation.figures import MEANINGS, figures_of, slice_figures
 from emosphere.evaluation.page import page
@@ -123,7 +123,7 @@ def _clips_of_split(manifest: str, split: str, num_regions: int) -> list[Clip]:
     return of_split
 
 
-def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredictions) -> list[Answered]:
+def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredictions) -> list[AnsweredClips]:
     """Per model; ``predicted`` has a prediction of each, then one of each network at weight zero."""
     readable = {clip.place for clip in predicted.clips}
     predictions = iter(predicted.predictions)
@@ -132,7 +132,7 @@ def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredic
     for model, own_clips, prediction in zip(models, clips, of_models, strict=True):
         at_weight_zero = next(predictions) if model.at_weight_zero else None
         answered.append(
-            Answered(
+            AnsweredClips(
                 clips=tuple(clip for clip in own_clips if clip.place in readable),
                 duration_s=predicted.duration_s,
                 level_db=predicted.level_db,
@@ -147,7 +147,7 @@ def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredic
 
 
 def _evaluation(
-    models: list[Model], answered: list[Answered], predicted: ClipPredictions, *, num_draws: int, seed: int
+    models: list[Model], answered: list[AnsweredClips], predicted: ClipPredictions, *, num_draws: int, seed: int
 ) -> dict[str, Any]:
     first = answered[0]
     compared = compare(first, answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None
@@ -179,7 +179,7 @@ def _evaluation(
     }
 
 
-def _write(folder: Location, evaluation: dict[str, Any], answered: list[Answered]) -> None:
+def _write(folder: Location, evaluation: dict[str, Any], answered: list[AnsweredClips]) -> None:
     """The JSON comes last: where it lies, all is there."""
     folder.child("predictions.parquet").write_bytes(predictions_parquet(answered[0]))
     if len(answered) > 1:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emosphere.clips.manifest import write_manifest
-from emosphere.clips.rows import Dropped, Row, uri_for
+from emosphere.clips.rows import DroppedClip, Row, uri_for
 from emosphere.corpora.checks import (
     centred_rows,
     check_any_left,
@@ -76,14 +76,14 @@ def prepare(request: PrepareRequest) -> dict[str, Any]:
     }
 
 
-def _with_audio(rows: Sequence[Row], shards: str | None) -> tuple[list[Row], list[Dropped]]:
+def _with_audio(rows: Sequence[Row], shards: str | None) -> tuple[list[Row], list[DroppedClip]]:
     """Rows with ``duration_ms`` (and ``shard`` and ``sums`` where decoded), and those whose audio is of no use."""
     facts = decode_into_shards(rows, shards) if shards else clip_lengths(rows)
     usable: list[Row] = []
-    bad: list[Dropped] = []
+    bad: list[DroppedClip] = []
     for number, (row, audio) in enumerate(zip(rows, facts, strict=True), start=1):
         if isinstance(audio, Unusable):
-            bad.append(Dropped(row["uri"], audio.code, audio.message, row["where"]))
+            bad.append(DroppedClip(row["uri"], audio.code, audio.message, row["where"]))
         else:
             usable.append(row | audio)
         if number % REPORT_EVERY == 0:

@@ -35,7 +35,7 @@ def error_ball(clips: Clips, rows: list[int], answers: Answers, learnt: list[int
     return ball
 
 
-def is_telling(ball: dict[str, Any]) -> bool:
+def is_informative(ball: dict[str, Any]) -> bool:
     """Whether the ball says clearly more than a constant answer would."""
     return ball["radius"] is not None and bool(ball["radius"] < CLEARLY_SMALLER * ball["constant_radius"])
 

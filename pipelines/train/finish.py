@@ -13,9 +13,9 @@ from emosphere.model.architecture import NetworkConfig
 from emosphere.model.description import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.training import Answers, answers_for
-from pipelines.train.error_ball import error_ball, is_telling
+from pipelines.train.error_ball import error_ball, is_informative
 from pipelines.train.train_config import TrainConfig
-from pipelines.train.write import Trained
+from pipelines.train.write import TrainedModel
 
 
 def finish(
@@ -28,7 +28,7 @@ def finish(
     held_out_answers: Answers,
     weights_at_weight_zero: Mapping[str, Tensor] | None,
     figures_at_weight_zero: dict[str, float] | None,
-) -> Trained:
+) -> TrainedModel:
     """What a training of ``network`` hands over to be written.
 
     Calibrated on ``clips.calibrate`` where the settings name such splits, else on the ``held_out`` rows of a
@@ -47,7 +47,7 @@ def finish(
     if weights_at_weight_zero is not None and kept.config.num_regions:
         network.load_state_dict(weights_at_weight_zero)
         at_weight_zero = without_heads(network, config.auxiliary_heads)
-    return Trained(
+    return TrainedModel(
         network=kept.to(next(network.parameters()).device),
         checkpoint=_checkpoint_config(config, kept.config, temperature, ball),
         clips=clips,
@@ -72,7 +72,7 @@ def _checkpoint_config(
     config: TrainConfig, network: NetworkConfig, temperature: float, ball: dict[str, Any] | None
 ) -> CheckpointConfig:
     # Only a ball from clips kept apart is published: the folds' networks are others than the one that is written.
-    is_published = ball is not None and ball["from"] == "calibrate" and is_telling(ball)
+    is_published = ball is not None and ball["from"] == "calibrate" and is_informative(ball)
     return CheckpointConfig(
         network=network,
         name=config.name,

@@ -10,7 +10,7 @@ import torch
 
 from emosphere.clips.batches import Clips
 from emosphere.clips.epoch import plan_epoch, training_shares
-from emosphere.clips.prefetch import ahead
+from emosphere.clips.prefetch import prefetch
 from emosphere.training import Fit
 from pipelines.train.train_config import TrainConfig
 
@@ -33,7 +33,7 @@ def run_epoch(
     seed = int(np.random.SeedSequence([config.seed, stage, epoch, rank]).generate_state(1)[0])
     torch.manual_seed(seed)
     np.random.seed(seed)
-    timed_shares = Timed(ahead(shares))
+    timed_shares = TimedIterable(prefetch(shares))
     started = time.monotonic()
     loss = fit.epoch(timed_shares, epoch)
     wall_s = time.monotonic() - started
@@ -46,7 +46,7 @@ def run_epoch(
     }
 
 
-class Timed(Iterable[Item]):
+class TimedIterable(Iterable[Item]):
     """Hands on what another iterable gives, and adds up the time until it comes."""
 
     def __init__(self, items: Iterable[Item]) -> None:

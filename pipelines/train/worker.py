@@ -55,8 +55,8 @@ class Worker:
         self.clips: Clips = StreamedClips(clips, config)
         if config.clips.hold == "memory":
             self.clips = clips_in_memory(ray.train.get_dataset_shard(FEATURES), clips, config)
-        self.learnt = self._rows(config.clips.train)
-        self.chosen_by = self._rows(config.clips.choose)
+        self.learnt = self._rows_of(config.clips.train)
+        self.chosen_by = self._rows_of(config.clips.choose)
         self.state = self._saved_state() or {
             "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "held_out": [],
             "at_weight_zero": None, "weights_at_weight_zero": None,
@@ -75,7 +75,7 @@ class Worker:
         """All stages from where the last reported epoch left them; the checkpoint is written as soon as it exists."""
         stages = self._stages()
         for number in range(self.state["stage"], len(stages)):
-            self._fit(number, stages[number])
+            self._run_stage(number, stages[number])
             if self.rank == 0 and not stages[number] and number + 1 < len(stages):
                 self._write([])
         # Also where a run that was killed while writing resumes behind its last stage.
@@ -84,10 +84,10 @@ class Worker:
         if self.log is not None:
             self.log.close()
 
-    def _fit(self, number: int, held_out: list[int]) -> None:
+    def _run_stage(self, number: int, held_out: list[int]) -> None:
         config = self.config
         rows = sorted(set(self.learnt) - set(held_out))
-        fit = self._start(rows)
+        fit = self._new_fit(rows)
         for epoch in range(self.state["epoch"], config.fit.epochs):
             metrics = run_epoch(
                 fit, self.clips, rows, config, stage=number, epoch=epoch, rank=self.rank, num_ranks=self.num_ranks
@@ -110,7 +110,7 @@ class Worker:
             last = stops or epoch + 1 == config.fit.epochs
             self.state |= {"epoch": epoch + 1, "epochs_done": self.state["epochs_done"] + 1, "fit": fit.state()}
             if last:
-                self._finish(fit, held_out)
+                self._finish_stage(fit, held_out)
             # All ranks by the same rule, else Ray waits for ever. A report takes about two seconds.
             if last or (epoch + 1) % config.save_every == 0:
                 self._report({"stage": number, "epoch": epoch + 1} | metrics)
@@ -124,7 +124,7 @@ class Worker:
             return False
         return region_weight(loss, epoch, num_epochs) > 0 == region_weight(loss, epoch + 1, num_epochs)
 
-    def _start(self, rows: Sequence[int]) -> Fit:
+    def _new_fit(self, rows: Sequence[int]) -> Fit:
         config = self.config
         torch.manual_seed(config.seed)
         network = Network(config.network)
@@ -156,7 +156,7 @@ class Worker:
         patience = self.config.fit.patience
         return patience is not None and epoch - best["epoch"] >= patience
 
-    def _finish(self, fit: Fit, held_out: list[int]) -> None:
+    def _finish_stage(self, fit: Fit, held_out: list[int]) -> None:
         network = fit.result()
         if self.config.fit.keep == "best":
             network.load_state_dict(self.state["best"]["network"])
@@ -185,7 +185,7 @@ class Worker:
             state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True, map_location="cpu")
         return state
 
-    def _rows(self, splits: Sequence[str]) -> list[int]:
+    def _rows_of(self, splits: Sequence[str]) -> list[int]:
         return [row for row, clip in enumerate(self.clips.clips) if clip.split in splits]
 
     def _stages(self) -> list[list[int]]:

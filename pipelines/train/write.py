@@ -27,7 +27,7 @@ HELD_OUT_NAME = "held_out.parquet"
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """What training hands over to be written."""
 
     network: Network
@@ -46,7 +46,7 @@ class Trained:
     """The network as it was then."""
 
 
-def write_model(config: TrainConfig, trained: Trained) -> None:
+def write_model(config: TrainConfig, trained: TrainedModel) -> None:
     """Write the checkpoint folder ``config.out``. Raises ValueError for a figure that is no number."""
     out, num_regions = Path(config.out), config.num_regions
     settings = settings_without_secrets(config)
@@ -88,7 +88,7 @@ def write_card(out: Path, prose: str) -> None:
     (out / CARD_NAME).write_text(card_text(prose, evaluation), encoding="utf-8")
 
 
-def _write_held_out(out: Path, trained: Trained) -> None:
+def _write_held_out(out: Path, trained: TrainedModel) -> None:
     """What the folds' networks answered to the clips they did not learn from: a list of numbers per head and clip."""
     clips = [trained.clips.clips[row] for row in trained.held_out]
     table = pa.table(
@@ -98,7 +98,7 @@ def _write_held_out(out: Path, trained: Trained) -> None:
     pq.write_table(table, out / HELD_OUT_NAME)
 
 
-def _radius(config: TrainConfig, trained: Trained) -> dict[str, Any] | None:
+def _radius(config: TrainConfig, trained: TrainedModel) -> dict[str, Any] | None:
     """The ball of error, whether the scores carry it, and how often it holds the targets of the test speakers."""
     if trained.ball is None:
         return None

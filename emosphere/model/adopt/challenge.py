@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.baseline import POOL, SER, SSL, rebuild
-from emosphere.model.adopt.layout import Adopted, card_of, licence_of, read_json
+from emosphere.model.adopt.layout import AdoptedModel, card_of, licence_of, read_json
 from emosphere.model.adopt.tensors import read_tensors
 from emosphere.model.description import CARD_NAME, CheckpointConfig
 
@@ -37,7 +37,7 @@ def recognise(folder: Path) -> bool:
     return _prefix(folder) is not None
 
 
-def convert(folder: Path) -> Adopted:
+def convert(folder: Path) -> AdoptedModel:
     """See :class:`emosphere.model.adopt.layout.Layout`."""
     prefix = _prefix(folder)
     for part in ("ssl", "ser"):
@@ -61,7 +61,7 @@ def convert(folder: Path) -> Adopted:
     name = "msp-podcast-challenge-baseline"
     about = "Encoder, pooling and regression of the Odyssey 2024 and Interspeech 2025 challenges' multi-task baseline."
     card = card_of(name, licence, source="the challenge baseline's state dicts (`final_*.pt`)", about=about)
-    return Adopted(network, CheckpointConfig(network=network.config, name=name, licence=licence), card)
+    return AdoptedModel(network, CheckpointConfig(network=network.config, name=name, licence=licence), card)
 
 
 def _prefix(folder: Path) -> str | None:

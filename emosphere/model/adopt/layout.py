@@ -17,7 +17,7 @@ PUBLISHED_DIMS: Final = ("arousal", "dominance", "valence")
 """Order of the outputs in every layout adopted so far, each in about [0, 1]."""
 
 
-class Adopted(NamedTuple):
+class AdoptedModel(NamedTuple):
     """A converted model, ready to be saved."""
 
     network: Network
@@ -37,7 +37,7 @@ class Layout(Protocol):
         """Whether ``folder`` is meant to be of this layout, whole or not. Reads no weights."""
         ...
 
-    def convert(self, folder: Path) -> Adopted:
+    def convert(self, folder: Path) -> AdoptedModel:
         """Raises BadCheckpoint for whatever is missing, surplus or of another shape."""
         ...
 

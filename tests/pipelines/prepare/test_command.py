@@ -93,7 +93,7 @@ def test_a_dry_run_counts_alike_and_writes_nothing(podcast: Path, tmp_path: Path
     assert [dry[name] for name in same] == [wet[name] for name in same]
 
 
-def test_audio_that_cannot_be_heard_is_listed_and_refused_or_left_out(podcast: Path, tmp_path: Path) -> None:
+def test_unusable_audio_is_listed_and_refused_or_left_out(podcast: Path, tmp_path: Path) -> None:
     source = copy_of(podcast, tmp_path / "corpus")
     wavs = sorted((source / "Audios").iterdir())
     wavs[0].unlink()
@@ -159,7 +159,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str, 
         prepare(PrepareRequest(**{"source": str(tmp_path), "out": str(tmp_path / "m.parquet")} | options))
 
 
-def test_acted_words_are_prepared_to_what_training_reads_from_the_table(shared_data: Path, tmp_path: Path) -> None:
+def test_acted_words_are_prepared_as_training_reads_them(shared_data: Path, tmp_path: Path) -> None:
     table = shared_data / "emotion" / "manifest.csv"
     result = run(table, tmp_path / "m.parquet", format="csv", words=True)
     read, direct = read_manifest(str(tmp_path / "m.parquet")), read_manifest(str(table))

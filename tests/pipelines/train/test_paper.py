@@ -41,7 +41,8 @@ epochs = 1
 @pytest.mark.ray
 @pytest.mark.training
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
-def test_the_papers_own_configuration_trains_from_shards_and_published_weights(tmp_path: Path, root: Path) -> None:
+def test_the_papers_configuration_trains(tmp_path: Path, root: Path) -> None:
+    """From decoded copies of the clips and published weights of the encoder."""
     # Published weights, as `save_pretrained` lays them out.
     torch.manual_seed(1)
     architecture = transformers.WavLMConfig(**SIZES["large"] | TINY)
@@ -80,10 +81,10 @@ def test_the_papers_own_configuration_trains_from_shards_and_published_weights(t
         assert torch.equal(front[name], tensor), name
 
     out = tmp_path / "evaluation"
-    told = evaluate_model(
+    result = evaluate_model(
         str(tmp_path / "model"), str(manifest), split="in-house-test", out=str(out), num_bootstrap=100
     )
     # By another path, over whole clips at once, it answers what the training measured.
     for dim in ("valence", "arousal", "dominance"):
         measured = learnt["splits"]["in-house-test"]["ccc"][dim]
-        assert told["ccc"][dim]["value"] == pytest.approx(measured, abs=2e-3)
+        assert result["ccc"][dim]["value"] == pytest.approx(measured, abs=2e-3)
