@@ -19,7 +19,7 @@ from emosphere.model.predict import Predictor
 from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.activity import SpeechActivity
 from emosphere.speech.cells import Cell, cut_cells
-from emosphere.speech.find import SpeechSegment, find_segments
+from emosphere.speech.find_segments import SpeechSegment, find_segments
 from emosphere.tables.schema import columns_from
 from emosphere.tables.vad_columns import located
 

@@ -10,7 +10,7 @@ from jobs.door.options import takes
 from jobs.door.run import run
 
 if TYPE_CHECKING:
-    from pipelines.prepare.command import PrepareRequest
+    from pipelines.prepare.request import PrepareRequest
 
 EXAMPLES = """
 Examples:
@@ -70,7 +70,7 @@ class PrepareOptions:
 
     def request(self) -> "PrepareRequest":
         """The request; what is wrong with it is found by the command."""
-        from pipelines.prepare.command import PrepareRequest
+        from pipelines.prepare.request import PrepareRequest
 
         return PrepareRequest(**{field.name: getattr(self, field.name) for field in fields(PrepareRequest)})
 

@@ -18,7 +18,7 @@ from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.fast.encoder import quicken
 from emosphere.speech.activity import SpeechActivity
 from emosphere.speech.cells import CellGrid, cut_cells
-from emosphere.speech.find import find_segments
+from emosphere.speech.find_segments import find_segments
 from emosphere.speech.quality import QualityConfig
 from emosphere.speech.segment import SegmentConfig
 
@@ -92,7 +92,7 @@ class Judge:
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = wave
         features = self.encoders[0].features(torch.from_numpy(padded), torch.tensor(lengths))
-        return self.network.apply_heads(self.network.embed(features, self.encoders))["vad"].clamp(-1, 1).numpy()
+        return self.network.answers(self.network.embed(features, self.encoders))["vad"].clamp(-1, 1).numpy()
 
 
 def full_batches(lengths: Sequence[int], batch_s: float) -> list[list[int]]:

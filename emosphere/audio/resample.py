@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 
 PRE_ROLL_S = 1
-"""Whole seconds heard before the first wanted sample; the filter of soxr HQ settles within 20 ms at any rate."""
+"""Whole seconds resampled before the first wanted sample; the filter of soxr HQ settles within 20 ms at any rate."""
 
 
 MAX_PHASES = 4_000

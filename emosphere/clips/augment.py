@@ -36,7 +36,7 @@ class DistortionConfig:
     """Probability of an overdriven input."""
     gain_db: tuple[float, float] | None = None
     """Lowest and highest change of the level of every copy, in dB; None leaves it as it is. A front end that levels
-    its input, as both of this project do where no global mean is given, hears nothing of it but what is cut off."""
+    its input, as both of this project do where no global mean is given, sees nothing of it but what is cut off."""
 
     def __post_init__(self) -> None:
         if self.copies < 0:
@@ -58,7 +58,7 @@ def distort(waveform: Waveform, config: DistortionConfig, rng: np.random.Generat
     if rng.random() < config.clip:
         waveform = overdrive(waveform, rng.uniform(2, 6))
     if rng.random() < config.telephone:
-        waveform = telephone(waveform)
+        waveform = through_telephone(waveform)
     if rng.random() < config.mp3:
         waveform = through_mp3(waveform, rng.uniform(0.5, 1.0))
     if rng.random() < config.aac:
@@ -107,7 +107,7 @@ def overdrive(waveform: Waveform, gain: float) -> Waveform:
     return np.asarray(np.clip(waveform * (gain / peak), -1, 1), np.float32)
 
 
-def telephone(waveform: Waveform) -> Waveform:
+def through_telephone(waveform: Waveform) -> Waveform:
     """300 to 3400 Hz, 8 kHz, mu-law with 8 bits (the continuous form of G.711's curve), back at 16 kHz."""
     narrow = soxr.resample(waveform, RATE_HZ, 8000)
     size = _fast_size(len(narrow))

@@ -1,4 +1,4 @@
-"""Labelled clips to batches: heard once, kept in memory, then drawn, changed and padded."""
+"""Labelled clips to batches: read once, kept in memory, then drawn, changed and padded."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ FrontEnd = Callable[[Float[Tensor, "batch sample"], Int[Tensor, "batch"]], Frame
 
 
 class Batch(NamedTuple):
-    """What the network hears, and what it should have answered."""
+    """What goes into the network, and what should come out."""
 
     features: Frames
     targets: dict[str, Tensor]
@@ -109,8 +109,8 @@ def read_clip(clip: Clip, *, max_s: float = MAX_CLIP_S) -> Waveform:
         raise BadClip(f"{clip.uri}: has no channel {clip.channel}, only {samples.shape[1]}.")
     waveform = samples.mean(axis=1) if clip.channel is None else samples[:, clip.channel]
     if not len(waveform) or not np.isfinite(waveform).all():
-        found = "values that are not finite" if len(waveform) else "no sample"
-        raise BadClip(f"{clip.uri}: holds {found} from {clip.start_ms} ms on.")
+        content = "values that are not finite" if len(waveform) else "no sample"
+        raise BadClip(f"{clip.uri}: holds {content} from {clip.start_ms} ms on.")
     if rate_hz != RATE_HZ:
         waveform = soxr.resample(waveform, rate_hz, RATE_HZ)
     return np.ascontiguousarray(waveform, np.float32)

@@ -1,4 +1,4 @@
-"""One epoch of training: which clips meet in a batch, who hears which of them, and how each is changed."""
+"""One epoch of training: which clips meet in a batch, which rank gets which of them, and how each is changed."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emosphere.clips.batches import Batch, Clips
-from emosphere.clips.spectrum import SpectrumConfig, change
+from emosphere.clips.spectrum import SpectrumConfig, augment_bands
 from emosphere.model.frames import pad_frames
 
 
@@ -16,7 +16,7 @@ class PlannedBatch(NamedTuple):
 
     rows: list[int]
     longest: int
-    """Frames that the batch hears of each clip at most; 0 without such a limit."""
+    """Frames of each clip that are in the batch at most; 0 without such a limit."""
 
 
 def num_batches(num_rows: int, batch_size: int) -> int:
@@ -45,14 +45,14 @@ def plan_epoch(
     batches = [[int(row) for row in part] for part in parts]
     if pool_batches > 1:
         pools = [batches[at : at + pool_batches] for at in range(0, len(batches), pool_batches)]
-        batches = [batch for pool in pools for batch in _alike(pool, clips, rng)]
+        batches = [batch for pool in pools for batch in _sorted_by_length(pool, clips, rng)]
     return [
         PlannedBatch(batch, int(rng.integers(spectrum.crop_frames[0], spectrum.crop_frames[1] + 1)) if spectrum else 0)
         for batch in batches
     ]
 
 
-def _alike(pool: list[list[int]], clips: Clips, rng: np.random.Generator) -> list[list[int]]:
+def _sorted_by_length(pool: list[list[int]], clips: Clips, rng: np.random.Generator) -> list[list[int]]:
     """The same clips in batches of like length, in any order."""
     by_length = iter(sorted((row for batch in pool for row in batch), key=clips.num_frames))
     sorted_batches = [list(islice(by_length, len(batch))) for batch in pool]
@@ -72,7 +72,7 @@ def training_shares(
 ) -> Iterator[list[Batch]]:
     """One worker's share of each planned batch, in nearly equal pieces of at most ``micro_batch_size`` clips.
 
-    What happens to a clip depends on (seed, epoch, clip) alone, not on who hears it.
+    What happens to a clip depends on (seed, epoch, clip) alone, not on which rank gets it.
     """
     shares = [batch.rows[rank::num_ranks] for batch in plan]
     picks = [(row, _version(clips, seed, epoch, row)) for share in shares for row in share]
@@ -82,10 +82,10 @@ def training_shares(
         for piece in _pieces(share, micro_batch_size):
             frames = []
             for row in piece:
-                one = next(drawn)
+                clip_frames = next(drawn)
                 rng = _clip_rng(seed, epoch, row)
                 rng.integers(clips.num_versions)  # the version: `_version` drew it from the same generator
-                frames.append(change(one, batch.longest, spectrum, rng) if spectrum else one)
+                frames.append(augment_bands(clip_frames, batch.longest, spectrum, rng) if spectrum else clip_frames)
             pieces.append(Batch(pad_frames(frames), clips.targets(piece)))
         yield pieces
 

@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from emosphere.clips.labels import MEAN_VAD, weak_vad
-from emosphere.clips.rows import label_of, parse_csv
+from emosphere.clips.acted_table import acted_rows
 from emosphere.errors import UsageError
 from emosphere.geometry import region_of
 from emosphere.store import Location, locate
@@ -43,9 +42,6 @@ MANIFEST: Final = (
     Column("ratings", _string, "Every rater's own answers, as they were given", "JSON list", nullable=True),
 )
 """One row per labelled clip."""
-
-ACTED: Final = ("path", "speaker", "emotion", "intensity", "corpus", "split")
-"""Columns that a CSV table of acted emotion words must have."""
 
 MANIFEST_SCHEMA: Final = pa.schema(
     [column.field for column in MANIFEST],
@@ -90,7 +86,7 @@ class Clip:
 
 
 def read_manifest(path: str, *, num_regions: int = 8) -> list[Clip]:
-    """Clips of a canonical Parquet table, or of a CSV table of acted emotion words (see :func:`acted_rows`).
+    """Clips of a canonical Parquet table, or of a CSV table of acted emotion words (emosphere.clips.acted_table).
 
     Raises UsageError for a missing column, a target outside [-1, 1] or NaN, an unknown emotion or an empty table; it
     names the row.
@@ -107,18 +103,6 @@ def read_manifest(path: str, *, num_regions: int = 8) -> list[Clip]:
     return [_clip(row, location, region) for row, region in zip(rows, regions, strict=True)]
 
 
-def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
-    """Canonical rows of a CSV table with ``path, speaker, emotion, intensity, corpus, split`` (others do no harm).
-
-    The target is the mean of the emotion word, except where the table gives ``valence`` and ``arousal`` ratings on the
-    centred scale: then it is these, and dominance is unrated.
-    """
-    table = list(parse_csv(content, path, needs=ACTED))
-    if not table:
-        raise UsageError(f"{path}: holds no clip; wanted a CSV table with a header and one row per clip.")
-    return [_acted_row(row, f"{path}: row {number} ({row['path']})") for number, row in enumerate(table)]
-
-
 def write_manifest(
     rows: Sequence[Mapping[str, Any]], target: Location, *, about: Mapping[str, Any] | None = None
 ) -> None:
@@ -128,8 +112,8 @@ def write_manifest(
     """
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=MANIFEST_SCHEMA)
     if about:
-        told = json.loads(MANIFEST_SCHEMA.metadata[b"emosphere"]) | dict(about)
-        table = table.replace_schema_metadata({"emosphere": json.dumps(told)})
+        facts = json.loads(MANIFEST_SCHEMA.metadata[b"emosphere"]) | dict(about)
+        table = table.replace_schema_metadata({"emosphere": json.dumps(facts)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     target.write_bytes(buffer.getvalue())
@@ -139,11 +123,11 @@ def absolute_uri(uri: str, manifest: Location) -> str:
     """Where a manifest's ``uri`` lies: as it is, else from the manifest's folder or, on a disk, the one above."""
     if "://" in uri or uri.startswith("/"):
         return uri
-    near = Location(manifest.fs, posixpath.join(posixpath.dirname(manifest.path), uri))
+    folder = posixpath.dirname(manifest.path)
+    beside = Location(manifest.fs, posixpath.join(folder, uri))
     if not manifest.is_local:
-        return near.uri
-    above = posixpath.join(posixpath.dirname(posixpath.dirname(manifest.path)), uri)
-    return near.path if near.exists() else posixpath.normpath(above)
+        return beside.uri
+    return beside.path if beside.exists() else posixpath.normpath(posixpath.join(posixpath.dirname(folder), uri))
 
 
 def vad_targets(clips: Sequence[Clip]) -> Float[Tensor, "clip 3"]:
@@ -172,38 +156,6 @@ def _parquet_rows(content: bytes, path: str) -> list[dict[str, Any]]:
         raise UsageError(f"{path}: lacks the columns {', '.join(missing)}; make it with `emosphere prepare`.")
     rows: list[dict[str, Any]] = table.select([column.name for column in MANIFEST]).to_pylist()
     return rows
-
-
-def _acted_row(row: dict[str, str], where: str) -> dict[str, Any]:
-    emotion = row["emotion"]
-    if emotion not in MEAN_VAD:
-        raise UsageError(f"{where}: emotion {emotion!r} is not one of {', '.join(MEAN_VAD)}.")
-    rated = bool(row.get("valence") and row.get("arousal"))
-    vad: tuple[float | None, ...] = weak_vad(emotion, row["intensity"])
-    if rated:
-        vad = tuple(_number(row, dim, where) for dim in VAD_DIMS)
-    duration_s = _number(row, "duration_s", where)
-    return {
-        "uri": row["path"],
-        "start_ms": 0,
-        **dict(zip(VAD_DIMS, vad, strict=True)),
-        "weak": not rated,
-        "category": emotion,
-        "intensity": row["intensity"] or None,
-        "speaker": _person(row["speaker"]),
-        "gender": row.get("gender") or None,
-        "split": row["split"],
-        "corpus": row["corpus"],
-        "duration_ms": None if duration_s is None else round(1000 * duration_s),
-    }
-
-
-def _number(row: dict[str, str], column: str, where: str) -> float | None:
-    """A cell as a number, None where it is empty or there is no such column."""
-    try:
-        return label_of(row.get(column))
-    except ValueError as error:
-        raise UsageError(f"{where}: {column} is {error}.") from None
 
 
 def _checked_vad(row: dict[str, Any], number: int, manifest: Location) -> list[float]:
@@ -247,12 +199,3 @@ def _clip(row: dict[str, Any], manifest: Location, region: int) -> Clip:
         split=row["split"],
         duration_ms=row["duration_ms"],
     )
-
-
-def _person(speaker: str) -> str:
-    """Speaker, with the two readings that emotiontts names by one letter (ema, nea) taken as one person.
-
-    The source does not say whether they are; taking them apart could let a voice stand on both sides of a split.
-    """
-    corpus, _, name = speaker.partition("_")
-    return f"{corpus}_{name[2:]}" if corpus == "emotiontts" and name[:2] in {"em", "ne"} else speaker

@@ -15,7 +15,7 @@ class _End:
         self.error = error
 
 
-def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """The same items, made by another thread, up to ``depth`` of them before they are wanted.
 
     An error comes up where its item would have. Whoever stops early stops the thread too.

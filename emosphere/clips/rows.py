@@ -42,7 +42,7 @@ CENTRED: Final = Scale(-1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedClip:
     """A clip that is not in the manifest, and why."""
 
     uri: str
@@ -59,7 +59,7 @@ class Corpus:
     rows: list[Row]
     scales: Mapping[str, Scale]
     """Scale of each rated dimension."""
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[DroppedClip] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences about what was found that its user should know."""
 
@@ -104,8 +104,8 @@ def parse_csv(content: bytes, source: str, *, needs: tuple[str, ...] = ()) -> It
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
         missing = [name for name in needs if name not in (reader.fieldnames or ())]
         if missing:
-            found = ", ".join(reader.fieldnames or ()) or "no header"
-            raise UsageError(f"{source}: lacks the columns {', '.join(missing)}; found {found}.")
+            header = ", ".join(reader.fieldnames or ()) or "no header"
+            raise UsageError(f"{source}: lacks the columns {', '.join(missing)}; found {header}.")
         for number, row in enumerate(reader):
             if None in row or None in row.values():
                 raise UsageError(f"{source}: row {number} has another number of cells than the header.")
@@ -122,7 +122,7 @@ def uri_for(location: Location) -> str:
 
 
 def label_of(value: Any) -> float | None:
-    """A label as a number, None where the cell is empty. Raises ValueError that says what it is instead."""
+    """A label as a number, None where there is none. Raises ValueError that says what it is instead."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:

@@ -15,7 +15,7 @@ class SpectrumConfig:
     """Changes to the frames of a clip, all drawn anew each epoch. Frames are 16 ms for the log-mel encoder."""
 
     crop_frames: tuple[int, int] = (95, 375)
-    """Shortest and longest stretch that a batch hears of its clips."""
+    """Shortest and longest stretch of its clips that a batch holds."""
     trim: float = 0.5
     """Probability that silence at the edges is cut off, as speech activity will have done."""
     tempo: float = 0.15
@@ -25,9 +25,9 @@ class SpectrumConfig:
     shift_bands: float = 2.0
     """Largest move along the band axis."""
     masked_frames: int = 25
-    """Longest run of frames that is blanked, twice per clip (SpecAugment)."""
+    """Longest run of frames that is masked, twice per clip (SpecAugment)."""
     masked_bands: int = 12
-    """Widest run of bands that is blanked, twice per clip."""
+    """Widest run of bands that is masked, twice per clip."""
     narrow: float = 0.2
     """Probability that all bands above a random one are empty, as in a narrow-band recording."""
 
@@ -36,7 +36,7 @@ class SpectrumConfig:
             raise ValueError(f"crop_frames={self.crop_frames} must be a shortest and a longest length, above 0.")
 
 
-def change(bands: Bands, longest: int, config: SpectrumConfig, rng: np.random.Generator) -> Bands:
+def augment_bands(bands: Bands, longest: int, config: SpectrumConfig, rng: np.random.Generator) -> Bands:
     """One random version of a clip, at most ``longest`` frames."""
     if rng.random() < config.trim:
         bands = trim_silence(bands, margin=int(rng.integers(0, 20)))
@@ -49,11 +49,12 @@ def change(bands: Bands, longest: int, config: SpectrumConfig, rng: np.random.Ge
     if len(bands) > longest:
         start = int(rng.integers(0, len(bands) - longest + 1))
         bands = bands[start : start + longest]
-    bands = bands.clone()
     if rng.random() < config.narrow:
         first = int(rng.integers(bands.shape[1] // 2, bands.shape[1]))
-        bands[:, first:] = bands.min()
-    return blank(bands, config, rng)
+        floor = bands.min()
+        bands = bands.clone()
+        bands[:, first:] = floor
+    return mask_runs(bands, config, rng)
 
 
 def trim_silence(bands: Bands, *, margin: int) -> Bands:
@@ -76,15 +77,16 @@ def resample(bands: Bands, *, tempo: float, stretch: float, shift: float) -> Ban
     return bands[:, low] * (1 - share) + bands[:, high] * share
 
 
-def blank(bands: Bands, config: SpectrumConfig, rng: np.random.Generator) -> Bands:
-    """Two runs of frames and two runs of bands set to each band's mean (Park et al. 2019), in place."""
+def mask_runs(bands: Bands, config: SpectrumConfig, rng: np.random.Generator) -> Bands:
+    """Two runs of frames and two runs of bands replaced by each band's mean (Park et al. 2019)."""
     mean = bands.mean(dim=0, keepdim=True)
     num_frames, num_bands = bands.shape
+    masked = bands.clone()
     for _ in range(2):
         width = int(rng.integers(0, min(config.masked_frames, num_frames // 4) + 1))
         start = int(rng.integers(0, num_frames - width + 1))
-        bands[start : start + width] = mean
+        masked[start : start + width] = mean
         width = int(rng.integers(0, min(config.masked_bands, num_bands // 2) + 1))
         start = int(rng.integers(0, num_bands - width + 1))
-        bands[:, start : start + width] = mean[:, start : start + width]
-    return bands
+        masked[:, start : start + width] = mean[:, start : start + width]
+    return masked

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,13 +96,13 @@ def _copy(source: Location, name: str, folder: str) -> bool:
 
 
 def _names(tables: Mapping[str, Any], columns: Mapping[str, str], source: Location) -> dict[str, str]:
-    found = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
-    absent = [f"{role}={name}" for role, name in columns.items() if name not in found]
+    existing = list(dict.fromkeys(name for table in tables.values() for name in table.columns))
+    absent = [f"{role}={name}" for role, name in columns.items() if name not in existing]
     if absent:
-        raise UsageError(f"{source.uri}: --columns names {', '.join(absent)}; the tables have {', '.join(found)}.")
+        raise UsageError(f"{source.uri}: --columns names {', '.join(absent)}; the tables have {', '.join(existing)}.")
     names = dict(columns)
     for role, usual in NAMES.items():
-        here = [name for name in usual if name in found]
+        here = [name for name in usual if name in existing]
         if role not in names and len(here) > 1:
             raise UsageError(f"{source.uri}: {role} may be {' or '.join(here)}; say which by --columns {role}=NAME.")
         if role not in names and here:
@@ -111,75 +111,73 @@ def _names(tables: Mapping[str, Any], columns: Mapping[str, str], source: Locati
 
 
 def _scale(database: Any, tables: Mapping[str, Any], name: str, declared: Scale | None, source: Location) -> Scale:
-    found = set()
+    scales = set()
     for table in tables.values():
         scheme = database.schemes.get(table.columns[name].scheme_id) if name in table.columns else None
         if scheme is not None and scheme.minimum is not None and scheme.maximum is not None:
-            found.add(Scale(float(scheme.minimum), float(scheme.maximum)))
-    if declared is not None and found - {declared}:
+            scales.add(Scale(float(scheme.minimum), float(scheme.maximum)))
+    if declared is not None and scales - {declared}:
         raise UsageError(
-            f"{source.uri}: --scale {declared}, but the database says {', '.join(map(str, found))} ({name})."
+            f"{source.uri}: --scale {declared}, but the database says {', '.join(map(str, scales))} ({name})."
         )
-    if len(found) > 1:
-        raise UsageError(f"{source.uri}: the scales of {name} differ: {', '.join(map(str, found))}; choose --tables.")
-    if not found and declared is None:
+    if len(scales) > 1:
+        raise UsageError(f"{source.uri}: the scales of {name} differ: {', '.join(map(str, scales))}; choose --tables.")
+    if not scales and declared is None:
         raise UsageError(
             f"{source.uri}: the scheme of {name} has no minimum and maximum; declare its scale by --scale LOW..HIGH."
         )
-    return declared or found.pop()
+    return declared or scales.pop()
 
 
 def _facts(
     database: Any, tables: Mapping[str, Any], name_of: Mapping[str, str], source: Location
 ) -> dict[tuple[str, Key], Any]:
-    """What the tables say of each clip, by (role, clip)."""
+    """What the tables say of each clip, by (role, clip). Raises UsageError where two contradict each other."""
     facts: dict[tuple[str, Key], Any] = {}
-    told_by: dict[tuple[str, Key], str] = {}
-
-    def tell(role: str, key: Key, value: Any, table: str) -> None:
-        if value is None or value != value:  # NaN, NaT, NA: not given
-            return
-        known = facts.setdefault((role, key), value)
-        first = told_by.setdefault((role, key), table)
-        if known != value:
-            raise UsageError(
-                f"{source.uri}: {key[0]} at {key[1]} ms: {role} is {known!r} in table {first} and {value!r} in table "
-                f"{table}; choose by --tables."
-            )
-
+    first_table: dict[tuple[str, Key], str] = {}
     for table_id, table in tables.items():
-        keys = [_key(entry) for entry in table.index]
-        part = database.splits[table.split_id].type if table.split_id else None
-        for role, name in name_of.items():
-            if name in table.columns:
-                values = table[name].get().astype(object)
-                for key, value in zip(keys, values.where(values.notna(), None), strict=True):
-                    tell(role, key, value, table_id)
-        if part is not None and any(name_of.get(dim) in table.columns for dim in VAD_DIMS):
-            for key in keys:
-                tell("split", key, part, table_id)
-        _tell_genders(database, table, table_id, keys, name_of, tell)
+        for role, key, value in _facts_of_table(database, table, name_of):
+            if value is None or value != value:  # NaN, NaT, NA: not given
+                continue
+            known = facts.setdefault((role, key), value)
+            first = first_table.setdefault((role, key), table_id)
+            if known != value:
+                raise UsageError(
+                    f"{source.uri}: {key[0]} at {key[1]} ms: {role} is {known!r} in table {first} and {value!r} in "
+                    f"table {table_id}; choose by --tables."
+                )
     return facts
 
 
-def _tell_genders(
-    database: Any, table: Any, table_id: str, keys: list[Key], name_of: Mapping[str, str], tell: Any
-) -> None:
+def _facts_of_table(database: Any, table: Any, name_of: Mapping[str, str]) -> Iterator[tuple[str, Key, Any]]:
+    """Role, clip and value of everything that one table says."""
+    keys = [_key(entry) for entry in table.index]
+    for role, name in name_of.items():
+        if name in table.columns:
+            values = table[name].get().astype(object)
+            for key, value in zip(keys, values.where(values.notna(), None), strict=True):
+                yield role, key, value
+    if table.split_id and any(name_of.get(dim) in table.columns for dim in VAD_DIMS):
+        split = database.splits[table.split_id].type
+        for key in keys:
+            yield "split", key, split
+    if "gender" not in name_of and name_of.get("speaker") in table.columns:
+        yield from _genders(database, table, keys, name_of["speaker"])
+
+
+def _genders(database: Any, table: Any, keys: list[Key], speaker_column: str) -> Iterator[tuple[str, Key, Any]]:
     """Gender as a property of the speaker's scheme, where there is no column of its own."""
-    name = name_of.get("speaker")
-    if "gender" in name_of or name not in table.columns:
-        return
-    scheme = database.schemes.get(table.columns[name].scheme_id)
+    scheme = database.schemes.get(table.columns[speaker_column].scheme_id)
     labels = getattr(scheme, "labels", None)
     if isinstance(labels, str):  # the name of a table of its own
         people = database[labels].get()
         labels = {person: dict(people.loc[person]) for person in people.index}
     if not isinstance(labels, dict):
         return
-    for key, speaker in zip(keys, table[name].get(), strict=True):
+    for key, speaker in zip(keys, table[speaker_column].get(), strict=True):
         person = labels.get(speaker)
         if isinstance(person, dict):
-            tell("gender", key, person.get("gender", person.get("sex")), table_id)
+            yield "gender", key, person.get("gender", person.get("sex"))
 
 
 def _key(entry: Any) -> Key:
@@ -200,15 +198,16 @@ def _row(key: Key, facts: Mapping[tuple[str, Key], Any], name: str, split: str |
     file, start_ms, end_ms = key
     where = f"{source.uri}: {file}" + (f" at {start_ms} ms" if start_ms or end_ms is not None else "")
 
-    def told(role: str) -> Any:
+    def fact(role: str) -> Any:
+        """Of the clip, or else of its whole file."""
         return facts.get((role, key), facts.get((role, (file, 0, None))))
 
-    part = told("split") or split
-    if told("split") and split and told("split") != split:
-        raise UsageError(f"{where}: is in split {told('split')}, and --split {split} was given.")
+    own_split = fact("split")
+    if own_split and split and own_split != split:
+        raise UsageError(f"{where}: is in split {own_split}, and --split {split} was given.")
     for role, value, remedy in (
-        ("speaker", told("speaker"), "--columns speaker=NAME"),
-        ("split", part, "--columns split=NAME, or --split for all"),
+        ("speaker", fact("speaker"), "--columns speaker=NAME"),
+        ("split", own_split or split, "--columns split=NAME, or --split for all"),
     ):
         if value is None:
             raise UsageError(f"{where}: no table says the {role}; name it by {remedy}.")
@@ -218,11 +217,11 @@ def _row(key: Key, facts: Mapping[tuple[str, Key], Any], name: str, split: str |
         "end_ms": end_ms,
         **{dim: facts.get((dim, key)) for dim in VAD_DIMS},
         "weak": False,
-        "category": _text(told("category")),
-        "intensity": _text(told("intensity")),
-        "speaker": f"{name}_{told('speaker')}",
-        "gender": _text(told("gender")),
-        "split": str(part),
+        "category": _text(fact("category")),
+        "intensity": _text(fact("intensity")),
+        "speaker": f"{name}_{fact('speaker')}",
+        "gender": _text(fact("gender")),
+        "split": str(own_split or split),
         "corpus": name,
         "where": where,
     }

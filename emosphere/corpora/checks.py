@@ -5,7 +5,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from emosphere.clips.rows import PLACE, Corpus, Dropped, Row, label_of
+from emosphere.clips.rows import PLACE, Corpus, DroppedClip, Row, label_of
 from emosphere.errors import UsageError
 from emosphere.vad import VAD_DIMS
 
@@ -13,23 +13,24 @@ SHOWN = 3
 """Examples that a message names."""
 
 
-def centred_rows(corpus: Corpus, *, drop_bad_labels: bool = False) -> tuple[list[Row], list[Dropped]]:
+def centred_rows(corpus: Corpus, *, drop_bad_labels: bool = False) -> tuple[list[Row], list[DroppedClip]]:
     """Rows with centred labels, and those left out: nobody labelled them, or they repeat a row before them.
 
-    An empty cell is a dimension that nobody rated. Raises UsageError naming the rows when labels are not numbers, not
-    finite or outside their scale (unless ``drop_bad_labels``), and when two rows label one clip differently.
+    A label that is not given is a dimension that nobody rated. Raises UsageError naming the rows when labels are not
+    numbers, not finite or outside their scale (unless ``drop_bad_labels``), and when two rows label one clip
+    differently.
     """
     kept: list[Row] = []
-    dropped: list[Dropped] = []
-    bad: list[Dropped] = []
+    dropped: list[DroppedClip] = []
+    bad: list[DroppedClip] = []
     for row in corpus.rows:
         try:
             labels = _centred(row, corpus)
         except ValueError as error:
-            bad.append(Dropped(row["uri"], "bad_label", str(error), row["where"]))
+            bad.append(DroppedClip(row["uri"], "bad_label", str(error), row["where"]))
             continue
         if row.get("category") is None and all(value is None for value in labels.values()):
-            dropped.append(Dropped(row["uri"], "no_label", "neither rated nor given a category", row["where"]))
+            dropped.append(DroppedClip(row["uri"], "no_label", "neither rated nor given a category", row["where"]))
         else:
             kept.append(row | labels)
     if bad and not drop_bad_labels:
@@ -46,12 +47,12 @@ def check_speakers(rows: Iterable[Row], *, allow_shared: bool = False) -> list[s
     splits: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         splits[row["speaker"]].setdefault(row["split"], row["where"])
-    shared = {speaker: found for speaker, found in splits.items() if len(found) > 1}
+    shared = {speaker: places for speaker, places in splits.items() if len(places) > 1}
     if not shared:
         return []
     examples = "; ".join(
-        f"{speaker} in " + " and ".join(f"{split} ({where})" for split, where in found.items())
-        for speaker, found in list(shared.items())[:SHOWN]
+        f"{speaker} in " + " and ".join(f"{split} ({where})" for split, where in places.items())
+        for speaker, places in list(shared.items())[:SHOWN]
     )
     message = f"{len(shared)} of {len(splits)} speakers are in more than one split: {examples}."
     if not allow_shared:
@@ -62,7 +63,7 @@ def check_speakers(rows: Iterable[Row], *, allow_shared: bool = False) -> list[s
     return [message]
 
 
-def check_audio(bad: Sequence[Dropped], num_rows: int, *, drop_missing: bool, listed_in: str | None) -> None:
+def check_audio(bad: Sequence[DroppedClip], num_rows: int, *, drop_missing: bool, listed_in: str | None) -> None:
     """Raise UsageError when the audio of any row is missing or cannot be used, unless ``drop_missing``."""
     if bad and not drop_missing:
         listed = f" All are listed in {listed_in}." if listed_in else ""
@@ -72,14 +73,14 @@ def check_audio(bad: Sequence[Dropped], num_rows: int, *, drop_missing: bool, li
         )
 
 
-def check_any_left(rows: Sequence[Row], dropped: Sequence[Dropped]) -> None:
+def check_any_left(rows: Sequence[Row], dropped: Sequence[DroppedClip]) -> None:
     """Raise UsageError when no row is left, with the reasons."""
     if not rows:
         reasons = ", ".join(f"{reason} {count}" for reason, count in count_reasons(dropped).items()) or "none was read"
         raise UsageError(f"No clip is left for the manifest ({reasons}); nothing was written.")
 
 
-def count_reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
+def count_reasons(dropped: Iterable[DroppedClip]) -> dict[str, int]:
     """Number of clips left out, by reason."""
     counts: defaultdict[str, int] = defaultdict(int)
     for clip in dropped:
@@ -87,7 +88,7 @@ def count_reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
     return dict(counts)
 
 
-def dropped_csv(dropped: Iterable[Dropped]) -> bytes:
+def dropped_csv(dropped: Iterable[DroppedClip]) -> bytes:
     """CSV table ``uri, reason, detail, where``."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -113,10 +114,10 @@ def _centred(row: Row, corpus: Corpus) -> dict[str, float | None]:
     return labels
 
 
-def _without_repeated(rows: Sequence[Row]) -> tuple[list[Row], list[Dropped]]:
+def _without_repeated(rows: Sequence[Row]) -> tuple[list[Row], list[DroppedClip]]:
     first: dict[tuple[object, ...], Row] = {}
     kept: list[Row] = []
-    repeated: list[Dropped] = []
+    repeated: list[DroppedClip] = []
     for row in rows:
         key = tuple(row.get(name) for name in PLACE)
         before = first.setdefault(key, row)
@@ -129,7 +130,7 @@ def _without_repeated(rows: Sequence[Row]) -> tuple[list[Row], list[Dropped]]:
                 f"{row['where']} is the same clip as {before['where']}, with another {', '.join(differing)}: one of "
                 "them must go."
             )
-        repeated.append(Dropped(row["uri"], "repeated", f"the same as {before['where']}", row["where"]))
+        repeated.append(DroppedClip(row["uri"], "repeated", f"the same as {before['where']}", row["where"]))
     return kept, repeated
 
 
@@ -137,6 +138,6 @@ def _count(things: Sequence[object], word: str) -> str:
     return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
-def _examples(bad: Sequence[Dropped]) -> str:
+def _examples(bad: Sequence[DroppedClip]) -> str:
     shown = "; ".join(f"{clip.where}: {clip.detail.rstrip('.')}" for clip in bad[:SHOWN])
     return shown + ("; ..." if len(bad) > SHOWN else ".")

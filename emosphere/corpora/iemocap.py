@@ -46,15 +46,13 @@ def read_iemocap(source: Location, *, test_session: int = 5, dev_session: int = 
     split_of = {session: "train" for session in SESSIONS} | {test_session: "test", dev_session: "dev"}
     rows: list[Row] = []
     for session in SESSIONS:
-        found = [
-            row | {"split": split_of[session]} for row in _session_rows(source.child(f"Session{session}"), session)
-        ]
-        if not found:
+        turns = list(_session_rows(source.child(f"Session{session}"), session))
+        if not turns:
             raise UsageError(
                 f"{source.uri}: Session{session}/dialog/EmoEvaluation holds no labelled turn; SOURCE is the folder "
                 "with Session1 to Session5."
             )
-        rows += found
+        rows += [row | {"split": split_of[session]} for row in turns]
     return Corpus(rows=rows, scales=dict.fromkeys(VAD_DIMS, Scale(1, 5)))
 
 

@@ -30,17 +30,16 @@ def split_in_house(rows: Sequence[Row], per_category: int, *, seed: int = 0) -> 
     if short:
         counts = ", ".join(f"{word} {count}" for word, count in short.items())
         raise UsageError(f"--in-house-test {per_category}: the development part has too few clips of {counts}.")
-    drawn = {
-        id(row)
-        for word in PRIMARY
-        for row in sorted(development[word], key=lambda row: _lot(seed, row["uri"]))[:per_category]
-    }
+    drawn: set[int] = set()
+    for word in PRIMARY:
+        in_order = sorted(development[word], key=lambda row: _draw_key(seed, row["uri"]))
+        drawn |= {id(row) for row in in_order[:per_category]}
     divided = [row if row["split"] != "dev" or id(row) in drawn else row | {"split": _part(row)} for row in rows]
-    voices = {part: {row["speaker"] for row in divided if row["split"] == part} for part in ("dev", TEST)}
+    speakers = {part: {row["speaker"] for row in divided if row["split"] == part} for part in ("dev", TEST)}
     note = (
         f"dev ({per_category} clips of each of {len(PRIMARY)} categories, seed {seed}) and {TEST} are both from the "
-        f"development part: {len(voices['dev'] & voices[TEST])} of the {len(voices[TEST])} speakers of {TEST} are in "
-        "dev too."
+        f"development part: {len(speakers['dev'] & speakers[TEST])} of the {len(speakers[TEST])} speakers of {TEST} "
+        "are in dev too."
     )
     return divided, note
 
@@ -49,5 +48,6 @@ def _part(row: Row) -> str:
     return TEST if row["category"] in PRIMARY else REST
 
 
-def _lot(seed: int, uri: str) -> str:
+def _draw_key(seed: int, uri: str) -> str:
+    """Clips are drawn in the order of these."""
     return hashlib.sha256(f"{seed}/{posixpath.basename(uri)}".encode()).hexdigest()

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from emosphere.clips.rows import Corpus, Dropped, Row, Scale, csv_rows, read_csv, uri_for
+from emosphere.clips.rows import Corpus, DroppedClip, Row, Scale, csv_rows, read_csv, uri_for
 from emosphere.errors import UsageError
 from emosphere.store import Location
 from emosphere.vad import VAD_DIMS
@@ -26,7 +26,7 @@ CATEGORIES: Final[dict[str, str | None]] = {
     "O": "other",
     "X": None,
 }
-"""Letters of EmoClass; X: the raters did not agree. The cell is empty where labels are hidden (Test3)."""
+"""Letters of EmoClass; X: the raters did not agree. Nothing stands there where labels are hidden (Test3)."""
 
 PRIMARY: Final = ("anger", "sadness", "happiness", "surprise", "fear", "disgust", "contempt", "neutral")
 """The eight categories that the challenges and EmoSphere-SER use."""
@@ -50,9 +50,9 @@ def read_msp_podcast(
     """
     if release not in RELEASES:
         raise UsageError(f"--release {release!r} is not one of {', '.join(RELEASES)}.")
-    strangers = [letter for letter in drop if letter not in CATEGORIES]
-    if strangers:
-        raise UsageError(f"--drop names {', '.join(strangers)}; the letters of EmoClass are {', '.join(CATEGORIES)}.")
+    unknown = [letter for letter in drop if letter not in CATEGORIES]
+    if unknown:
+        raise UsageError(f"--drop names {', '.join(unknown)}; the letters of EmoClass are {', '.join(CATEGORIES)}.")
     labels = _labels_folder(source)
     table = read_csv(labels.child(LABELS), needs=COLUMNS)
     _check_words(table, "Split_Set", SPLITS, labels)
@@ -61,13 +61,13 @@ def read_msp_podcast(
     ratings = _ratings(labels.child(DETAILED))
     corpus = f"msp-podcast-{release}"
     rows: list[Row] = []
-    dropped: list[Dropped] = []
+    dropped: list[DroppedClip] = []
     for number, fields in enumerate(table):
         row = _row(fields, folder, corpus, ratings)
         row["where"] = f"{LABELS} row {number} ({fields['FileName']})"
         if fields["EmoClass"] in drop:
             letter = fields["EmoClass"]
-            dropped.append(Dropped(row["uri"], "category", f"EmoClass {letter}, left out by --drop", row["where"]))
+            dropped.append(DroppedClip(row["uri"], "category", f"EmoClass {letter}, left out by --drop", row["where"]))
         else:
             rows.append(row)
     notes = [

@@ -22,8 +22,8 @@ SPREAD_FLOOR = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
-    """Clips of a split, what was wanted and what a model said, one row per clip."""
+class AnsweredClips:
+    """Clips of a split, their targets and a model's answers, one row per clip."""
 
     clips: tuple[Clip, ...]
     duration_s: Float64
@@ -67,23 +67,23 @@ class Answered:
         names, index = np.unique([clip.speaker for clip in self.clips], return_inverse=True)
         return names.tolist(), index.astype(np.int64)
 
-    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "Answered":
+    def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "AnsweredClips":
         """Some of the rows."""
-        chosen = [int(row) for row in rows]
+        picked = [int(row) for row in rows]
         probs, at_zero = self.region_probs, self.probs_at_weight_zero
-        return Answered(
-            clips=tuple(self.clips[row] for row in chosen),
-            duration_s=self.duration_s[chosen],
-            level_db=self.level_db[chosen],
-            vad=self.vad[chosen],
+        return AnsweredClips(
+            clips=tuple(self.clips[row] for row in picked),
+            duration_s=self.duration_s[picked],
+            level_db=self.level_db[picked],
+            vad=self.vad[picked],
             num_regions=self.num_regions,
-            region_probs=None if probs is None else probs[chosen],
-            probs_at_weight_zero=None if at_zero is None else at_zero[chosen],
+            region_probs=None if probs is None else probs[picked],
+            probs_at_weight_zero=None if at_zero is None else at_zero[picked],
             vad_radius_90=self.vad_radius_90,
         )
 
 
-def refuse_useless(answered: Answered, *, model: str, split: str) -> None:
+def refuse_useless(answered: AnsweredClips, *, model: str, split: str) -> None:
     """Raise UsageError for answers that are not finite, or the same for every clip: a 0 would hide a broken model."""
     where = f"of the {len(answered.clips)} clips of split {split!r}"
     for column, dim in enumerate(VAD_DIMS):

@@ -1,20 +1,18 @@
-"""All figures of one model on some clips: each as drawn over speakers, then as JSON-ready estimates."""
+"""All figures of one model on some clips as JSON-ready estimates: a value, its interval, or why there is none."""
 
 import math
 from typing import Any, Final
 
 import numpy as np
 
-from emosphere.evaluation.agreement import agreement, extreme_fifths, why_undefined
-from emosphere.evaluation.answered import Answered, Float64, Ints
+from emosphere.evaluation.agreement import extreme_fifths, why_undefined
+from emosphere.evaluation.answered import AnsweredClips, Ints
 from emosphere.evaluation.bootstrap import draw_speakers, estimate
-from emosphere.evaluation.calibration import Reliability, coverage, reliability
-from emosphere.evaluation.regions import region_figures
+from emosphere.evaluation.calibration import Reliability
+from emosphere.evaluation.drawn_figures import Drawn, draw_figures, draw_reliability, inside_ball, named_regions
+from emosphere.evaluation.region_figures import region_figures
 from emosphere.geometry import REGION_NAMES
 from emosphere.vad import VAD_DIMS
-
-Drawn = dict[str, dict[str, Float64]]
-"""Figure -> of what -> one value per draw of speakers; row 0 is the data themselves."""
 
 DIGITS: Final = 4
 """Decimals of a figure in JSON."""
@@ -50,85 +48,20 @@ NO_REGION = "no clip has a region: neutral by its word alone has no direction, a
 NO_RADIUS = "the model claims no vad_radius_90"
 
 
-def draw_figures(answered: Answered, draws: Float64, *, fifths_of: Answered | None = None) -> Drawn:
-    """Every figure for every draw; NaN where it is not defined.
-
-    ``fifths_of``: the whole split, whose fifths are the extreme ones; None leaves those figures out.
-    """
-    drawn = _agreement(answered, draws)
-    if fifths_of is not None:
-        drawn |= _extremes(answered, draws, fifths_of)
-    _, speaker = answered.speakers
-    nothing = np.full(len(draws), np.nan)
-    drawn |= {figure: {} for figure in ("uar", "macro_f1", "accuracy")}
-    for way, predicted in named_regions(answered).items():
-        for figure in ("uar", "macro_f1", "accuracy"):
-            drawn[figure][way] = nothing
-        if predicted is not None:
-            found = region_figures(predicted, answered.true_region, answered.num_regions, speaker, draws)
-            for figure in ("uar", "macro_f1", "accuracy"):
-                drawn[figure][way] = getattr(found, figure)
-    drawn["ece"] = {"region_prob": nothing, "head": nothing}
-    drawn["ece"] |= {of: found.ece for of, found in draw_reliability(answered, draws).items()}
-    inside = inside_ball(answered)
-    rated = ~np.isnan(answered.target).any(axis=1)
-    drawn["coverage"] = {"vad_radius_90": nothing if inside is None else coverage(inside[rated], speaker[rated], draws)}
-    return drawn
-
-
-def named_regions(answered: Answered) -> dict[str, Ints | None]:
-    """The region of each answer in the three ways; None for a way that the checkpoint does not offer."""
-    probs, at_zero = answered.region_probs, answered.probs_at_weight_zero
-    return {
-        "head": None if probs is None else probs.argmax(axis=1),
-        "head_at_weight_zero": None if at_zero is None else at_zero.argmax(axis=1),
-        "of_vad": answered.region_of_vad,
-    }
-
-
-def draw_reliability(answered: Answered, draws: Float64) -> dict[str, Reliability]:
-    """Of the probability that is published, and of the region head's highest; empty without a region head.
-
-    ``region_prob`` is the head's probability of the region of the VAD; the head itself may favour another region.
-    """
-    if answered.region_probs is None:
-        return {}
-    located = answered.true_region >= 0
-    _, speaker = answered.speakers
-    named = {"region_prob": answered.region_of_vad, "head": answered.region_probs.argmax(axis=1)}
-    return {
-        of: reliability(
-            answered.region_probs[np.arange(len(region)), region][located],
-            (region == answered.true_region)[located],
-            speaker[located],
-            draws,
-        )
-        for of, region in named.items()
-    }
-
-
-def inside_ball(answered: Answered) -> np.typing.NDArray[np.bool_] | None:
-    """(n,): whether the target lies within vad_radius_90 of the answer; None for a model that claims none."""
-    if answered.vad_radius_90 is None:
-        return None
-    distance = np.linalg.norm(answered.vad - answered.target, axis=1)
-    return np.asarray(distance <= answered.vad_radius_90)
-
-
-def estimates(answered: Answered, drawn: Drawn) -> dict[str, dict[str, Any]]:
+def estimates(answered: AnsweredClips, drawn: Drawn) -> dict[str, dict[str, Any]]:
     """JSON-ready: figure -> of what -> value, low, high; and a reason where the value is null."""
     num_speakers = len(answered.speakers[0])
-    return {
-        figure: {
-            of: _plain(estimate(values, num_speakers=num_speakers)._asdict())
-            | ({} if math.isfinite(values[0]) else {"reason": _reason(answered, figure, of)})
-            for of, values in parts.items()
-        }
-        for figure, parts in drawn.items()
-    }
+    figures: dict[str, dict[str, Any]] = {}
+    for figure, parts in drawn.items():
+        figures[figure] = {}
+        for of, values in parts.items():
+            figures[figure][of] = _plain(estimate(values, num_speakers=num_speakers)._asdict())
+            if not math.isfinite(values[0]):
+                figures[figure][of]["reason"] = _reason(answered, figure, of)
+    return figures
 
 
-def figures_of(answered: Answered, *, num_draws: int, seed: int) -> dict[str, Any]:
+def figures_of(answered: AnsweredClips, *, num_draws: int, seed: int) -> dict[str, Any]:
     """Estimates and everything that belongs to no interval, of a whole split."""
     names, speaker = answered.speakers
     draws = draw_speakers(len(names), num_draws, seed=seed)
@@ -138,19 +71,12 @@ def figures_of(answered: Answered, *, num_draws: int, seed: int) -> dict[str, An
         "dimensions": _dimensions(answered),
         "figures": estimates(answered, draw_figures(answered, draws, fifths_of=answered)),
         "confusion": _confusions(answered),
-        "reliability": {
-            of: {
-                "clips": found.clips.tolist(),
-                "promised": [_rounded(value) for value in found.promised],
-                "came_true": [_rounded(value) for value in found.came_true],
-            }
-            for of, found in draw_reliability(answered, draws[:1]).items()
-        },
+        "reliability": {of: _bins(drawn) for of, drawn in draw_reliability(answered, draws[:1]).items()},
         "coverage_by_speaker": _coverage_by_speaker(answered, names, speaker),
     }
 
 
-def slice_figures(answered: Answered, *, num_draws: int, seed: int) -> dict[str, Any]:
+def slice_figures(answered: AnsweredClips, *, num_draws: int, seed: int) -> dict[str, Any]:
     """Estimates of a part of the split; what is below two clips or two speakers is named as too small."""
     names, _ = answered.speakers
     sizes: dict[str, Any] = {"clips": len(answered.clips), "speakers": len(names)}
@@ -160,43 +86,7 @@ def slice_figures(answered: Answered, *, num_draws: int, seed: int) -> dict[str,
     return sizes | {"figures": estimates(answered, draw_figures(answered, draws))}
 
 
-def _agreement(answered: Answered, draws: Float64) -> Drawn:
-    _, speaker = answered.speakers
-    target = answered.target
-    found = {
-        dim: agreement(answered.vad[:, column], target[:, column], speaker, draws)
-        for column, dim in enumerate(VAD_DIMS)
-    }
-    figures = ("ccc", "pearson", "mae", "bias", "spread_ratio")
-    drawn: Drawn = {figure: {dim: getattr(found[dim], figure) for dim in VAD_DIMS} for figure in figures}
-    for figure in ("ccc", "pearson", "mae"):
-        drawn[figure]["mean"] = np.mean([drawn[figure][dim] for dim in VAD_DIMS], axis=0)
-    return drawn
-
-
-def _extremes(answered: Answered, draws: Float64, whole: Answered) -> Drawn:
-    """Fifths are those of the split, once and for all draws: a draw asks about speakers, not about the borders."""
-    names = ("ccc_extremes", "mae_extremes", "bias_lowest", "bias_highest")
-    drawn: Drawn = {name: {dim: np.full(len(draws), np.nan) for dim in VAD_DIMS} for name in names}
-    _, speaker = answered.speakers
-    for column, dim in enumerate(VAD_DIMS):
-        predicted, target = answered.vad[:, column], answered.target[:, column]
-        if np.isnan(whole.target[:, column]).all():
-            continue
-        fifths = extreme_fifths(whole.target[:, column])
-        if fifths.overlap:
-            continue
-        lowest, highest = target <= fifths.up_to, target >= fifths.down_to
-        both = lowest | highest
-        together = agreement(predicted[both], target[both], speaker[both], draws)
-        drawn["ccc_extremes"][dim], drawn["mae_extremes"][dim] = together.ccc, together.mae
-        for name, part in (("bias_lowest", lowest), ("bias_highest", highest)):
-            drawn[name][dim] = agreement(predicted[part], target[part], speaker[part], draws).bias
-    drawn["ccc_extremes"]["mean"] = np.mean([drawn["ccc_extremes"][dim] for dim in VAD_DIMS], axis=0)
-    return drawn
-
-
-def _reason(answered: Answered, figure: str, of: str) -> str:
+def _reason(answered: AnsweredClips, figure: str, of: str) -> str:
     if figure == "coverage":
         return NO_RADIUS if answered.vad_radius_90 is None else "no clip is rated in all three dimensions"
     if figure == "ece":
@@ -213,22 +103,30 @@ def _reason(answered: Answered, figure: str, of: str) -> str:
     return why_undefined(answered.vad[:, column], target)
 
 
-def _dimensions(answered: Answered) -> dict[str, Any]:
+def _bins(drawn: Reliability) -> dict[str, Any]:
+    return {
+        "clips": drawn.clips.tolist(),
+        "promised": [_rounded(value) for value in drawn.promised],
+        "came_true": [_rounded(value) for value in drawn.came_true],
+    }
+
+
+def _dimensions(answered: AnsweredClips) -> dict[str, Any]:
     return {dim: _dimension(answered, column) for column, dim in enumerate(VAD_DIMS)}
 
 
-def _dimension(answered: Answered, column: int) -> dict[str, Any]:
+def _dimension(answered: AnsweredClips, column: int) -> dict[str, Any]:
     predicted, target = answered.vad[:, column], answered.target[:, column]
     rated = ~np.isnan(target)
-    told: dict[str, Any] = {
+    counts: dict[str, Any] = {
         "clips": int(rated.sum()),
         "unrated": int((~rated).sum()),
         "speakers": len({clip.speaker for clip, is_rated in zip(answered.clips, rated, strict=True) if is_rated}),
     }
     if not rated.any():
-        return told
+        return counts
     fifths = extreme_fifths(target)
-    return told | {
+    return counts | {
         "predicted": {"mean": _rounded(predicted[rated].mean()), "spread": _rounded(predicted[rated].std())},
         "target": {"mean": _rounded(target[rated].mean()), "spread": _rounded(target[rated].std())},
         "lowest_fifth": {"clips": len(fifths.lowest), "up_to": _rounded(fifths.up_to)},
@@ -236,24 +134,24 @@ def _dimension(answered: Answered, column: int) -> dict[str, Any]:
     }
 
 
-def _confusions(answered: Answered) -> dict[str, Any]:
+def _confusions(answered: AnsweredClips) -> dict[str, Any]:
     _, speaker = answered.speakers
     once = np.ones((1, int(speaker.max()) + 1))
     confusions = {}
     for way, predicted in named_regions(answered).items():
         if predicted is None:
             continue
-        found = region_figures(predicted, answered.true_region, answered.num_regions, speaker, once).confusion
-        occurring = int((found.sum(axis=1) > 0).sum())
+        counts = region_figures(predicted, answered.true_region, answered.num_regions, speaker, once).confusion
+        occurring = int((counts.sum(axis=1) > 0).sum())
         confusions[way] = {
             "names": list(REGION_NAMES[answered.num_regions]),
-            "counts": found.tolist(),
+            "counts": counts.tolist(),
             "chance_uar": round(1 / occurring, DIGITS) if occurring else None,
         }
     return confusions
 
 
-def _coverage_by_speaker(answered: Answered, names: list[str], speaker: Ints) -> dict[str, Any] | None:
+def _coverage_by_speaker(answered: AnsweredClips, names: list[str], speaker: Ints) -> dict[str, Any] | None:
     inside = inside_ball(answered)
     if inside is None:
         return None
@@ -268,7 +166,7 @@ def _coverage_by_speaker(answered: Answered, names: list[str], speaker: Ints) ->
     }
 
 
-def _plain(values: dict[str, float]) -> dict[str, float | None]:
+def _plain(values: dict[str, float]) -> dict[str, Any]:
     return {name: _rounded(value) for name, value in values.items()}
 
 

@@ -1,13 +1,21 @@
 """evaluation.json as one page for people: tables, pictures, and what the scores do not mean."""
 
-import html
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.figures import WAYS
-from emosphere.plots.charts import Bar, heat_map, intervals, reliability_diagram, scatter
+from emosphere.evaluation.html_tables import escape
+from emosphere.evaluation.page_sections import (
+    agreement_table,
+    calibration_section,
+    comparison_section,
+    extremes_table,
+    regions_table,
+    slices_section,
+)
+from emosphere.plots.heat_map import heat_map
+from emosphere.plots.scatter import scatter
 from emosphere.vad import VAD_DIMS
 
 SPEAKERS_FOR_INTERVALS: Final = 40
@@ -23,43 +31,39 @@ STYLE: Final = (
     "small,.quiet{color:#666}"
 )
 
-SLICED_BY: Final = {
-    "corpus": "corpus", "gender": "gender", "duration": "length", "level": "level (RMS)", "category": "category",
-}  # fmt: skip
 
-
-def page(evaluation: Mapping[str, Any], answered: Answered) -> str:
+def page(evaluation: Mapping[str, Any], answered: AnsweredClips) -> str:
     """The page of an evaluation: well-formed XML that every browser reads as HTML, whole in one file."""
     overall = evaluation["overall"]
     title = f"Evaluation of {evaluation['model']['name']}"
     parts = [
-        f"<h1>{_escape(title)}</h1>",
+        f"<h1>{escape(title)}</h1>",
         _about(evaluation),
         _warnings(evaluation),
         "<h2>Agreement with the targets</h2>",
-        _agreement_table(overall),
-        _extremes_table(overall),
+        agreement_table(overall),
+        extremes_table(overall),
         *(
             scatter(answered.target[:, column], answered.vad[:, column], title=dim)
             for column, dim in enumerate(VAD_DIMS)
             if overall["dimensions"][dim]["clips"]
         ),
         "<h2>Regions</h2>",
-        _regions_table(overall),
+        regions_table(overall),
         *(
-            heat_map(found["names"], found["counts"], title=f"Named by {WAYS[way]}")
-            for way, found in overall["confusion"].items()
-            if found["chance_uar"]
+            heat_map(confusion["names"], confusion["counts"], title=f"Named by {WAYS[way]}")
+            for way, confusion in overall["confusion"].items()
+            if confusion["chance_uar"]
         ),
         "<h2>Do the probabilities mean what they say?</h2>",
-        _calibration(overall),
+        calibration_section(overall),
         "<h2>Slices</h2>",
-        _slices(evaluation["slices"]),
+        slices_section(evaluation["slices"]),
     ]
     if evaluation["comparison"]:
-        parts += [f"<h2>Against {_escape(evaluation['against']['name'])}</h2>", _comparison(evaluation)]
+        parts += [f"<h2>Against {escape(evaluation['against']['name'])}</h2>", comparison_section(evaluation)]
     parts += ["<h2>How to read this page</h2>", _legend(evaluation), _unreadable(evaluation)]
-    head = f"<head><meta charset='utf-8'/><title>{_escape(title)}</title><style>{STYLE}</style></head>"
+    head = f"<head><meta charset='utf-8'/><title>{escape(title)}</title><style>{STYLE}</style></head>"
     return f"<!DOCTYPE html>\n<html lang='en'>{head}<body>{''.join(parts)}</body></html>\n"
 
 
@@ -74,7 +78,7 @@ def _about(evaluation: Mapping[str, Any]) -> str:
         "date": evaluation["date"],
     }
     rows = "".join(
-        f"<tr><td>{name}</td><td style='text-align:left'>{_escape(fact)}</td></tr>" for name, fact in facts.items()
+        f"<tr><td>{name}</td><td style='text-align:left'>{escape(fact)}</td></tr>" for name, fact in facts.items()
     )
     return f"<table>{rows}</table>"
 
@@ -103,141 +107,6 @@ def _warnings(evaluation: Mapping[str, Any]) -> str:
     return "".join(f"<p class='note'>{note}</p>" for note in notes)
 
 
-def _agreement_table(overall: Mapping[str, Any]) -> str:
-    figures = overall["figures"]
-    rows = []
-    for dim in VAD_DIMS:
-        told = overall["dimensions"][dim]
-        counts = [str(told["clips"]), str(told["unrated"]), str(told["speakers"])]
-        rows.append(
-            [dim, *counts, *(_cell(figures[name][dim]) for name in ("ccc", "pearson", "mae", "bias", "spread_ratio"))]
-        )
-    rows.append(["mean", "", "", "", *(_cell(figures[name]["mean"]) for name in ("ccc", "pearson", "mae")), "", ""])
-    header = ["", "clips", "unrated", "speakers", "CCC", "Pearson", "MAE", "bias", "spread ratio"]
-    return _table(header, rows) + _reasons(figures["ccc"])
-
-
-def _extremes_table(overall: Mapping[str, Any]) -> str:
-    figures = overall["figures"]
-    rows = []
-    for dim in VAD_DIMS:
-        told = overall["dimensions"][dim]
-        if "lowest_fifth" not in told:
-            continue
-        low, high = told["lowest_fifth"], told["highest_fifth"]
-        rows.append([
-            dim, f"{low['clips']} up to {low['up_to']:.2f}", f"{high['clips']} from {high['down_to']:.2f}",
-            *(_cell(figures[name][dim]) for name in ("ccc_extremes", "mae_extremes", "bias_lowest", "bias_highest")),
-        ])  # fmt: skip
-    header = [
-        "extreme fifths",
-        "lowest: clips",
-        "highest: clips",
-        "CCC of both",
-        "MAE of both",
-        "bias lowest",
-        "bias highest",
-    ]
-    return _table(header, rows) + _reasons(figures["ccc_extremes"])
-
-
-def _regions_table(overall: Mapping[str, Any]) -> str:
-    figures = overall["figures"]
-    chance = {way: found["chance_uar"] for way, found in overall["confusion"].items()}
-    rows = [
-        [
-            f"by {words}",
-            *(_cell(figures[name][way]) for name in ("uar", "macro_f1", "accuracy")),
-            f"{chance[way]:.2f}" if chance.get(way) else "",
-        ]
-        for way, words in WAYS.items()
-    ]
-    return _table(["named", "UAR", "macro-F1", "accuracy", "UAR of chance"], rows) + _reasons(figures["uar"])
-
-
-def _calibration(overall: Mapping[str, Any]) -> str:
-    figures = overall["figures"]
-    names = {
-        "region_prob": "region_prob: the head's probability of the published region",
-        "head": "the head's probability of its own favourite",
-    }
-    rows = [[words, _cell(figures["ece"][of])] for of, words in names.items()]
-    parts = [_table(["probability", "expected calibration error"], rows), _reasons(figures["ece"])]
-    parts += [
-        reliability_diagram(found["clips"], found["promised"], found["came_true"], title=of)
-        for of, found in overall["reliability"].items()
-        if sum(found["clips"])
-    ]
-    ball = figures["coverage"]["vad_radius_90"]
-    parts.append(
-        f"<p>Share of targets inside the published error ball (wanted: 0.90): {_cell(ball)}. {_reason(ball)}</p>"
-    )
-    if overall["coverage_by_speaker"]:
-        rows = [
-            [name, str(told["clips"]), f"{told['coverage']:.2f}"]
-            for name, told in overall["coverage_by_speaker"].items()
-        ]
-        parts.append(_table(["speaker", "clips", "coverage"], rows))
-    return "".join(parts)
-
-
-def _slices(slices: Mapping[str, Mapping[str, Any]]) -> str:
-    bars: list[Bar] = []
-    rows: list[list[str]] = []
-    small: list[str] = []
-    for kind, parts in slices.items():
-        shown = {name: told for name, told in parts.items() if "figures" in told}
-        small += [
-            f"{SLICED_BY[kind]} {name} ({told['clips']} clips, {told['speakers']} speakers)"
-            for name, told in parts.items()
-            if "too_small" in told
-        ]
-        if not shown:
-            continue
-        bars.append(Bar(SLICED_BY[kind], ()))
-        for name, told in shown.items():
-            figures = told["figures"]
-            label = f"{_shortened(name)} ({told['clips']} clips, {told['speakers']} sp.)"
-            bars.append(Bar(label, [_numbers(figures["ccc"][dim]) for dim in VAD_DIMS]))
-            rows.append([
-                f"{SLICED_BY[kind]}: {name}", str(told["clips"]), str(told["speakers"]),
-                *(_cell(figures["mae"][dim]) for dim in VAD_DIMS), _cell(figures["uar"]["head"]),
-                _cell(figures["uar"]["of_vad"]),
-            ])  # fmt: skip
-    header = ["slice", "clips", "speakers", *(f"MAE {dim}" for dim in VAD_DIMS), "UAR (head)", "UAR (of VAD)"]
-    text = intervals([f"CCC {dim}" for dim in VAD_DIMS], bars, title="CCC by slice") + _table(header, rows)
-    if small:
-        text += f"<p>Too small for figures (below 2 clips or 2 speakers): {_escape('; '.join(small))}.</p>"
-    return text
-
-
-def _comparison(evaluation: Mapping[str, Any]) -> str:
-    bars, rows = [], []
-    for figure, parts in evaluation["comparison"].items():
-        for of, found in parts.items():
-            rows.append(
-                [
-                    f"{figure} {of}".replace("_", " "),
-                    _digits(found["first"], 3),
-                    _digits(found["second"], 3),
-                    _digits(found["difference"], 3),
-                    "" if found["low"] is None else f"[{_digits(found['low'], 3)}, {_digits(found['high'], 3)}]",
-                    "" if found["p"] is None else _digits(found["p"], 3),
-                    {"first": "A", "second": "B", None: ""}[found["better"]],
-                ]
-            )
-            if figure in ("ccc", "uar"):
-                low, high = (math.nan if found[end] is None else found[end] for end in ("low", "high"))
-                bars.append(Bar(f"{figure} {of}".replace("_", " "), [(found["difference"], low, high)]))
-    first, second = evaluation["model"]["name"], evaluation["against"]["name"]
-    header = ["figure", f"A: {first}", f"B: {second}", "A - B", "interval", "p", "better"]
-    text = (
-        "<p>Both models heard the same clips; every draw of speakers counts for both alike. p is two-sided. With many "
-        "figures some fall below 0.05 by luck: decide beforehand which one counts.</p>"
-    )
-    return text + intervals(["A - B"], bars, title="Differences") + _table(header, rows)
-
-
 def _legend(evaluation: Mapping[str, Any]) -> str:
     bootstrap = evaluation["bootstrap"]
     items = [
@@ -260,49 +129,5 @@ def _unreadable(evaluation: Mapping[str, Any]) -> str:
     unreadable = evaluation["clips"]["unreadable"]
     if not unreadable:
         return ""
-    items = "".join(f"<li>{_escape(clip['error'])}</li>" for clip in unreadable)
+    items = "".join(f"<li>{escape(clip['error'])}</li>" for clip in unreadable)
     return f"<h2>Clips left out because they cannot be read</h2><ul>{items}</ul>"
-
-
-def _cell(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None:
-        return "none"
-    if figure["low"] is None:
-        return _digits(figure["value"])
-    return f"{_digits(figure['value'])} [{_digits(figure['low'])}, {_digits(figure['high'])}]"
-
-
-def _digits(value: float, digits: int = 2) -> str:
-    """Adding 0 takes the sign off a rounded -0."""
-    return f"{round(value, digits) + 0:.{digits}f}"
-
-
-def _numbers(figure: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    if figure["value"] is None:
-        return None
-    low, high = (math.nan if figure[end] is None else float(figure[end]) for end in ("low", "high"))
-    return float(figure["value"]), low, high
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 20 else f"{name[:19]}…"
-
-
-def _reasons(parts: Mapping[str, Mapping[str, Any]]) -> str:
-    told = [f"{of}: {figure['reason']}" for of, figure in parts.items() if "reason" in figure]
-    return f"<p class='quiet'>none: {_escape('; '.join(told))}.</p>" if told else ""
-
-
-def _reason(figure: Mapping[str, Any]) -> str:
-    return _escape(f"({figure['reason']})") if "reason" in figure else ""
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["".join(f"<th>{_escape(cell)}</th>" for cell in header)]
-    lines += ["".join(f"<td>{_escape(cell)}</td>" for cell in row) for row in rows]
-    return "<div><table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
-
-
-def _escape(text: str) -> str:
-    """Text of manifests and models is others' text; control characters have no place in XML."""
-    return html.escape("".join(letter if letter.isprintable() else " " for letter in text))

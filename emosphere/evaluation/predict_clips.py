@@ -21,7 +21,7 @@ CHUNK_S = 600.0
 
 
 class ClipPredictions(NamedTuple):
-    """Readable clips in the order of the manifest, and what each predictor said to them."""
+    """Readable clips in the order of the manifest, and each predictor's answers to them."""
 
     clips: tuple[Clip, ...]
     duration_s: Float64
@@ -29,7 +29,7 @@ class ClipPredictions(NamedTuple):
     predictions: list[Prediction]
     """One per predictor, in their order."""
     num_cut: int
-    """Clips that were longer than what the first predictor hears at once, and were heard up to there."""
+    """Clips that were longer than what the first predictor takes at once, and were cut there."""
     unreadable: list[tuple[Clip, str]]
     """Clips left out, with what was wrong."""
 
@@ -44,10 +44,10 @@ def predict_clips(
     read: list[int] = []
     durations: list[float] = []
     levels: list[float] = []
-    answers: list[list[Prediction]] = [[] for _ in predictors]
+    chunks_of: list[list[Prediction]] = [[] for _ in predictors]
     num_cut = 0
     with ThreadPoolExecutor(num_threads) as pool:
-        for rows, futures in _ahead(pool, clips, _chunks(clips, longest_s), longest_s):
+        for rows, futures in _decoded_ahead(pool, clips, _chunks(clips, longest_s), longest_s):
             waveforms: list[Waveform] = []
             for row, future in zip(rows, futures, strict=True):
                 try:
@@ -62,15 +62,15 @@ def predict_clips(
             levels += [level_db(waveform, None) for waveform in waveforms]
             # Decoding stops at the limit too, so a clip that reaches it counts as cut.
             num_cut += sum(len(waveform) >= limits[0] for waveform in waveforms)
-            for predictor, limit, found in zip(predictors, limits, answers, strict=True):
-                found.append(predictor.predict([waveform[:limit] for waveform in waveforms]))
-    back = np.argsort(read)
+            for predictor, limit, chunks in zip(predictors, limits, chunks_of, strict=True):
+                chunks.append(predictor.predict([waveform[:limit] for waveform in waveforms]))
+    in_order = np.argsort(read)
     unreadable.sort()
     return ClipPredictions(
         clips=tuple(clips[row] for row in sorted(read)),
-        duration_s=np.array(durations)[back],
-        level_db=np.array(levels)[back],
-        predictions=[_joined(parts, back) for parts in answers],
+        duration_s=np.array(durations)[in_order],
+        level_db=np.array(levels)[in_order],
+        predictions=[_joined(chunks, in_order) for chunks in chunks_of],
         num_cut=num_cut,
         unreadable=[(clips[row], message) for row, message in unreadable],
     )
@@ -80,8 +80,8 @@ def _chunks(clips: Sequence[Clip], longest_s: float) -> Iterator[list[int]]:
     """Rows by length, longest first, about ``CHUNK_S`` seconds at a time; unknown lengths count as the longest."""
 
     def seconds(row: int) -> float:
-        found = clips[row].duration_ms
-        return longest_s if found is None else min(found / 1000, longest_s)
+        duration_ms = clips[row].duration_ms
+        return longest_s if duration_ms is None else min(duration_ms / 1000, longest_s)
 
     chunk: list[int] = []
     held_s = 0.0
@@ -95,7 +95,7 @@ def _chunks(clips: Sequence[Clip], longest_s: float) -> Iterator[list[int]]:
         yield chunk
 
 
-def _ahead(
+def _decoded_ahead(
     pool: ThreadPoolExecutor, clips: Sequence[Clip], chunks: Iterator[list[int]], longest_s: float
 ) -> Iterator[tuple[list[int], list[Future[Waveform]]]]:
     """Each chunk with its waveforms to come, while the next one is already being decoded."""
@@ -109,11 +109,11 @@ def _ahead(
         yield before
 
 
-def _joined(parts: Sequence[Prediction], back: np.typing.NDArray[np.intp]) -> Prediction:
-    probs = [part.region_probs for part in parts if part.region_probs is not None]
-    return Prediction(
-        np.concatenate([part.vad for part in parts])[back], np.concatenate(probs)[back] if probs else None
-    )
+def _joined(chunks: Sequence[Prediction], in_order: np.typing.NDArray[np.intp]) -> Prediction:
+    """The rows of all chunks, as ``in_order`` picks them."""
+    vad = np.concatenate([chunk.vad for chunk in chunks])[in_order]
+    probs = [chunk.region_probs for chunk in chunks if chunk.region_probs is not None]
+    return Prediction(vad, np.concatenate(probs)[in_order] if probs else None)
 
 
 def _too_many(unreadable: Sequence[tuple[int, str]], max_unreadable: int) -> str:

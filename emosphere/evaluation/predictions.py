@@ -1,4 +1,4 @@
-"""One row per clip: what was wanted and what the model said, as a Parquet table."""
+"""One row per clip, its targets and the model's answers, as a Parquet table."""
 
 import io
 from typing import Any, Final
@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.evaluation.answered import Answered
-from emosphere.evaluation.figures import named_regions
+from emosphere.evaluation.answered import AnsweredClips
+from emosphere.evaluation.drawn_figures import named_regions
 from emosphere.geometry import REGION_NAMES
 from emosphere.store import unsigned
 from emosphere.tables.schema import Column
@@ -50,10 +50,10 @@ SCHEMA: Final = pa.schema(
 )
 
 
-def predictions_parquet(answered: Answered) -> bytes:
+def predictions_parquet(answered: AnsweredClips) -> bytes:
     """Bytes of the table, rows in the order of the manifest."""
-    named = named_regions(answered)["head"]
-    columns = located(answered.vad.astype(np.float32), answered.region_probs, answered.num_regions)
+    named, probs = named_regions(answered)["head"], answered.region_probs
+    columns = located(answered.vad.astype(np.float32), probs, answered.num_regions)
     target, true_region = answered.target, answered.true_region
     columns_of: dict[str, Any] = {
         "uri": [unsigned(clip.uri) for clip in answered.clips],
@@ -71,9 +71,7 @@ def predictions_parquet(answered: Answered) -> bytes:
         "region_name": [REGION_NAMES[answered.num_regions][region] for region in columns["region"]],
         "region_prob": columns["region_prob"],
         "region_head": [None] * len(true_region) if named is None else named,
-        "region_head_prob": [None] * len(true_region)
-        if answered.region_probs is None
-        else answered.region_probs.max(axis=1),
+        "region_head_prob": [None] * len(true_region) if probs is None else probs.max(axis=1),
     }
     arrays = [pa.array(columns_of[column.name], column.type, from_pandas=True) for column in PREDICTIONS]
     buffer = io.BytesIO()

@@ -1,1 +1,1 @@
-"""What training pulls down: concordance over VAD, weighted cross entropy over regions, and their changing mixture."""
+"""Losses as pure functions: concordance over VAD, weighted cross entropy over classes."""

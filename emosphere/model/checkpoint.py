@@ -66,13 +66,12 @@ def _empty_network(config: NetworkConfig) -> Network:
 
 def _load_weights(network: Network, path: Path) -> None:
     weights = load_file(path)
-    wanted = network.state_dict()
-    shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if found != shapes:
-        odd = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if shapes != wanted:
+        odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
         raise BadCheckpoint(
             f"{path}: {len(odd)} tensors do not fit {CONFIG_NAME}, first {odd[0]}: found "
-            f"{found.get(odd[0], 'none')}, wanted {shapes.get(odd[0], 'none')}; the two files are not of one model."
+            f"{shapes.get(odd[0], 'none')}, wanted {wanted.get(odd[0], 'none')}; the two files are not of one model."
         )
     network.load_state_dict(weights)

@@ -59,9 +59,9 @@ class CheckpointConfig:
     scale: Literal["centred"] = "centred"
     """Each dimension lies in [-1, 1], 0 is the middle of the rating scale."""
     sample_rate_hz: int = 16_000
-    """Rate of the waveforms it hears."""
+    """Rate of the waveforms that go into it."""
     max_clip_s: float = MAX_CLIP_S
-    """Longest clip it was meant to hear at once."""
+    """Longest clip that it was trained to take at once."""
     format: Literal["emosphere-1"] = FORMAT
     """Layout of this file."""
 
@@ -151,10 +151,10 @@ def _read_config(folder: Path) -> CheckpointConfig:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadCheckpoint(f"{path}: not valid JSON ({error}); fetch or train the model again.") from error
-    found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
+    named_format = values.get("format") if isinstance(values, dict) else None
+    if named_format != FORMAT:
         kind = values.get("model_type") or values.get("architectures") if isinstance(values, dict) else None
-        what = f"a configuration of {kind!r}" if kind else f"format {found!r}"
+        what = f"a configuration of {kind!r}" if kind else f"format {named_format!r}"
         raise BadCheckpoint(
             f"{path}: holds {what}, wanted format {FORMAT!r}; give a folder written by 'emosphere train' or one that "
             "docs/adopt.md names (other weights only serve as an encoder, named in a training configuration)."

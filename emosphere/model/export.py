@@ -31,7 +31,7 @@ _ONE_FILE_BYTES: Final = 1_500_000_000
 """A graph of more lies in two files: protobuf ends at 2 GB."""
 
 
-class Exported(NamedTuple):
+class ExportedGraph(NamedTuple):
     """What was written, and how well it agrees."""
 
     path: Path
@@ -62,7 +62,7 @@ class Graph(nn.Module):
         return vad, (answers["region"] / self.region_temperature).softmax(dim=1)
 
 
-def export_onnx(checkpoint: Checkpoint, folder: str | Path, *, card: str) -> Exported:
+def export_onnx(checkpoint: Checkpoint, folder: str | Path, *, card: str) -> ExportedGraph:
     """Write model.onnx and README.md into ``folder`` (made when missing).
 
     Inputs: ``waveform`` float32 (batch, samples) at 16 kHz, ``num_samples`` int64 (batch): the samples of each row that
@@ -91,7 +91,7 @@ def export_onnx(checkpoint: Checkpoint, folder: str | Path, *, card: str) -> Exp
             "and report it with the versions that 'emosphere doctor' prints."
         )
     num_bytes = sum(file.stat().st_size for file in folder.glob(f"{ONNX_NAME}*"))
-    return Exported(path, num_bytes, difference)
+    return ExportedGraph(path, num_bytes, difference)
 
 
 def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
@@ -151,13 +151,13 @@ def _largest_difference(graph: Graph, path: Path) -> float:
     import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    dice = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for lengths in CHECKED_SAMPLES:
-        waveform = 0.1 * torch.randn(len(lengths), max(lengths), generator=dice)
+        waveform = 0.1 * torch.randn(len(lengths), max(lengths), generator=generator)
         num_samples = torch.tensor(lengths)
-        found = session.run(None, {"waveform": waveform.numpy(), "num_samples": num_samples.numpy()})
-        for answer, wanted in zip(found, graph(waveform, num_samples), strict=True):
+        outputs = session.run(None, {"waveform": waveform.numpy(), "num_samples": num_samples.numpy()})
+        for answer, wanted in zip(outputs, graph(waveform, num_samples), strict=True):
             largest = max(largest, float((torch.from_numpy(answer) - wanted).abs().max()))
     return largest
 

@@ -8,11 +8,11 @@ from torchaudio.functional import melscale_fbanks
 from emosphere.model.architecture import LogMelConfig
 from emosphere.model.frames import Frames, silence_padding, thin, validity
 
-DEPTH = 10.0
-"""How far below a clip's loudest cell its floor lies, in natural logs of energy (43 dB)."""
+FLOOR_BELOW_PEAK = 10.0
+"""How far below a clip's loudest band its floor lies, in natural logs of energy (43 dB)."""
 
-SOUNDING = 8.0
-"""A frame sounds when its loudest cell is no further below the clip's loudest, in natural logs of energy (35 dB)."""
+ACTIVE_BELOW_PEAK = 8.0
+"""A frame is active when its loudest band is no further below the clip's loudest, in natural logs of energy (35 dB)."""
 
 
 class LogMelEncoder(nn.Module):
@@ -72,18 +72,18 @@ class LogMelEncoder(nn.Module):
         return Frames(self.norm(frames.values), frames.is_valid)
 
     def normalise(self, features: Frames) -> Float[Tensor, "batch frame band"]:
-        """Zero mean per band and unit deviation over the frames that sound; neither level nor microphone remains."""
+        """Zero mean per band and unit deviation over the active frames; neither level nor microphone remains."""
         mask = features.is_valid[:, :, None]
         loudest = features.values.masked_fill(~mask, -torch.inf).amax(dim=(1, 2), keepdim=True)
-        values = torch.maximum(features.values, loudest - DEPTH).masked_fill(~mask, 0.0)
-        # Over the frames that sound: pauses and silent edges would pull mean and deviation their way.
-        sounds = mask & (values.amax(dim=2, keepdim=True) > loudest - SOUNDING)
-        count = sounds.sum(dim=1, keepdim=True)
-        values = (values - (values * sounds).sum(dim=1, keepdim=True) / count).masked_fill(~mask, 0.0)
-        power = (values.square() * sounds).sum(dim=1, keepdim=True) / count
+        values = torch.maximum(features.values, loudest - FLOOR_BELOW_PEAK).masked_fill(~mask, 0.0)
+        # Over the active frames: pauses and silent edges would pull mean and deviation their way.
+        active = mask & (values.amax(dim=2, keepdim=True) > loudest - ACTIVE_BELOW_PEAK)
+        count = active.sum(dim=1, keepdim=True)
+        values = (values - (values * active).sum(dim=1, keepdim=True) / count).masked_fill(~mask, 0.0)
+        power = (values.square() * active).sum(dim=1, keepdim=True) / count
         if self.config.spread == "clip":
             power = power.mean(dim=2, keepdim=True)
-        # The constant keeps a band without sound (telephone, above 4 kHz) at rest.
+        # The constant keeps a band without sound (telephone, above 4 kHz) near 0.
         return values / (power + 0.1).sqrt()
 
 

@@ -28,8 +28,8 @@ class Network(nn.Module):
         width = cast(Encoder, self.encoder).out_features
         self.pooling = build_pooling(width, config.pooling)
         self.heads = nn.ModuleDict({name: Head(self.pooling.out_features, head) for name, head in config.heads.items()})
-        alone = dataclasses.replace(config, members=1)
-        self.others = nn.ModuleList(Network(alone) for _ in range(config.members - 1))
+        single = dataclasses.replace(config, members=1)
+        self.others = nn.ModuleList(Network(single) for _ in range(config.members - 1))
 
     @property
     def members(self) -> "list[Network]":
@@ -54,36 +54,39 @@ class Network(nn.Module):
         vectors = [member.pooling(encoder(features)) for member, encoder in zip(self.members, encoders, strict=True)]
         return torch.cat(vectors, dim=1)
 
-    def forward(
-        self, features: Frames, *, detached: Collection[str] = frozenset()
-    ) -> dict[str, Float[Tensor, "batch output"]]:
-        """Each head's answer, by its name, from what ``features`` gave.
+    def forward(self, features: Frames) -> dict[str, Float[Tensor, "batch output"]]:
+        """Each head's answer, by its name, from what ``features`` gave: one per clip, whatever the members."""
+        return self.answers(self.embed(features))
 
-        Heads named in ``detached`` send no gradient into pooling and encoder.
+    def answers(self, vectors: Float[Tensor, "batch feature"]) -> dict[str, Float[Tensor, "batch output"]]:
+        """Each head's answer, by its name, from what ``embed`` gave: the members' answers made one."""
+        return {name: _agreed(name, answers) for name, answers in self.member_answers(vectors).items()}
+
+    def member_answers(
+        self, vectors: Float[Tensor, "batch feature"], *, detached: Collection[str] = frozenset()
+    ) -> dict[str, Float[Tensor, "member batch output"]]:
+        """Each head's answer, by its name, of every member for itself, in the order of ``members``.
+
+        Training asks for these, since the targets are each member's own and not only their mean's. Heads named in
+        ``detached`` send no gradient into pooling and encoder. Raises ValueError for vectors of another width than
+        ``embed`` gives for all members.
         """
-        return self.apply_heads(self.embed(features), detached=detached)
-
-    def apply_heads(
-        self, vector: Float[Tensor, "batch feature"], *, detached: Collection[str] = frozenset()
-    ) -> dict[str, Float[Tensor, "row output"]]:
-        """Each head's answer, by its name, from a clip's vector: a row per clip.
-
-        Members in training answer each for itself, since the targets are each one's and not only their mean's: all
-        clips for the first, then all for the second, and so on.
-        """
-        if vector.shape[1] != self.config.members * self.pooling.out_features:
-            raise ValueError(f"a vector of {vector.shape[1]} features is not what embed() gives for all members.")
+        if vectors.shape[1] != self.config.members * self.pooling.out_features:
+            raise ValueError(f"a vector of {vectors.shape[1]} features is not what embed() gives for all members.")
+        parts = list(zip(self.members, vectors.chunk(self.config.members, dim=1), strict=True))
         answers = {}
         for name in self.heads:
-            told = [
-                cast(Head, member.heads[name])(part.detach() if name in detached else part)
-                for member, part in zip(self.members, vector.chunk(self.config.members, dim=1), strict=True)
-            ]
-            answers[name] = torch.cat(told) if self.training else told[0] if len(told) == 1 else _agreed(name, told)
+            answers[name] = torch.stack(
+                [
+                    cast(Head, member.heads[name])(vector.detach() if name in detached else vector)
+                    for member, vector in parts
+                ]
+            )
         return answers
 
 
-def _agreed(name: str, told: Sequence[Tensor]) -> Tensor:
+def _agreed(name: str, answers: Float[Tensor, "member batch output"]) -> Float[Tensor, "batch output"]:
     """The mean of the members' VAD, or the logits of the mean of their probabilities."""
-    every = torch.stack(list(told))
-    return every.mean(0) if name == "vad" else every.log_softmax(2).logsumexp(0)
+    if len(answers) == 1:
+        return answers[0]  # the logits as the head gave them
+    return answers.mean(0) if name == "vad" else answers.log_softmax(2).logsumexp(0)

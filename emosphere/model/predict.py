@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from emosphere.model.architecture import Precision
-from emosphere.model.batches import cut_batches
 from emosphere.model.checkpoint import Checkpoint
+from emosphere.model.cut_batches import cut_batches
 from emosphere.model.encoder import Encoder
 from emosphere.model.fast.encoder import quicken
 
@@ -95,10 +95,10 @@ class Predictor:
         features = self._encoders[0].features(
             torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
         )
-        return self._network.apply_heads(self._network.embed(features, self._encoders))
+        return self._network.answers(self._network.embed(features, self._encoders))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:
-        """As the network hears them."""
+        """Of the waveforms as they go through the network, none shorter than one frame."""
         return [max(len(waveform), self._network.min_samples) for waveform in waveforms]
 
     def _check(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> None:

@@ -44,7 +44,7 @@ class PretrainedEncoder(nn.Module):
         self.model.feature_extractor.requires_grad_(False)
         self.out_features: int = architecture.hidden_size
         self._kernels = list(zip(architecture.conv_kernel, architecture.conv_stride, strict=True))
-        # GroupNorm here spans all frames, padding included, so such a front end must hear each clip by itself.
+        # GroupNorm here spans all frames, padding included, so such a front end must take each clip by itself.
         self.needs_single_clips: bool = architecture.feat_extract_norm == "group"
 
     def start_from(self, folder: str | Path) -> None:
@@ -58,9 +58,9 @@ class PretrainedEncoder(nn.Module):
                 f"{folder}: no {self.config.kind} weights as safetensors there ({str(error).splitlines()[0]}); pickled "
                 "weights (.bin) are not read: convert them once, with torch.load(..., weights_only=True)."
             ) from error
-        found, wanted = _shapes(published), _shapes(self.model)
-        if published.config.model_type != self.config.kind or found != wanted:
-            odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+        shapes, wanted = _shapes(published), _shapes(self.model)
+        if published.config.model_type != self.config.kind or shapes != wanted:
+            odd = sorted(name for name in shapes.keys() | wanted.keys() if shapes.get(name) != wanted.get(name))
             raise BadCheckpoint(
                 f"{folder}: holds {published.config.model_type}, which differs from {self.config.kind} "
                 f"{self.config.size} in {len(odd)} tensors (first: {odd[:1]}); set kind, size and settings to match."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emosphere.audio.decode_outcome import MODEL_RATE_HZ
-from emosphere.speech.same_sound import twins
+from emosphere.speech.same_sound import duplicate_of
 
 STEP: Final = 512
 """Samples between possible borders: one 32 ms frame of speech activity."""
@@ -29,7 +29,7 @@ class CellGrid:
     search_s: float = 3.0
     """How far a border may move either way."""
     lead_in_s: float = 2.048
-    """Audio before a cell that speech activity hears and does not report."""
+    """Audio before a cell that goes through speech activity and is not reported."""
 
     def __post_init__(self) -> None:
         if not 0 < 2 * self.search_s < self.cell_s < math.inf:
@@ -112,7 +112,7 @@ def cut_cells(
         if stops is None and max(starts, default=end) >= end:
             return
         nominal_start, nominal_stop = grid.nominal_range(index)
-        same_as = twins(window.between(nominal_start, end if stops is None else nominal_stop))
+        same_as = duplicate_of(window.between(nominal_start, end if stops is None else nominal_stop))
         lead_in = 0 if index == 0 else grid.lead_in
         for channel, start in enumerate(starts):
             stop = end if stops is None else stops[channel]

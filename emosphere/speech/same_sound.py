@@ -16,18 +16,18 @@ SILENCE: Final = 1e-9
 """Power (-90 dB) below which a difference cannot be heard."""
 
 
-def twins(samples: NDArray[np.float32]) -> list[int | None]:
+def duplicate_of(samples: NDArray[np.float32]) -> list[int | None]:
     """For each channel of ``samples`` (channels, samples) the lowest earlier channel with the same sound, else None.
 
     >>> tone = np.sin(np.arange(16000) / 9, dtype=np.float32)
-    >>> twins(np.stack([tone, -tone, tone]))
+    >>> duplicate_of(np.stack([tone, -tone, tone]))
     [None, None, 0]
     """
-    found: list[int | None] = []
-    for channel, mine in enumerate(samples):
-        firsts = (earlier for earlier in range(channel) if found[earlier] is None)
-        found.append(next((earlier for earlier in firsts if _is_same(samples[earlier], mine)), None))
-    return found
+    same_as: list[int | None] = []
+    for channel, own_samples in enumerate(samples):
+        distinct = (earlier for earlier in range(channel) if same_as[earlier] is None)
+        same_as.append(next((earlier for earlier in distinct if _is_same(samples[earlier], own_samples)), None))
+    return same_as
 
 
 def _is_same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
@@ -36,14 +36,14 @@ def _is_same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     return all(
         _power(a - b) <= max(SILENCE, limit * min(_power(a), _power(b)))
         for a, b, limit in (
-            (_low(one[head]), _low(other[head]), 1.0),
-            (_low(one), _low(other), MAX_LOW_DIFFERENCE),
+            (_low_band(one[head]), _low_band(other[head]), 1.0),
+            (_low_band(one), _low_band(other), MAX_LOW_DIFFERENCE),
             (one, other, MAX_DIFFERENCE),
         )
     )
 
 
-def _low(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _low_band(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     whole = len(samples) // LOW_BAND * LOW_BAND
     return np.asarray(samples[:whole].reshape(-1, LOW_BAND).mean(axis=1), dtype=np.float32)
 

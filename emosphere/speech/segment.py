@@ -189,15 +189,15 @@ def _merge_short(groups: list[_Group], *, min_frames: int, near: int, max_frames
     while index < len(merged):
         group = merged[index]
         if group[-1].stop - group[0].start < min_frames:
-            neighbours = [
-                (gap, other)
-                for other in (index - 1, index + 1)
-                if 0 <= other < len(merged)
-                and (gap := _gap(merged[min(index, other)], merged[max(index, other)])) <= near
-                and _span(merged[min(index, other)], merged[max(index, other)]) <= max_frames
-            ]
+            # Both pairs that it could be merged with, by the gap between the two.
+            neighbours = []
+            for first in (index - 1, index):
+                if 0 <= first < len(merged) - 1:
+                    gap, span = _gap(merged[first], merged[first + 1]), _span(merged[first], merged[first + 1])
+                    if gap <= near and span <= max_frames:
+                        neighbours.append((gap, first))
             if neighbours:
-                first = min(index, min(neighbours)[1])
+                first = min(neighbours)[1]
                 merged[first : first + 2] = [merged[first] + merged[first + 1]]
                 index = first
                 continue

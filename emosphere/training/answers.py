@@ -18,11 +18,11 @@ def answers_for(network: Network, clips: Clips, rows: list[int], *, version: int
     network.eval()
     device = next(network.parameters()).device
     place = {row: index for index, row in enumerate(rows)}
-    found: defaultdict[str, list[Tensor]] = defaultdict(list)
-    order: list[int] = []
+    batches: defaultdict[str, list[Tensor]] = defaultdict(list)
+    places: list[int] = []
     for batch_rows, batch in evaluation_batches(clips, rows, version=version):
         for name, answer in network(to_device(batch, device).features).items():
-            found[name].append(answer.float().cpu())
-        order += [place[row] for row in batch_rows]
-    back = torch.argsort(torch.tensor(order))
-    return {name: torch.cat(parts)[back] for name, parts in found.items()}
+            batches[name].append(answer.float().cpu())
+        places += [place[row] for row in batch_rows]
+    in_order = torch.argsort(torch.tensor(places))
+    return {name: torch.cat(answers)[in_order] for name, answers in batches.items()}

@@ -10,7 +10,7 @@ import contextlib
 import copy
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from emosphere.clips.batches import Batch, to_device
 from emosphere.errors import UsageError
+from emosphere.model.frames import Frames
 from emosphere.model.network import Network
 from emosphere.training.answers import Answers
-from emosphere.training.config import FitConfig
+from emosphere.training.fit_config import FitConfig
 from emosphere.training.loss import LearntWeights, detached_heads, loss_terms, total
 from emosphere.training.optimiser import build_optimiser, rate_at
 from emosphere.training.replay import random_state, wind_back
@@ -44,6 +45,22 @@ class Ranks(Protocol):
         ...
 
 
+class MemberAnswers(nn.Module):
+    """A network asked for every member's answers: a module, for what DistributedDataParallel wraps is a ``forward``."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Frames, detached: frozenset[str]) -> Answers:
+        """Head's name -> (member x clip, output): all clips for the first member, then all for the second, and so on.
+
+        Heads named in ``detached`` send no gradient into pooling and encoder.
+        """
+        answers = self.network.member_answers(self.network.embed(features), detached=detached)
+        return {name: rows.flatten(0, 1) for name, rows in answers.items()}
+
+
 class Fit:
     """Network, optimiser, schedule, running mean of the weights."""
 
@@ -54,13 +71,15 @@ class Fit:
         class_weights: Mapping[str, Tensor],
         *,
         steps_per_epoch: int,
-        wrapped: nn.Module | None = None,
+        parallel: Callable[[nn.Module], nn.Module] | None = None,
         ranks: Ranks | None = None,
     ) -> None:
-        """``wrapped``: the network inside DistributedDataParallel, with the ``ranks`` it averages gradients over."""
+        """``parallel`` puts a module inside DistributedDataParallel, with the ``ranks`` it averages gradients over."""
         self.network = network
         self.config = config
-        self._wrapped = network if wrapped is None else wrapped
+        self._members = MemberAnswers(network)
+        self._synced = self._members if parallel is None else parallel(self._members)
+        """The same, with gradients averaged over the ranks."""
         self._ranks = ranks
         self._device = next(network.parameters()).device
         self._class_weights = {name: weights.to(self._device) for name, weights in class_weights.items()}
@@ -81,7 +100,7 @@ class Fit:
 
     def epoch(self, shares: Iterable[Share], epoch: int) -> dict[str, float]:
         """One round over this worker's shares of the batches; returns each term's mean over the updates."""
-        self._wrapped.train()
+        self._synced.train()
         sums: defaultdict[str, float] = defaultdict(float)
         num_steps = 0
         for step_shares in _in_groups(shares, self.config.accumulate):
@@ -95,17 +114,15 @@ class Fit:
 
         Raises UsageError when the loss is not finite: the same settings would end there again.
         """
-        alone = self.config.concordance == "micro-batch"
-        pieces = [piece for share in shares for piece in share]
-        groups: list[Share] = [[piece] for piece in pieces] if alone else [pieces]
-        if self.config.concordance == "batch":
-            groups = list(shares)
+        groups = self._groups(shares)
         self._optimiser.zero_grad(set_to_none=True)
         sums: defaultdict[str, float] = defaultdict(float)
         for number, group in enumerate(groups):
-            terms = self._group(group, epoch, alone=alone, num_groups=len(groups), last=number == len(groups) - 1)
+            on_device = [to_device(piece, self._device) for piece in group]
+            is_last = number == len(groups) - 1
+            terms = self._add_gradients(on_device, epoch, num_groups=len(groups), is_last=is_last)
             for name, term in terms.items():
-                sums[name] += term / len(groups)
+                sums[name] += float(term.detach()) / len(groups)
         if not all(math.isfinite(term) for term in sums.values()):
             raise UsageError(
                 f"the loss became {dict(sums)} in epoch {epoch + 1}: lower learning_rate or set clip_norm."
@@ -117,70 +134,88 @@ class Fit:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         self._optimiser.step()
         self._scheduler.step()
-        self._follow()
+        self._update_mean()
         return dict(sums)
 
-    def _group(self, group: Share, epoch: int, *, alone: bool, num_groups: int, last: bool) -> dict[str, float]:
-        """Add to the gradients what one concordance, over this group of all workers, asks for."""
-        pieces = [to_device(piece, self._device) for piece in group]
-        replays = len(pieces) > 1
-        states, asked = [], []
-        for piece in pieces:
-            states.append(random_state() if replays else None)
-            with torch.no_grad() if replays else self._without_sync(not last):
-                asked.append(self._ask(self.network if replays else self._wrapped, piece, epoch))
-        answers = {name: torch.cat([one[name] for one in asked]) for name in asked[0]}
-        # Each member of the network has a row of its own for every clip, with the same target.
-        num_members = self.network.config.members
-        goals = [
-            {name: torch.cat([target] * num_members) for name, target in piece.targets.items()} for piece in pieces
-        ]
-        targets = {name: torch.cat([goal[name] for goal in goals]) for name in goals[0]}
-        terms, pulls = self._pulls(answers, targets, epoch, alone=alone, num_groups=num_groups)
-        start = 0
-        for number, piece in enumerate(pieces):
-            final = last and number == len(pieces) - 1
-            with self._without_sync(not final):
-                if replays:
-                    wind_back(cast(Any, states[number]))
-                    answer = self._ask(self._wrapped, piece, epoch)
-                else:
-                    answer = asked[number]
-                stop = start + len(answer["vad"])
-                heads = [name for name in answer if answer[name].requires_grad and pulls[name] is not None]
-                torch.autograd.backward(
-                    [answer[name] for name in heads],
-                    [cast(Tensor, pulls[name])[start:stop].to(answer[name]) for name in heads],
-                )
-                start = stop
-        return {name: float(term.detach()) for name, term in terms.items()}
+    def _groups(self, shares: Sequence[Share]) -> list[Share]:
+        """Pieces by the loss that they share."""
+        pieces = [piece for share in shares for piece in share]
+        if self.config.concordance == "global":
+            return [pieces]
+        return list(shares) if self.config.concordance == "batch" else [[piece] for piece in pieces]
 
-    def _pulls(
-        self, answers: Answers, targets: dict[str, Tensor], epoch: int, *, alone: bool, num_groups: int
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
-        """Loss terms over a group, and the loss's gradient with respect to this worker's answers."""
+    def _add_gradients(self, pieces: Share, epoch: int, *, num_groups: int, is_last: bool) -> dict[str, Tensor]:
+        """Add to the network's gradients those of one loss over these clips, one of ``num_groups`` of this update.
+
+        Returns the terms of that loss. ``is_last``: no gradient is added afterwards.
+        """
+        if len(pieces) == 1:
+            with self._synced_if(is_last):
+                answers = self._member_answers(self._synced, pieces[0], epoch)
+                terms, gradients = self._loss_gradients(answers, pieces, epoch, num_groups)
+                _backward(answers, gradients)
+            return terms
+        states, first_pass = [], []
+        with torch.no_grad():
+            for piece in pieces:
+                states.append(random_state())
+                first_pass.append(self._member_answers(self._members, piece, epoch))
+        answers = {name: torch.cat([answers[name] for answers in first_pass]) for name in first_pass[0]}
+        terms, gradients = self._loss_gradients(answers, pieces, epoch, num_groups)
+        start = 0
+        for number, (piece, state) in enumerate(zip(pieces, states, strict=True)):
+            wind_back(state)
+            with self._synced_if(is_last and number == len(pieces) - 1):
+                answers = self._member_answers(self._synced, piece, epoch)
+                stop = start + len(answers["vad"])
+                _backward(answers, {name: gradient[start:stop] for name, gradient in gradients.items()})
+                start = stop
+        return terms
+
+    def _loss_gradients(
+        self, answers: Answers, pieces: Share, epoch: int, num_groups: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Terms of one loss over these clips, and its gradient with respect to this rank's answers, by head.
+
+        A head that is in no term has no gradient.
+        """
         own = {name: answer.detach().double().requires_grad_() for name, answer in answers.items()}
-        every, goals, count = own, targets, 1
-        if self._ranks is not None and not alone:
-            (every, goals), count = self._ranks.gather([own, targets]), self._ranks.count
+        targets = self._member_targets(pieces)
+        all_answers, all_targets, num_ranks = own, targets, 1
+        if self._ranks is not None and self.config.concordance != "micro-batch":
+            (all_answers, all_targets), num_ranks = self._ranks.gather([own, targets]), self._ranks.count
         terms = loss_terms(
-            every, goals, self._class_weights, self.config.loss, epoch=epoch, num_epochs=self.config.epochs
+            all_answers,
+            all_targets,
+            self._class_weights,
+            self.config.loss,
+            epoch=epoch,
+            num_epochs=self.config.epochs,
         )
         loss = total(terms) if self._learnt_weights is None else self._learnt_weights(terms)
         (loss / num_groups).backward()  # into `own` and the learnt weights, not yet into the network
         # DistributedDataParallel averages gradients, while a shared loss is one over the clips of all workers.
-        return terms, {name: None if tensor.grad is None else tensor.grad * count for name, tensor in own.items()}
+        gradients = {name: tensor.grad * num_ranks for name, tensor in own.items() if tensor.grad is not None}
+        return terms, gradients
 
-    def _ask(self, network: nn.Module, piece: Batch, epoch: int) -> Answers:
+    def _member_targets(self, pieces: Share) -> dict[str, Tensor]:
+        """Targets in the order of the members' answers: piece by piece, in each the same for every member."""
+        num_members = self.network.config.members
+        return {
+            name: torch.cat([piece.targets[name] for piece in pieces for _ in range(num_members)])
+            for name in pieces[0].targets
+        }
+
+    def _member_answers(self, module: nn.Module, piece: Batch, epoch: int) -> Answers:
         detached = detached_heads(self.config.loss, epoch, self.config.epochs)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            answers: Answers = network(piece.features, detached=detached)
+            answers: Answers = module(piece.features, detached)
         return answers
 
-    def _without_sync(self, quiet: bool) -> contextlib.AbstractContextManager[Any]:
+    def _synced_if(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
         """Gradients are averaged over the workers once per update, at its last backward pass."""
-        if quiet and isinstance(self._wrapped, nn.parallel.DistributedDataParallel):
-            manager: contextlib.AbstractContextManager[Any] = self._wrapped.no_sync()
+        if not is_last and isinstance(self._synced, nn.parallel.DistributedDataParallel):
+            manager: contextlib.AbstractContextManager[Any] = self._synced.no_sync()
             return manager
         return contextlib.nullcontext()
 
@@ -205,7 +240,7 @@ class Fit:
             self._learnt_weights.load_state_dict(state["weights"])
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _update_mean(self) -> None:
         if self._mean is None:
             return
         # A young mean forgets faster, so that it does not drag the initial weights along.
@@ -213,6 +248,12 @@ class Fit:
         decay = min(cast(float, self.config.ema_decay), (1 + age) / (10 + age))
         for mean, tensor in zip(self._mean.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(tensor, 1 - decay)
+
+
+def _backward(answers: Answers, gradients: Mapping[str, Tensor]) -> None:
+    """Continue from the gradients of the answers down into the network."""
+    heads = [name for name in answers if answers[name].requires_grad and name in gradients]
+    torch.autograd.backward([answers[name] for name in heads], [gradients[name].to(answers[name]) for name in heads])
 
 
 def _in_groups(shares: Iterable[Share], size: int) -> Iterable[list[Share]]:

@@ -94,10 +94,10 @@ def loss_terms(
         weights[config.joint_head] = 1.0 if detached else region_weight(config, epoch, num_epochs)
     for name, weight in weights.items():
         if weight:
-            of_classes = weights_of_classes[name]
-            # A class without a clip keeps its weight of 0.
-            of_classes = of_classes if config.class_weighted else (of_classes > 0).to(of_classes)
-            terms[name] = weight * weighted_cross_entropy(answers[name], targets[name], of_classes)
+            class_weights = weights_of_classes[name]
+            if not config.class_weighted:
+                class_weights = (class_weights > 0).to(class_weights)  # a class without a clip keeps its weight of 0
+            terms[name] = weight * weighted_cross_entropy(answers[name], targets[name], class_weights)
     return terms
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from emosphere.model.network import Network
-from emosphere.training.config import PARTS, FitConfig
+from emosphere.training.fit_config import PARTS, FitConfig
 from emosphere.training.loss import LearntWeights
 
 
@@ -17,11 +17,11 @@ def build_optimiser(network: Network, weights: LearntWeights | None, config: Fit
     """
     groups: list[dict[str, Any]] = []
     for part in PARTS:
-        every = [tensor for member in network.members for tensor in getattr(member, part).parameters()]
-        learned = [tensor for tensor in every if tensor.requires_grad]
+        parameters = [tensor for member in network.members for tensor in getattr(member, part).parameters()]
+        learnt = [tensor for tensor in parameters if tensor.requires_grad]
         rate = config.learning_rates.get(part, config.learning_rate)
-        groups.append({"params": [tensor for tensor in learned if tensor.dim() > 1], "lr": rate})
-        vectors = [tensor for tensor in learned if tensor.dim() <= 1]
+        groups.append({"params": [tensor for tensor in learnt if tensor.dim() > 1], "lr": rate})
+        vectors = [tensor for tensor in learnt if tensor.dim() <= 1]
         if part == "heads" and weights is not None:
             vectors += list(weights.parameters())
         groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0})
@@ -31,7 +31,9 @@ def build_optimiser(network: Network, weights: LearntWeights | None, config: Fit
 
 def rate_at(step: int, num_steps: int, config: FitConfig) -> float:
     """Share of the full learning rate in zero-based update ``step`` of ``num_steps``, in [0, 1]."""
-    share = config.warm_up if config.warm_up is not None else 0.0 if config.schedule == "constant" else 0.05
+    share = config.warm_up
+    if share is None:
+        share = 0.0 if config.schedule == "constant" else 0.05
     warm_up = max(int(share * num_steps), 1) if share else 0
     if step < warm_up:
         return (step + 1) / warm_up

@@ -14,6 +14,7 @@ from emosphere.model.description import EVALUATION_NAME
 from emosphere.vad import VAD_DIMS
 from pipelines.train.command import train_with
 from pipelines.train.config import TrainConfig
+from pipelines.train.features import FeatureCache
 from pipelines.train.progress import OnProgress
 
 REGION_FIGURES = ("macro_f1", "accuracy")
@@ -75,27 +76,27 @@ def ablate(
         raise UsageError(f"{table_path}: has no row {', '.join(sorted(unknown))}; its rows are {known}.")
     configs = {row.label: load_config(TrainConfig, table_path.parent / row.config, over=over) for row in rows}
     # Over another corpus the table's own split may not exist.
-    reported = set.intersection(*(set(config.clips.evaluate) for config in configs.values()))
-    if split is not None and split not in reported:
-        raise UsageError(f"--split {split}: the rows report on {', '.join(sorted(reported))} (clips.evaluate).")
-    wanted = split or (table.split if table.split in reported else None)
-    found: dict[str, list[dict[str, Any]]] = {row.label: [] for row in rows}
-    kept_features: dict[str, Any] = {}
-    # Seed by seed: with distortions every seed hears other clips, and only one set is kept.
+    splits = set.intersection(*(set(config.clips.evaluate) for config in configs.values()))
+    if split is not None and split not in splits:
+        raise UsageError(f"--split {split}: the rows report on {', '.join(sorted(splits))} (clips.evaluate).")
+    reported_split = split or (table.split if table.split in splits else None)
+    figures: dict[str, list[dict[str, Any]]] = {row.label: [] for row in rows}
+    feature_cache = FeatureCache()
+    # Seed by seed: with distortions every seed has other features, and only one set of them is kept.
     for seed in range(seeds):
         for row in rows:
             folder = out / Path(row.config).stem / f"seed-{seed}"
             tell(f"{row.label}: seed {seed} of {seeds}")
             config = dataclasses.replace(configs[row.label], seed=seed, out=str(folder), folds=0)
-            train_with(config, num_workers=num_workers, kept_features=kept_features, on_progress=on_progress)
+            train_with(config, num_workers=num_workers, feature_cache=feature_cache, on_progress=on_progress)
             evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))
-            found[row.label].append(evaluation["splits"][wanted] if wanted else evaluation["test"])
+            figures[row.label].append(evaluation["splits"][reported_split] if reported_split else evaluation["test"])
     result = {
         "title": table.title,
-        "split": wanted,
+        "split": reported_split,
         "seeds": seeds,
         "over": None if over is None else str(over),
-        "rows": [_row(row, found[row.label], found[rows[0].label]) for row in rows],
+        "rows": [_row(row, figures[row.label], figures[rows[0].label]) for row in rows],
     }
     (out / f"{table_path.stem}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (out / f"{table_path.stem}.md").write_text(table_text(result), encoding="utf-8")
@@ -108,7 +109,7 @@ def table_text(result: dict[str, Any]) -> str:
     lines = [header, ["---"] * len(header)]
     for row in result["rows"]:
         published = " ".join(f"{value:.3f}" for value in [*row["published"], *row["published_regions"]])
-        measured = [_spread(row[name]) for name in (*VAD_DIMS, "mean", "against_first", *REGION_FIGURES)]
+        measured = [_mean_and_deviation(row[name]) for name in (*VAD_DIMS, "mean", "against_first", *REGION_FIGURES)]
         lines.append([row["label"], *measured, published])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{result['title']} ({result['seeds']} seeds, mean ± deviation of CCC)\n\n{table}\n"
@@ -133,7 +134,7 @@ def _mean(figures: dict[str, Any]) -> float:
     return statistics.fmean(figures["ccc"].values())
 
 
-def _spread(values: list[float]) -> str:
+def _mean_and_deviation(values: list[float]) -> str:
     if not values:
         return ""
     deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""

@@ -9,7 +9,7 @@ from emosphere.errors import UsageError
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.description import CARD_NAME, EVALUATION_NAME
 from emosphere.store import ABSENT, locate
-from pipelines.card.tables import figure_tables, is_measured
+from pipelines.card.figure_tables import figure_tables, is_measured
 
 PLACE = "{figures}"
 FEW_TEST_SPEAKERS: Final = 50
@@ -40,10 +40,10 @@ def model_card(checkpoint: Checkpoint, folder: Path, evaluation: str | None) -> 
 
 def default_prose(evaluation: dict[str, Any]) -> str:
     """What it hears, data, figures, limits, what it must not be used for, licence: as far as an evaluation knows."""
-    told = evaluation["model"] if is_measured(evaluation) else evaluation.get("settings", {})
-    licence = told.get("licence") or "not stated"
+    model = evaluation["model"] if is_measured(evaluation) else evaluation.get("settings", {})
+    licence = model.get("licence") or "not stated"
     limits = "\n".join(f"- {limit}" for limit in _limits(evaluation))
-    return f"""# {told.get("name") or evaluation["name"]}
+    return f"""# {model.get("name") or evaluation["name"]}
 
 Hears speech at 16 kHz and says how it sounds: valence, arousal and dominance, each in [-1, 1] with 0 as the middle of
 the rating scale{_regions(evaluation)}.
@@ -91,9 +91,9 @@ def _read_measured(path: str, checkpoint: Checkpoint) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot be read as an evaluation ({error}).") from error
     if not isinstance(evaluation, dict) or not is_measured(evaluation):
         raise UsageError(f"{path}: not an {EVALUATION_NAME} that 'emosphere evaluate' wrote.")
-    found = evaluation["model"]["digest"]
-    if found != checkpoint.digest:
-        raise UsageError(f"{path}: is about the model {found}, not {checkpoint.digest}; evaluate this one.")
+    digest = evaluation["model"]["digest"]
+    if digest != checkpoint.digest:
+        raise UsageError(f"{path}: is about the model {digest}, not {checkpoint.digest}; evaluate this one.")
     return evaluation
 
 

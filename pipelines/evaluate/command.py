@@ -4,12 +4,13 @@ import datetime
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from emosphere.clips.manifest import Clip, read_manifest
 from emosphere.errors import UsageError
-from emosphere.evaluation.answered import Answered, refuse_useless
+from emosphere.evaluation.answered import AnsweredClips, refuse_useless
 from emosphere.evaluation.compare import compare
 from emosphere.evaluation.figures import MEANINGS, figures_of, slice_figures
 from emosphere.evaluation.page import page
@@ -23,7 +24,7 @@ from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
 from emosphere.redaction import redact
 from emosphere.store import Location, locate, unsigned
-from pipelines.card.tables import MEASURED
+from pipelines.card.figure_tables import MEASURED
 
 BATCH_S: Final = {"cpu": 40.0, "cuda": 320.0}
 """Seconds of audio that go through a network at once; changes no figure."""
@@ -43,7 +44,7 @@ class Model(NamedTuple):
         return self.checkpoint.config.num_regions or 8
 
     @property
-    def told(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What evaluation.json says of it."""
         return {
             "given": unsigned(self.name),
@@ -77,18 +78,20 @@ def evaluate(
     if folder.child(WEIGHTS_NAME).exists():
         raise UsageError(f"{out}: holds a model, whose evaluation.json tells of its training; give another --out.")
     models = [_load(name) for name in (model, against) if name is not None]
-    clips = [_chosen(manifest, split, found.num_regions) for found in models]
+    # The same clips for each model, with the regions of its own table.
+    clips = [_clips_of_split(manifest, split, loaded.num_regions) for loaded in models]
     if dry_run:
-        return _dry(models, clips[0], manifest, split)
-    predictors = [found.predictor for found in models] + [m.at_weight_zero for m in models if m.at_weight_zero]
+        return _dry_run_summary(models, clips[0], manifest, split)
+    predictors = [loaded.predictor for loaded in models]
+    predictors += [loaded.at_weight_zero for loaded in models if loaded.at_weight_zero]
     predicted = predict_clips(
         clips[0], predictors, max_unreadable=max_unreadable, num_threads=min(4, os.cpu_count() or 1)
     )
     if not predicted.clips:
         raise UsageError(f"{manifest}: none of the {len(clips[0])} clips of split {split!r} can be read.")
     answered = _answers(models, clips, predicted)
-    for found, answers in zip(models, answered, strict=True):
-        refuse_useless(answers, model=found.name, split=split)
+    for loaded, answers in zip(models, answered, strict=True):
+        refuse_useless(answers, model=loaded.name, split=split)
     evaluation = _evaluation(models, answered, predicted, num_draws=num_bootstrap, seed=seed) | {
         "manifest": unsigned(manifest),
         "split": split,
@@ -101,55 +104,62 @@ def _load(name: str) -> Model:
     folder, device = find_model(name, whole=True), default_device()
     batch_s = BATCH_S[device]
     checkpoint = load_checkpoint(folder)
-    earlier = Path(folder) / AT_WEIGHT_ZERO
+    at_weight_zero = Path(folder) / AT_WEIGHT_ZERO
     return Model(
         name,
         checkpoint,
         Predictor(checkpoint, device=device, batch_s=batch_s),
-        Predictor(load_checkpoint(earlier), device=device, batch_s=batch_s) if earlier.is_dir() else None,
+        Predictor(load_checkpoint(at_weight_zero), device=device, batch_s=batch_s) if at_weight_zero.is_dir() else None,
     )
 
 
-def _chosen(manifest: str, split: str, num_regions: int) -> list[Clip]:
+def _clips_of_split(manifest: str, split: str, num_regions: int) -> list[Clip]:
     clips = read_manifest(manifest, num_regions=num_regions)
-    chosen = [clip for clip in clips if clip.split == split]
-    if len(chosen) < 2:
-        splits = ", ".join(
-            f"{name} ({sum(c.split == name for c in clips)})" for name in sorted({c.split for c in clips})
-        )
-        raise UsageError(f"{manifest}: split {split!r} has {len(chosen)} clips, wanted at least 2; it has {splits}.")
-    return chosen
+    of_split = [clip for clip in clips if clip.split == split]
+    if len(of_split) < 2:
+        sizes = Counter(clip.split for clip in clips)
+        splits = ", ".join(f"{name} ({sizes[name]})" for name in sorted(sizes))
+        raise UsageError(f"{manifest}: split {split!r} has {len(of_split)} clips, wanted at least 2; it has {splits}.")
+    return of_split
 
 
-def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredictions) -> list[Answered]:
-    """Per model, with the regions of its own table."""
+def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredictions) -> list[AnsweredClips]:
+    """Per model; ``predicted`` has a prediction of each, then one of each network at weight zero."""
     readable = {clip.place for clip in predicted.clips}
-    earlier = iter(predicted.predictions[len(models) :])
-    return [
-        Answered(
-            clips=tuple(clip for clip in own if clip.place in readable),
-            duration_s=predicted.duration_s,
-            level_db=predicted.level_db,
-            vad=prediction.vad.astype("float64"),
-            num_regions=model.num_regions,
-            region_probs=prediction.region_probs,
-            probs_at_weight_zero=next(earlier).region_probs if model.at_weight_zero else None,
-            vad_radius_90=model.checkpoint.config.vad_radius_90,
+    predictions = iter(predicted.predictions)
+    of_models = [next(predictions) for _ in models]
+    answered = []
+    for model, own_clips, prediction in zip(models, clips, of_models, strict=True):
+        at_weight_zero = next(predictions) if model.at_weight_zero else None
+        answered.append(
+            AnsweredClips(
+                clips=tuple(clip for clip in own_clips if clip.place in readable),
+                duration_s=predicted.duration_s,
+                level_db=predicted.level_db,
+                vad=prediction.vad.astype("float64"),
+                num_regions=model.num_regions,
+                region_probs=prediction.region_probs,
+                probs_at_weight_zero=None if at_weight_zero is None else at_weight_zero.region_probs,
+                vad_radius_90=model.checkpoint.config.vad_radius_90,
+            )
         )
-        for model, own, prediction in zip(models, clips, predicted.predictions, strict=False)
-    ]
+    return answered
 
 
 def _evaluation(
-    models: list[Model], answered: list[Answered], predicted: ClipPredictions, *, num_draws: int, seed: int
+    models: list[Model], answered: list[AnsweredClips], predicted: ClipPredictions, *, num_draws: int, seed: int
 ) -> dict[str, Any]:
     first = answered[0]
     compared = compare(first, answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None
+
+    def figures_by_name(parts: dict[str, list[int]]) -> dict[str, Any]:
+        return {name: slice_figures(first.take(rows), num_draws=num_draws, seed=seed) for name, rows in parts.items()}
+
     return {
         "format": MEASURED,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "model": models[0].told,
-        "against": models[1].told if len(models) > 1 else None,
+        "model": models[0].description,
+        "against": models[1].description if len(models) > 1 else None,
         "clips": {
             "listed": len(predicted.clips) + len(predicted.unreadable),
             "evaluated": len(predicted.clips),
@@ -163,18 +173,13 @@ def _evaluation(
         "bootstrap": {"draws": num_draws, "seed": seed, "over": "speakers", "interval": "percentile, 95 %"},
         "meanings": MEANINGS,
         "overall": figures_of(first, num_draws=num_draws, seed=seed),
-        "slices": {
-            kind: {
-                name: slice_figures(first.take(rows), num_draws=num_draws, seed=seed) for name, rows in parts.items()
-            }
-            for kind, parts in slices(first).items()
-        },
+        "slices": {kind: figures_by_name(parts) for kind, parts in slices(first).items()},
         "against_overall": figures_of(answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None,
         "comparison": compared,
     }
 
 
-def _write(folder: Location, evaluation: dict[str, Any], answered: list[Answered]) -> None:
+def _write(folder: Location, evaluation: dict[str, Any], answered: list[AnsweredClips]) -> None:
     """The JSON comes last: where it lies, all is there."""
     folder.child("predictions.parquet").write_bytes(predictions_parquet(answered[0]))
     if len(answered) > 1:
@@ -186,6 +191,10 @@ def _write(folder: Location, evaluation: dict[str, Any], answered: list[Answered
 
 def _summary(evaluation: dict[str, Any]) -> dict[str, Any]:
     figures, comparison = evaluation["overall"]["figures"], evaluation["comparison"]
+    against = None
+    if comparison is not None:
+        name = f"{evaluation['against']['name']}-{evaluation['against']['digest']}"
+        against = {"model": name, "ccc": comparison.get("ccc", {})}
     return {
         "model": f"{evaluation['model']['name']}-{evaluation['model']['digest']}",
         "split": evaluation["split"],
@@ -195,16 +204,11 @@ def _summary(evaluation: dict[str, Any]) -> dict[str, Any]:
         "unreadable": [clip["uri"] for clip in evaluation["clips"]["unreadable"]],
         "ccc": figures["ccc"],
         "uar": figures["uar"],
-        "against": None
-        if comparison is None
-        else {
-            "model": f"{evaluation['against']['name']}-{evaluation['against']['digest']}",
-            "ccc": comparison.get("ccc", {}),
-        },
+        "against": against,
     }
 
 
-def _dry(models: list[Model], clips: list[Clip], manifest: str, split: str) -> dict[str, Any]:
+def _dry_run_summary(models: list[Model], clips: list[Clip], manifest: str, split: str) -> dict[str, Any]:
     lengths = [clip.duration_ms for clip in clips]
     absent = [clip.uri for clip in clips if "://" not in clip.uri and not Path(clip.uri).is_file()]
     return {

@@ -1,5 +1,6 @@
 """Settings of a training run: one TOML file."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ class TrainConfig:
     distortion: DistortionConfig | None = None
     """Distorted copies of each clip; none when absent."""
     spectrum: SpectrumConfig | None = None
-    """Random changes to heard frames; none when absent."""
+    """Random changes to the frames of a clip; none when absent."""
     encoder_weights: str | None = None
     """Folder of published weights for a self-supervised encoder; None starts from random ones."""
     folds: int = 0
@@ -92,9 +93,10 @@ class TrainConfig:
         if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
             raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
         uses = [self.clips.train, self.clips.choose, self.clips.calibrate, self.clips.evaluate]
-        shared = [split for split in {*sum(uses, ())} if sum(split in use for use in uses) > 1]
+        times_used = Counter(split for use in uses for split in set(use))
+        shared = {split for split, times in times_used.items() if times > 1}
         # Choosing an epoch by the clips that are reported on is common, and said in the report; the rest is not.
-        if shared and not set(shared) <= set(self.clips.choose) & set(self.clips.evaluate):
+        if not shared <= set(self.clips.choose) & set(self.clips.evaluate):
             raise ValueError(f"clips: {sorted(shared)} would be used for two things at once, see train and calibrate.")
         outputs = {"region": self.num_regions, "category": len(self.clips.categories)}
         for name, head in self.network.heads.items():
@@ -106,8 +108,13 @@ class TrainConfig:
         """Regions that targets are sorted into."""
         return self.network.num_regions or 8
 
+    @property
+    def num_versions(self) -> int:
+        """The clean version of each clip, and its distorted copies."""
+        return 1 + (self.distortion.copies if self.distortion else 0)
 
-def printable_settings(config: TrainConfig) -> dict[str, Any]:
+
+def settings_without_secrets(config: TrainConfig) -> dict[str, Any]:
     """The settings as they may be stored: addresses without signatures, names and passwords."""
     settings = to_mapping(config)
     settings["clips"]["manifest"] = unsigned(config.clips.manifest)

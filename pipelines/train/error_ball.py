@@ -17,8 +17,8 @@ CLEARLY_SMALLER = 0.9
 def error_ball(clips: Clips, rows: list[int], answers: Answers, learnt: list[int]) -> dict[str, Any]:
     """Radius that holds 90 % of the targets of ``rows``, and the radius of always answering the mean learnt target.
 
-    ``answers`` are in the order of ``rows``, clips of speakers that the answering network never heard. Of too few clips
-    both radii are None, with a ``reason``.
+    ``answers`` are in the order of ``rows``, clips of speakers that the answering network did not learn from. Of too
+    few clips both radii are None, with a ``reason``.
     """
     targets = clips.targets(rows)["vad"]
     constant = clips.targets(learnt)["vad"].mean(dim=0)
@@ -35,7 +35,7 @@ def error_ball(clips: Clips, rows: list[int], answers: Answers, learnt: list[int
     return ball
 
 
-def is_telling(ball: dict[str, Any]) -> bool:
+def is_informative(ball: dict[str, Any]) -> bool:
     """Whether the ball says clearly more than a constant answer would."""
     return ball["radius"] is not None and bool(ball["radius"] < CLEARLY_SMALLER * ball["constant_radius"])
 

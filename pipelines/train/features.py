@@ -1,10 +1,9 @@
-"""Clips through Ray Data: decoded once into memory for all workers, or anew in every epoch."""
+"""Clips through Ray Data once: decoded, put behind the front end, and kept in memory for all workers."""
 
-import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,36 +12,44 @@ import ray
 import torch
 from torch import Tensor
 
-from emosphere.clips.augment import DistortionConfig, Waveform
-from emosphere.clips.batches import InMemoryClips, clip_features, read_clip, targets_of, version_of
+from emosphere.clips.batches import InMemoryClips, clip_features, read_clip, version_of
 from emosphere.clips.manifest import Clip
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import BadClip
 from emosphere.model.architecture import NetworkConfig, PretrainedConfig
-from emosphere.model.description import MAX_CLIP_S
 from emosphere.model.encoder import Encoder, build_encoder
-from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
+from pipelines.train.arrow_clips import CLIPS_PER_TASK, DECODED, clip_tables, clips_of, decoded_row, unreadable_row
 from pipelines.train.config import TrainConfig
 
-CLIPS_PER_TASK = 16
 PROBE_S = 0.1
 """How much of a clip is decoded to see whether it can be."""
 
 
-def num_versions(config: TrainConfig) -> int:
-    """The clean version of each clip, and its distorted copies."""
-    return 1 + (config.distortion.copies if config.distortion else 0)
+class FeatureCache:
+    """The features of the last training, for the next one that needs the same. Whoever runs several of them owns it."""
+
+    def __init__(self) -> None:
+        self._digest: str | None = None
+        self._features: Any = None
+
+    def features(self, clips: Sequence[Clip], config: TrainConfig) -> Any:
+        """What :func:`decode_all` gives; decoded only where the call before asked for something else."""
+        digest = features_digest(clips, config)
+        if digest != self._digest:
+            self._digest, self._features = None, None  # the old ones go before the new ones need their room
+            self._features = decode_all(clips, config)
+            self._digest = digest
+        return self._features
 
 
 def decode_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
     """Every version of every clip behind the network's fixed front end, decoded once: a materialized Ray dataset.
 
-    A row holds ``row``, ``version``, ``shape``, float16 ``values`` and ``error``, which says why a clip is unreadable.
+    Its rows are :data:`pipelines.train.arrow_clips.DECODED` with float16 (frame, feature) values.
     """
     rows = [{"row": row, "clip": clip} for row, clip in enumerate(clips)]
-    tables = _tables(rows)
-    return ray.data.from_arrow(tables).map_batches(
+    return ray.data.from_arrow(clip_tables(rows)).map_batches(
         functools.partial(_features_of_batch, config=config), batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
     ).materialize()  # fmt: skip
 
@@ -57,16 +64,16 @@ def features_digest(clips: Sequence[Clip], config: TrainConfig) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def unreadable(dataset: Any) -> dict[int, str]:
+def unreadable_clips(features: Any) -> dict[int, str]:
     """Rows that :func:`decode_all` could not read, with the reason."""
-    found: dict[int, str] = {}
-    for batch in dataset.select_columns(["row", "error"]).iter_batches(batch_size=None, batch_format="pyarrow"):
+    reasons: dict[int, str] = {}
+    for batch in features.select_columns(["row", "error"]).iter_batches(batch_size=None, batch_format="pyarrow"):
         errors = zip(batch["row"].to_pylist(), batch["error"].to_pylist(), strict=True)
-        found |= {row: error for row, error in errors if error}
-    return found
+        reasons |= {row: error for row, error in errors if error}
+    return reasons
 
 
-def unreadable_beforehand(clips: Sequence[Clip]) -> dict[int, str]:
+def probe_clips(clips: Sequence[Clip]) -> dict[int, str]:
     """Rows whose audio on a disk does not begin as it should, with the reason, without decoding the rest.
 
     Audio in other stores is not fetched for this: `emosphere prepare` has looked at it.
@@ -74,83 +81,26 @@ def unreadable_beforehand(clips: Sequence[Clip]) -> dict[int, str]:
     rows = [{"row": row, "clip": clip} for row, clip in enumerate(clips) if "://" not in clip.uri]
     if not rows:
         return {}
-    dataset = ray.data.from_arrow(_tables(rows)).map_batches(
+    dataset = ray.data.from_arrow(clip_tables(rows)).map_batches(
         _probe_batch, batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
     )
-    return unreadable(dataset)
+    return unreadable_clips(dataset)
 
 
-def gather_features(dataset: Any, clips: Sequence[Clip], config: TrainConfig) -> InMemoryClips:
-    """The clips that could be read, in the order of ``clips``."""
-    versions: list[dict[int, Tensor]] = [{} for _ in range(num_versions(config))]
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for one in batch.to_pylist():
-            if one["error"] is None:
-                values = np.frombuffer(one["values"], np.float16).reshape(one["shape"])
-                versions[one["version"]][one["row"]] = torch.from_numpy(values.copy())
+def clips_in_memory(features: Any, clips: Sequence[Clip], config: TrainConfig) -> InMemoryClips:
+    """The clips that could be read, in the order of ``clips``, with the ``features`` that were made of them."""
+    versions: list[dict[int, Tensor]] = [{} for _ in range(config.num_versions)]
+    for batch in features.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for decoded in batch.to_pylist():
+            if decoded["error"] is None:
+                values = np.frombuffer(decoded["values"], np.float16).reshape(decoded["shape"])
+                versions[decoded["version"]][decoded["row"]] = torch.from_numpy(values.copy())
     rows = sorted(versions[0])
     return InMemoryClips(
         tuple(clips[row] for row in rows),
         tuple(tuple(version[row] for row in rows) for version in versions),
         config.clips.categories,
     )
-
-
-class StreamedClips:
-    """Clips decoded anew whenever they are drawn, by Ray tasks ahead of the worker that wants them."""
-
-    def __init__(self, clips: Sequence[Clip], config: TrainConfig) -> None:
-        self.clips = clips
-        self.num_versions = num_versions(config)
-        self._config = config
-        self._network: Network | None = None
-        self._device = torch.device("cpu")
-        self._stream: torch.cuda.Stream | None = None
-
-    def use_front_end_of(self, network: Network) -> None:
-        """From now on by the front end of ``network``, on its device."""
-        self._network, self._device = network, next(network.parameters()).device
-        if self._device.type == "cuda":
-            # On the default one each clip would wait for the update that is being computed.
-            self._stream = torch.cuda.Stream(self._device)
-            self._stream.wait_stream(torch.cuda.current_stream(self._device))
-
-    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        return targets_of([self.clips[row] for row in rows], self._config.clips.categories)
-
-    def num_frames(self, row: int) -> int:
-        """In units of 16 ms, from the manifest's durations."""
-        clip = self.clips[row]
-        length_ms = clip.duration_ms if clip.end_ms is None else clip.end_ms - clip.start_ms
-        longest_ms = round(1000 * MAX_CLIP_S)
-        return max(min(length_ms or longest_ms, longest_ms) // 16, 1)
-
-    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-        """In the order of ``picks``. Raises BadClip for a clip that cannot be read."""
-        if not picks:
-            return
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        rows = [{"row": row, "version": version, "clip": self.clips[row]} for row, version in picks]
-        distort = functools.partial(_decode_batch, distortion=self._config.distortion, seed=self._config.seed)
-        dataset = ray.data.from_arrow(_tables(rows)).map_batches(
-            distort, batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
-        )
-        tables: Iterable[pa.Table] = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=8)
-        for table in tables:
-            for one in table.to_pylist():
-                if one["error"]:
-                    raise BadClip(one["error"])
-                waveform = np.frombuffer(one["values"], np.float32).copy()
-                yield self._features(waveform)
-
-    def _features(self, waveform: Waveform) -> Tensor:
-        assert self._network is not None
-        network = self._network
-        with contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
-            # Rounded as memory would hold it, so that both ways learn the same.
-            return clip_features(waveform, network.features, network.min_samples, self._device).half().float().cpu()
 
 
 @functools.lru_cache(maxsize=1)
@@ -167,68 +117,25 @@ def _front_end(settings: str, weights: str | None, seed: int) -> Encoder:
 
 def _features_of_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
     front_end = _front_end(json.dumps(to_mapping(config.network)), config.encoder_weights, config.seed)
-    found: list[dict[str, Any]] = []
-    for row, clip in _clips_of(batch):
+    rows: list[dict[str, Any]] = []
+    for row, clip in clips_of(batch):
         try:
             clean = read_clip(clip)
         except BadClip as error:
-            found.append(_result(row, 0, None, str(error)))
+            rows.append(unreadable_row(row, 0, error))
             continue
-        for version in range(num_versions(config)):
+        for version in range(config.num_versions):
             waveform = version_of(clean, clip, version, config.distortion, config.seed)
             values = clip_features(waveform, front_end.features, front_end.min_samples).half().numpy()
-            found.append(_result(row, version, values, None))
-    return pa.Table.from_pylist(found, schema=_RESULT)
+            rows.append(decoded_row(row, version, values))
+    return pa.Table.from_pylist(rows, schema=DECODED)
 
 
 def _probe_batch(batch: pa.Table) -> pa.Table:
-    found = []
-    for row, clip in _clips_of(batch):
+    rows = []
+    for row, clip in clips_of(batch):
         try:
             read_clip(clip, max_s=PROBE_S)
         except BadClip as error:
-            found.append(_result(row, 0, None, str(error)))
-    return pa.Table.from_pylist(found, schema=_RESULT)
-
-
-def _decode_batch(batch: pa.Table, *, distortion: DistortionConfig | None, seed: int) -> pa.Table:
-    found = []
-    for (row, clip), version in zip(_clips_of(batch), batch["version"].to_pylist(), strict=True):
-        try:
-            found.append(_result(row, version, version_of(read_clip(clip), clip, version, distortion, seed), None))
-        except BadClip as error:
-            found.append(_result(row, version, None, str(error)))
-    return pa.Table.from_pylist(found, schema=_RESULT)
-
-
-_RESULT = pa.schema(
-    {
-        "row": pa.int64(),
-        "version": pa.int64(),
-        "shape": pa.list_(pa.int64()),
-        "values": pa.large_binary(),
-        "error": pa.string(),
-    }
-)
-
-
-def _result(row: int, version: int, values: Any, error: str | None) -> dict[str, Any]:
-    shape = [] if values is None else list(values.shape)
-    return {
-        "row": row,
-        "version": version,
-        "shape": shape,
-        "values": None if values is None else values.tobytes(),
-        "error": error,
-    }
-
-
-def _tables(rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
-    """Rows as tables of one task each."""
-    plain = [{**row, "clip": json.dumps(to_mapping(row["clip"]))} for row in rows]
-    return [pa.Table.from_pylist(plain[at : at + CLIPS_PER_TASK]) for at in range(0, len(plain), CLIPS_PER_TASK)]
-
-
-def _clips_of(batch: pa.Table) -> list[tuple[int, Clip]]:
-    texts = zip(batch["row"].to_pylist(), batch["clip"].to_pylist(), strict=True)
-    return [(row, Clip(**{**(values := json.loads(text)), "vad": tuple(values["vad"])})) for row, text in texts]
+            rows.append(unreadable_row(row, 0, error))
+    return pa.Table.from_pylist(rows, schema=DECODED)

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: JSON lines and TensorBoard always, MLflow where wanted."""
+"""A training's log while it runs: JSON lines and TensorBoard always, MLflow where wanted."""
 
 import json
 from collections.abc import Mapping
@@ -58,9 +58,9 @@ class _Tracker:
         if note.exists():
             self._run_id: str = json.loads(note.read_text(encoding="utf-8"))["run_id"]
             return
-        found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found else self._client.create_experiment(name)
-        self._run_id = self._client.create_run(experiment).info.run_id
+        experiment = self._client.get_experiment_by_name(name)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
+        self._run_id = self._client.create_run(experiment_id).info.run_id
         note.write_text(json.dumps({"run_id": self._run_id}) + "\n", encoding="utf-8")
         for key, value in _flat_settings(settings):
             self._client.log_param(self._run_id, key, value)
@@ -74,20 +74,20 @@ class _Tracker:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
+    numbers: list[tuple[str, float]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}/")
+            numbers += _flat(value, f"{prefix}{name}/")
         elif isinstance(value, int | float):
-            found.append((f"{prefix}{name}", float(value)))
-    return found
+            numbers.append((f"{prefix}{name}", float(value)))
+    return numbers
 
 
 def _flat_settings(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    texts: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found += _flat_settings(value, f"{prefix}{name}.")
+            texts += _flat_settings(value, f"{prefix}{name}.")
         elif name != "card":
-            found.append((f"{prefix}{name}", str(value)[:500]))
-    return found
+            texts.append((f"{prefix}{name}", str(value)[:500]))
+    return texts

@@ -1,4 +1,4 @@
-"""How far a training is, as its log tells while the workers write it."""
+"""How far a training is, from its log while the workers write it."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 POLL_S = 0.5
 HEARTBEAT_S = 20.0
-"""So often it is told how far a training is where no epoch ends meanwhile."""
+"""So often progress is reported where no epoch ends meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,20 @@ OnProgress = Callable[[TrainProgress], None]
 
 @contextlib.contextmanager
 def followed(log: Path, *, num_epochs: int, folds: int, on_progress: OnProgress | None) -> Iterator[None]:
-    """While inside, tell ``on_progress`` of every epoch that ``log`` gets, and from time to time of none."""
+    """While inside, call ``on_progress`` for every epoch that ``log`` gets, and from time to time for none."""
     if on_progress is None:
         yield
         return
     started, stopped = time.monotonic(), threading.Event()
 
     def watch() -> None:
-        told, told_at = None, time.monotonic()
+        num_reported, reported_at = None, time.monotonic()
         while True:
             last = stopped.wait(POLL_S)
             lines = _lines(log)
-            if len(lines) != told or time.monotonic() - told_at >= HEARTBEAT_S:
-                told, told_at = len(lines), time.monotonic()
-                wall_s = told_at - started
+            if len(lines) != num_reported or time.monotonic() - reported_at >= HEARTBEAT_S:
+                num_reported, reported_at = len(lines), time.monotonic()
+                wall_s = reported_at - started
                 on_progress(progress_of(lines, num_epochs=num_epochs, folds=folds, wall_s=wall_s))
             if last:
                 return

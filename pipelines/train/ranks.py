@@ -22,18 +22,18 @@ class DistributedRanks:
         all its tensors, and names in any order.
         """
         places = [(number, name) for number, group in enumerate(own) for name in sorted(group)]
-        mine = [own[number][name] for number, name in places]
-        widths = [math.prod(tensor.shape[1:]) for tensor in mine]
+        tensors = [own[number][name] for number, name in places]
+        widths = [math.prod(tensor.shape[1:]) for tensor in tensors]
         # All in one message, which costs more than what is in it. float64 holds any precision and labels exactly.
-        flat = [tensor.detach().double().reshape(-1, width) for tensor, width in zip(mine, widths, strict=True)]
+        flat = [tensor.detach().double().reshape(-1, width) for tensor, width in zip(tensors, widths, strict=True)]
         ranks = [torch.split(rows, widths, dim=1) for rows in self._rows_of_all(torch.cat(flat, dim=1))]
-        every: list[dict[str, Tensor]] = [{} for _ in own]
+        gathered: list[dict[str, Tensor]] = [{} for _ in own]
         for column, (number, name) in enumerate(places):
-            tensor = mine[column]
+            tensor = tensors[column]
             parts = [rows[column].reshape(-1, *tensor.shape[1:]).to(tensor.dtype) for rows in ranks]
             parts[self.rank] = tensor
-            every[number][name] = torch.cat(parts)
-        return every
+            gathered[number][name] = torch.cat(parts)
+        return gathered
 
     def average(self, value: Tensor) -> None:
         dist.all_reduce(value)
@@ -47,6 +47,6 @@ class DistributedRanks:
         counts = [int(size) for size in sizes]
         padded = own.new_zeros(max(counts), own.shape[1])
         padded[: len(own)] = own
-        everyone = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(everyone, padded)
-        return [rows[:count] for rows, count in zip(everyone, counts, strict=True)]
+        of_ranks = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(of_ranks, padded)
+        return [rows[:count] for rows, count in zip(of_ranks, counts, strict=True)]

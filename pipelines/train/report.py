@@ -1,10 +1,12 @@
 """What a trained network achieves, in all and per corpus, JSON-ready."""
 
+from collections import defaultdict
 from typing import Any
 
 import torch
 
 from emosphere.clips.batches import Clips
+from emosphere.clips.manifest import Clip
 from emosphere.geometry import REGION_NAMES, region_of
 from emosphere.metrics import ccc, region_report
 from emosphere.model.network import Network
@@ -117,16 +119,16 @@ def _rated(network: Network, labelled: Clips, learnt: tuple[str, ...]) -> dict[s
 
 
 def _counts(labelled: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    clips = [clip for clip in labelled.clips if clip.split in splits]
+    clips_of: defaultdict[str, list[Clip]] = defaultdict(list)
+    for clip in labelled.clips:
+        if clip.split in splits:
+            clips_of[clip.corpus].append(clip)
     return {
-        corpus: {
-            "clips": sum(clip.corpus == corpus for clip in clips),
-            "speakers": len({clip.speaker for clip in clips if clip.corpus == corpus}),
-        }
-        for corpus in sorted({clip.corpus for clip in clips})
+        corpus: {"clips": len(clips_of[corpus]), "speakers": len({clip.speaker for clip in clips_of[corpus]})}
+        for corpus in sorted(clips_of)
     }
 
 
 def _absent_regions(labelled: Clips, splits: tuple[str, ...], num_regions: int) -> list[str]:
-    found = {clip.region for clip in labelled.clips if clip.split in splits}
-    return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in found]
+    regions = {clip.region for clip in labelled.clips if clip.split in splits}
+    return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in regions]

@@ -1,48 +1,41 @@
 """What every training worker does: fit on all clips, cross-validate, report; the first one also writes."""
 
-import dataclasses
-import resource
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import numpy as np
 import ray.train
 import torch
-import torch.distributed
 from ray.train.torch import get_device, prepare_model
 from torch import Tensor
 
 from emosphere.clips.batches import Clips
-from emosphere.clips.epoch import num_batches, plan_epoch, training_shares
+from emosphere.clips.epoch import num_batches
 from emosphere.clips.manifest import Clip
-from emosphere.clips.prefetch import ahead
 from emosphere.clips.splits import speaker_folds
-from emosphere.geometry import REGION_NAMES
 from emosphere.losses.classification import class_weights
-from emosphere.metrics import calibrate_temperature, ccc, region_report
-from emosphere.model.description import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, answers_for
 from emosphere.training.loss import region_weight
-from emosphere.vad import VAD_DIMS
-from pipelines.train.config import TrainConfig, printable_settings
-from pipelines.train.error_ball import error_ball, is_telling
-from pipelines.train.features import StreamedClips, gather_features
+from pipelines.train.choice_figures import choice_figures
+from pipelines.train.config import TrainConfig, settings_without_secrets
+from pipelines.train.features import clips_in_memory
+from pipelines.train.finish import finish
 from pipelines.train.log import TrainLog
 from pipelines.train.ranks import DistributedRanks
-from pipelines.train.write import Trained, write_model
+from pipelines.train.streamed_clips import StreamedClips
+from pipelines.train.timed_epoch import run_epoch
+from pipelines.train.write import write_model
 
 STATE_NAME = "state.pt"
 FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
 IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
-"""Layer drop skips whole layers, and a head may rest. Buffers are constants (filters, windows), and ranks with unequal
-numbers of pieces, which broadcast them unequally often, would wait for one another for ever."""
-Item = TypeVar("Item")
+"""Layer drop skips whole layers, and a head may be in no term of the loss. Buffers are constants (filters, windows),
+and ranks with unequal numbers of pieces, which broadcast them unequally often, would wait for one another for ever."""
 
 
 def train_on_worker(arguments: dict[str, Any]) -> None:
@@ -61,10 +54,10 @@ class Worker:
         torch.set_num_threads(1)
         self.clips: Clips = StreamedClips(clips, config)
         if config.clips.hold == "memory":
-            self.clips = gather_features(ray.train.get_dataset_shard(FEATURES), clips, config)
-        self.learnt = self._rows(config.clips.train)
-        self.chosen_by = self._rows(config.clips.choose)
-        self.state = self._resumed() or {
+            self.clips = clips_in_memory(ray.train.get_dataset_shard(FEATURES), clips, config)
+        self.learnt = self._rows_of(config.clips.train)
+        self.chosen_by = self._rows_of(config.clips.choose)
+        self.state = self._saved_state() or {
             "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "held_out": [],
             "at_weight_zero": None, "weights_at_weight_zero": None,
         }  # fmt: skip
@@ -74,7 +67,7 @@ class Worker:
                 Path(config.out),
                 name=config.name,
                 mlflow=config.mlflow,
-                settings=printable_settings(config),
+                settings=settings_without_secrets(config),
                 done=self.state["epochs_done"],
             )
 
@@ -82,7 +75,7 @@ class Worker:
         """All stages from where the last reported epoch left them; the checkpoint is written as soon as it exists."""
         stages = self._stages()
         for number in range(self.state["stage"], len(stages)):
-            self._fit(number, stages[number])
+            self._run_stage(number, stages[number])
             if self.rank == 0 and not stages[number] and number + 1 < len(stages):
                 self._write([])
         # Also where a run that was killed while writing resumes behind its last stage.
@@ -91,17 +84,22 @@ class Worker:
         if self.log is not None:
             self.log.close()
 
-    def _fit(self, number: int, held_out: list[int]) -> None:
-        config, fitting = self.config, self.config.fit
+    def _run_stage(self, number: int, held_out: list[int]) -> None:
+        config = self.config
         rows = sorted(set(self.learnt) - set(held_out))
-        fit = self._start(rows)
-        for epoch in range(self.state["epoch"], fitting.epochs):
-            metrics = self._epoch(fit, rows, number, epoch)
+        fit = self._new_fit(rows)
+        for epoch in range(self.state["epoch"], config.fit.epochs):
+            metrics = run_epoch(
+                fit, self.clips, rows, config, stage=number, epoch=epoch, rank=self.rank, num_ranks=self.num_ranks
+            )
             stops = False
             if self.chosen_by:
-                metrics["choose"] = self._judge(fit.result())
-                stops = self._remember_best(fit, epoch, metrics["choose"])
-            if not held_out and self._comes_to_rest(epoch):
+                metrics["choose"] = choice_figures(
+                    fit.result(), self.clips, self.chosen_by, config.num_regions,
+                    rank=self.rank, num_ranks=self.num_ranks,
+                )  # fmt: skip
+                stops = self._remember_best(fit, epoch, metrics["choose"]["ccc"])
+            if not held_out and self._reaches_weight_zero(epoch):
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in fit.result().state_dict().items()}
                 self.state |= {
                     "at_weight_zero": {"epochs": epoch + 1} | metrics.get("choose", {}),
@@ -109,51 +107,24 @@ class Worker:
                 }
             if self.log is not None:
                 self.log.write(number, epoch + 1, metrics)
-            last = stops or epoch + 1 == fitting.epochs
+            last = stops or epoch + 1 == config.fit.epochs
             self.state |= {"epoch": epoch + 1, "epochs_done": self.state["epochs_done"] + 1, "fit": fit.state()}
             if last:
-                self._finish(fit, held_out)
+                self._finish_stage(fit, held_out)
             # All ranks by the same rule, else Ray waits for ever. A report takes about two seconds.
             if last or (epoch + 1) % config.save_every == 0:
                 self._report({"stage": number, "epoch": epoch + 1} | metrics)
             if last:
                 return
 
-    def _comes_to_rest(self, epoch: int) -> bool:
-        """Whether this was the last epoch in which the region loss had a weight of its own."""
+    def _reaches_weight_zero(self, epoch: int) -> bool:
+        """Whether this was the last epoch in which the region loss had a weight above 0."""
         loss, num_epochs = self.config.fit.loss, self.config.fit.epochs
         if loss.region_schedule != "falling" or loss.joint_head != "region" or not self.config.network.num_regions:
             return False
         return region_weight(loss, epoch, num_epochs) > 0 == region_weight(loss, epoch + 1, num_epochs)
 
-    def _epoch(self, fit: Fit, rows: list[int], number: int, epoch: int) -> dict[str, Any]:
-        """One round over the clips; returns the loss terms and what the round cost."""
-        config, fitting = self.config, self.config.fit
-        plan = plan_epoch(
-            self.clips, rows, config.spectrum, batch_size=fitting.batch_size, pool_batches=fitting.pool_batches,
-            seed=config.seed, epoch=epoch,
-        )  # fmt: skip
-        shares = training_shares(
-            self.clips, plan, config.spectrum, micro_batch_size=fitting.micro_batch_size, seed=config.seed,
-            epoch=epoch, rank=self.rank, num_ranks=self.num_ranks,
-        )  # fmt: skip
-        # Keyed by the epoch, so that a resumed run draws what an undisturbed one would have drawn.
-        random_key = [config.seed, number, epoch, self.rank]
-        torch.manual_seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
-        np.random.seed(int(np.random.SeedSequence(random_key).generate_state(1)[0]))
-        waiting = Waiting(ahead(shares))
-        started = time.monotonic()
-        loss = fit.epoch(waiting, epoch)
-        wall_s = time.monotonic() - started
-        return {
-            "loss": loss,
-            "clips_per_s": round(sum(len(batch.rows) for batch in plan) / wall_s, 1),
-            "waiting": round(waiting.seconds / wall_s, 4),
-            "wall_s": round(wall_s, 2),
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        }
-
-    def _start(self, rows: Sequence[int]) -> Fit:
+    def _new_fit(self, rows: Sequence[int]) -> Fit:
         config = self.config
         torch.manual_seed(config.seed)
         network = Network(config.network)
@@ -168,46 +139,24 @@ class Worker:
             config.fit,
             self._class_weights(rows),
             steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size) // config.fit.accumulate),
-            wrapped=prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
+            parallel=partial(prepare_model, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
             ranks=DistributedRanks() if shared else None,
         )
         if self.state["fit"] is not None:
             fit.restore(self.state["fit"])
         return fit
 
-    def _judge(self, network: Network) -> dict[str, float]:
-        """Mean CCC and region figures on the clips to choose by; every rank asks for its part and knows the whole."""
-        mine = self.chosen_by[self.rank :: self.num_ranks]
-        answers = answers_for(network, self.clips, mine) if mine else {}
-        parts: list[Any] = [(mine, answers)]
-        if self.num_ranks > 1:
-            parts = [None] * self.num_ranks
-            torch.distributed.all_gather_object(parts, (mine, answers))
-        rows = [row for own, _ in parts for row in own]
-        whole = {
-            name: torch.cat([found[name] for _, found in parts if found])
-            for name in next(found for _, found in parts if found)
-        }
-        targets = self.clips.targets(rows)
-        agreement = ccc(whole["vad"], targets["vad"])
-        judged = {"ccc": round(float(agreement.mean()), 6)}
-        judged |= {f"ccc_{dim}": round(float(value), 4) for dim, value in zip(VAD_DIMS, agreement, strict=True)}
-        if "region" in whole and (targets["region"] >= 0).any():
-            report = region_report(whole["region"].argmax(dim=1), targets["region"], self.config.num_regions)
-            judged |= {"uar": report.uar, "macro_f1": report.macro_f1, "accuracy": report.accuracy}
-        return judged
-
-    def _remember_best(self, fit: Fit, epoch: int, judged: dict[str, float]) -> bool:
+    def _remember_best(self, fit: Fit, epoch: int, ccc: float) -> bool:
         """Keep the best epoch's weights where they are wanted; True when it is time to stop."""
         best = self.state["best"]
-        if best is None or judged["ccc"] > best["ccc"]:
+        if best is None or ccc > best["ccc"]:
             weights = fit.result().state_dict() if self.config.fit.keep == "best" else None
             copied = None if weights is None else {name: tensor.detach().clone() for name, tensor in weights.items()}
-            self.state["best"] = best = {"ccc": judged["ccc"], "epoch": epoch, "network": copied}
+            self.state["best"] = best = {"ccc": ccc, "epoch": epoch, "network": copied}
         patience = self.config.fit.patience
         return patience is not None and epoch - best["epoch"] >= patience
 
-    def _finish(self, fit: Fit, held_out: list[int]) -> None:
+    def _finish_stage(self, fit: Fit, held_out: list[int]) -> None:
         network = fit.result()
         if self.config.fit.keep == "best":
             network.load_state_dict(self.state["best"]["network"])
@@ -227,7 +176,7 @@ class Worker:
             torch.save(self.state, Path(folder) / STATE_NAME)
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
-    def _resumed(self) -> dict[str, Any] | None:
+    def _saved_state(self) -> dict[str, Any] | None:
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             return None
@@ -236,7 +185,7 @@ class Worker:
             state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True, map_location="cpu")
         return state
 
-    def _rows(self, splits: Sequence[str]) -> list[int]:
+    def _rows_of(self, splits: Sequence[str]) -> list[int]:
         return [row for row, clip in enumerate(self.clips.clips) if clip.split in splits]
 
     def _stages(self) -> list[list[int]]:
@@ -258,64 +207,22 @@ class Worker:
         return {name: class_weights(targets[name], size) for name, size in sizes.items()}
 
     def _write(self, held_out: list[int]) -> None:
-        """Hand over the network, calibrated on clips it never heard."""
-        config = self.config
-        network = Network(config.network)
+        """Write the network, with what the folds' networks answered to the rows ``held_out`` of them."""
+        network = Network(self.config.network)
         network.load_state_dict(self.state["network"])
         network.to(self.device)
         if isinstance(self.clips, StreamedClips):
             self.clips.use_front_end_of(network)
         parts: list[Answers] = self.state["held_out"]
         answers = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if held_out else {}
-        apart = self._rows(config.clips.calibrate)
-        rows, unseen = (apart, answers_for(network, self.clips, apart)) if apart else (held_out, answers)
-        temperature = 1.0
-        if "region" in unseen:
-            temperature = calibrate_temperature(unseen["region"], self.clips.targets(rows)["region"])
-        ball = None
-        if unseen:
-            ball = {"from": "calibrate" if apart else "folds"} | error_ball(self.clips, rows, unseen, self.learnt)
-        slim = without_heads(network, config.auxiliary_heads).to(self.device)
-        checkpoint = CheckpointConfig(
-            network=slim.config,
-            name=config.name,
-            licence=config.licence,
-            region_names=REGION_NAMES[config.num_regions] if slim.config.num_regions else (),
-            region_temperature=round(temperature, 4),
-            vad_radius_90=ball["radius"] if ball and apart and is_telling(ball) else None,
+        trained = finish(
+            self.config,
+            network,
+            self.clips,
+            learnt=self.learnt,
+            held_out=held_out,
+            held_out_answers=answers,
+            weights_at_weight_zero=self.state["weights_at_weight_zero"],
+            figures_at_weight_zero=self.state["at_weight_zero"],
         )
-        at_weight_zero = None
-        if self.state["weights_at_weight_zero"] is not None and slim.config.num_regions:
-            network.load_state_dict(self.state["weights_at_weight_zero"])
-            at_weight_zero = without_heads(network, config.auxiliary_heads)
-        told = self.state["at_weight_zero"]
-        write_model(config, Trained(slim, checkpoint, self.clips, held_out, answers, ball, told, at_weight_zero))
-
-
-class Waiting(Iterable[Item]):
-    """Hands on what another iterable gives, and adds up the time until it comes."""
-
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._items = items
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[Item]:
-        items = iter(self._items)
-        while True:
-            started = time.monotonic()
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            finally:
-                self.seconds += time.monotonic() - started
-            yield item
-
-
-def without_heads(network: Network, names: Sequence[str]) -> Network:
-    """A copy of the network that lacks the heads ``names``."""
-    heads = {name: head for name, head in network.config.heads.items() if name not in names}
-    slim = Network(dataclasses.replace(network.config, heads=heads))
-    wanted = slim.state_dict()
-    slim.load_state_dict({name: tensor for name, tensor in network.state_dict().items() if name in wanted})
-    return slim.eval()
+        write_model(self.config, trained)

@@ -16,18 +16,18 @@ from emosphere.model.network import Network
 from emosphere.store import unsigned
 from emosphere.training import Answers, answers_for
 from pipelines.card.text import card_text
-from pipelines.train.config import TrainConfig, printable_settings
+from pipelines.train.config import TrainConfig, settings_without_secrets
 from pipelines.train.error_ball import coverage_by_speaker
 from pipelines.train.report import evaluate, figures_for
 
-UNTOLD = ("card", "out", "encoder_weights", "mlflow")
+LEFT_OUT = ("card", "out", "encoder_weights", "mlflow")
 """Settings left out of the evaluation: the card stands beside it, and places are of the machine that trained."""
 HELD_OUT_NAME = "held_out.parquet"
 """Answers of the cross-validation, clip by clip."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """What training hands over to be written."""
 
     network: Network
@@ -35,10 +35,10 @@ class Trained:
     checkpoint: CheckpointConfig
     clips: Clips
     held_out: list[int]
-    """Rows that were left out in one fold each, and then answered for; empty without or before cross-validation."""
+    """Rows that were left out in one fold each; empty without or before cross-validation."""
     held_out_answers: Answers
     ball: dict[str, Any] | None
-    """Ball of error on speakers never heard, of :mod:`pipelines.train.error_ball`; None where nobody was kept apart."""
+    """Ball of error on speakers not learnt from, of :mod:`pipelines.train.error_ball`; None where there are none."""
     region_head_at_weight_zero: dict[str, float] | None
     """Epochs until the weight of the region loss had fallen to 0, and how well its head did then, on the clips to
     choose by."""
@@ -46,20 +46,21 @@ class Trained:
     """The network as it was then."""
 
 
-def write_model(config: TrainConfig, trained: Trained) -> None:
+def write_model(config: TrainConfig, trained: TrainedModel) -> None:
     """Write the checkpoint folder ``config.out``. Raises ValueError for a figure that is no number."""
     out, num_regions = Path(config.out), config.num_regions
-    settings = printable_settings(config)
+    settings = settings_without_secrets(config)
     # What was learnt does not depend on the folders of the machine that trained.
     settings["clips"]["manifest"] = Path(settings["clips"]["manifest"]).name
+    cross_validation = None
+    if trained.held_out:
+        cross_validation = figures_for(trained.held_out_answers, trained.clips, trained.held_out, num_regions)
     evaluation: dict[str, Any] = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "name": config.name,
         "region_temperature": trained.checkpoint.region_temperature,
-        "settings": {name: value for name, value in settings.items() if name not in UNTOLD},
-        "cross_validation": figures_for(trained.held_out_answers, trained.clips, trained.held_out, num_regions)
-        if trained.held_out
-        else None,
+        "settings": {name: value for name, value in settings.items() if name not in LEFT_OUT},
+        "cross_validation": cross_validation,
         "region_head_at_weight_zero": trained.region_head_at_weight_zero,
         "vad_radius_90": _radius(config, trained),
     }
@@ -87,8 +88,8 @@ def write_card(out: Path, prose: str) -> None:
     (out / CARD_NAME).write_text(card_text(prose, evaluation), encoding="utf-8")
 
 
-def _write_held_out(out: Path, trained: Trained) -> None:
-    """What the folds' networks answered to the clips they never heard: a list of numbers per head and clip."""
+def _write_held_out(out: Path, trained: TrainedModel) -> None:
+    """What the folds' networks answered to the clips they did not learn from: a list of numbers per head and clip."""
     clips = [trained.clips.clips[row] for row in trained.held_out]
     table = pa.table(
         {"uri": [unsigned(clip.uri) for clip in clips], "start_ms": [clip.start_ms for clip in clips]}
@@ -97,7 +98,7 @@ def _write_held_out(out: Path, trained: Trained) -> None:
     pq.write_table(table, out / HELD_OUT_NAME)
 
 
-def _radius(config: TrainConfig, trained: Trained) -> dict[str, Any] | None:
+def _radius(config: TrainConfig, trained: TrainedModel) -> dict[str, Any] | None:
     """The ball of error, whether the scores carry it, and how often it holds the targets of the test speakers."""
     if trained.ball is None:
         return None

@@ -12,7 +12,7 @@ import av
 PERIOD_S: Final = 60
 """Time between two fresh decoders."""
 WARM_UP_S: Final = 1
-"""What a fresh decoder hears before its first frame counts."""
+"""What a fresh decoder decodes before its first frame counts."""
 
 ENDLESS_MEMORY: Final = frozenset({"aac", "aac_latm", "ac3", "eac3"})
 """Codecs whose decoders need this, by FFmpeg's names."""
@@ -39,7 +39,7 @@ class RenewedDecoder:
         self._border_s = ((start_s + WARM_UP_S) // PERIOD_S + 1) * PERIOD_S
 
     def decode(self, packet: Any) -> list[Any]:
-        """Frames of ``packet``; raises what FFmpeg raises, once the other decoder has heard the packet too."""
+        """Frames of ``packet``; raises what FFmpeg raises, once the other decoder has had the packet too."""
         at_s = None if packet.pts is None else float(packet.pts * packet.time_base) - self._origin_s
         if at_s is not None and at_s >= self._border_s + WARM_UP_S and self._next is not None:
             self._current, self._next = self._next, None

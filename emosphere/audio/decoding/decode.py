@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emosphere.audio.decode_outcome import MODEL_RATE_HZ, DecodeLimits, DecodeOutcome, RecordingHeader
-from emosphere.audio.decoding.fallback import Ladder
+from emosphere.audio.decoding.fallback import FallbackDecoder
 from emosphere.audio.resample import first_second
 from emosphere.errors import BadRecording
 
@@ -18,10 +18,14 @@ class DecodedStream:
     """One open recording: iterate once over blocks, float32 (channels, samples) at 16 kHz; then ask for the outcome."""
 
     def __init__(
-        self, header: RecordingHeader, start_sample: int, blocks: Iterator[NDArray[np.float32]], ladder: Ladder
+        self,
+        header: RecordingHeader,
+        start_sample: int,
+        blocks: Iterator[NDArray[np.float32]],
+        decoder: FallbackDecoder,
     ) -> None:
         self.header, self.start_sample = header, start_sample
-        self._blocks, self._ladder = blocks, ladder
+        self._blocks, self._decoder = blocks, decoder
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return self._blocks
@@ -29,13 +33,13 @@ class DecodedStream:
     @property
     def outcome(self) -> DecodeOutcome:
         """How decoding went; RuntimeError before the last block is out."""
-        if self._ladder.outcome is None:
+        if self._decoder.outcome is None:
             raise RuntimeError("The outcome of a recording is known once its last block has been taken.")
-        return self._ladder.outcome
+        return self._decoder.outcome
 
     def close(self) -> None:
         """Stop early; files are closed."""
-        self._ladder.close()
+        self._decoder.close()
 
 
 def open_recording(
@@ -52,21 +56,21 @@ def open_recording(
     """
     if os.path.getsize(path) == 0:
         raise BadRecording("EMPTY", "The file has no bytes.")
-    ladder = Ladder(path, limits, on_progress)
-    second = first_second(start_s, ladder.source.header.sample_rate_hz)
+    decoder = FallbackDecoder(path, limits, on_progress)
+    second = first_second(start_s, decoder.source.header.sample_rate_hz)
     start_sample = int(start_s) * MODEL_RATE_HZ
-    blocks = ladder.blocks(second, start_sample)
+    blocks = decoder.blocks(second, start_sample)
     try:
         first = next(blocks, None)
     except BaseException:
-        ladder.close()
+        decoder.close()
         raise
-    native = ladder.source.header
+    native = decoder.source.header
     header = RecordingHeader(
         codec=native.codec,
         sample_rate_hz=native.sample_rate_hz,
         num_channels=native.num_channels,
-        duration_ms=ladder.duration_ms,
+        duration_ms=decoder.duration_ms,
     )
 
     def all_blocks() -> Iterator[NDArray[np.float32]]:
@@ -74,4 +78,4 @@ def open_recording(
             yield first
             yield from blocks
 
-    return DecodedStream(header, start_sample, all_blocks(), ladder)
+    return DecodedStream(header, start_sample, all_blocks(), decoder)

@@ -1,4 +1,4 @@
-"""The ladder of decoders: who reads a recording, who goes on when that one gives up, what is refused and why."""
+"""The order of decoders: which reads a recording, which goes on when that one gives up, what is refused and why."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ MIN_BITS_PER_S: Final = 100
 
 
 class Source(Protocol):
-    """What each rung of the ladder offers."""
+    """What each decoder offers."""
 
     header: NativeHeader
     damage: str | None
@@ -41,7 +41,7 @@ class Source(Protocol):
     def read_from(self, start_frame: int) -> Iterator[NDArray[np.float32]]: ...
 
 
-class Ladder:
+class FallbackDecoder:
     """libsndfile first where it is exact, then FFmpeg, from where the first one gave up."""
 
     def __init__(self, path: str, limits: DecodeLimits, on_progress: Callable[[], None]) -> None:
@@ -79,7 +79,7 @@ class Ladder:
             yield block
         if start_sample == 0:
             self._check_length(end_sample)
-        self.outcome = self._judge(end_sample)
+        self.outcome = self._outcome_of(end_sample)
 
     def close(self) -> None:
         """Give up the file handles of a stream that is not read to its end."""
@@ -93,10 +93,12 @@ class Ladder:
         # MP3 goes to FFmpeg first: libsndfile stops at damage, at a change of format and at the end of the first part
         # of joined files, without a word, and it counts samples differently after a seek across damage. So does Opus,
         # which libsndfile decodes at a quarter of the speed.
-        rungs = ("av", "soundfile") if kind in ("mp3", "adts", "mp4", "matroska", "opus") else ("soundfile", "av")
-        for rung in rungs:
+        av_first = kind in ("mp3", "adts", "mp4", "matroska", "opus")
+        for library in ("av", "soundfile") if av_first else ("soundfile", "av"):
             try:
-                return SoundfileSource(self._path) if rung == "soundfile" else AvSource(self._path, self._on_progress)
+                if library == "soundfile":
+                    return SoundfileSource(self._path)
+                return AvSource(self._path, self._on_progress)
             except Unreadable as reason:
                 reasons.append(str(reason))
                 is_unknown_codec |= isinstance(reason, UnknownCodec)
@@ -160,7 +162,7 @@ class Ladder:
             yield block
 
     def _second_source(self, reason: Unreadable, *, at_frame: int) -> Source | None:
-        """The rung that goes on where libsndfile gave up; None when it cannot."""
+        """The decoder that goes on where libsndfile gave up; None when it cannot."""
         known = self.source.header
         try:
             other = AvSource(self._path, self._on_progress)
@@ -188,7 +190,7 @@ class Ladder:
                 f"{1000 * self._limits.min_duration_s:.0f} ms.",
             )
 
-    def _judge(self, end_sample: int) -> DecodeOutcome:
+    def _outcome_of(self, end_sample: int) -> DecodeOutcome:
         decoded_s = end_sample / MODEL_RATE_HZ
         missing_s = 0.0 if self.promised_s is None else self.promised_s - decoded_s
         of_promised = "" if self.promised_s is None else f" of {self.promised_s:.2f} s"

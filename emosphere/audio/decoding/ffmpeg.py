@@ -1,4 +1,4 @@
-"""Second rung: FFmpeg's libraries through PyAV, for MP3 and all that libsndfile does not read."""
+"""Decoding by FFmpeg's libraries through PyAV, for MP3 and all that libsndfile does not read."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from emosphere.audio.decoding.timeline import Blocks, Timeline
 BLOCK_S: Final = 5
 DECODER_PRE_ROLL_S: Final = 1
 """Decoded and dropped before the first wanted sample: bit reservoir, overlap and filter memory of the codecs."""
-MAX_BARREN_PACKETS: Final = 2_000
+MAX_FAILURES_IN_A_ROW: Final = 2_000
 """Packets that fail one after the other before a recording is given up."""
 
 # No playlists, no image sequences, no raw formats that any bytes would fit.
@@ -76,7 +76,7 @@ class AvSource:
     def read_from(self, start_frame: int) -> Iterator[NDArray[np.float32]]:
         """Blocks (samples, channels), the first beginning at ``start_frame`` exactly; empty blocks are signs of life.
 
-        Damaged packets are left out, and silence of their length keeps the time. ``damage`` tells of the first one
+        Damaged packets are left out, and silence of their length keeps the time. ``damage`` says what the first one was
         afterwards, ``num_damaged`` how many were followed by sound ones.
         """
         rate = self.header.sample_rate_hz
@@ -145,7 +145,7 @@ class AvSource:
 
     def _frames(self, container: Any, stream: Any, decoder: Any, *, skip_before: int | None) -> Iterator[Any]:
         """Decoded frames; None now and then while packets are skipped."""
-        num_barren = num_failed = 0
+        num_in_a_row = num_failed = 0
         packets = container.demux(stream)
         for number in itertools.count():
             try:
@@ -167,13 +167,13 @@ class AvSource:
                 return
             except (av.error.FFmpegError, ValueError) as error:
                 self.damage = self.damage or _reason(error)
-                num_barren, num_failed = num_barren + 1, num_failed + 1
-                if num_barren >= MAX_BARREN_PACKETS:
+                num_in_a_row, num_failed = num_in_a_row + 1, num_failed + 1
+                if num_in_a_row >= MAX_FAILURES_IN_A_ROW:
                     return
                 continue
             for frame in frames:
                 if frame.samples:
-                    num_barren = 0
+                    num_in_a_row = 0
                     self.num_damaged = num_failed
                     yield frame
 

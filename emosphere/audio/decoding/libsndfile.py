@@ -1,4 +1,4 @@
-"""First rung: libsndfile, exact to the sample for WAV, AIFF, FLAC, Ogg Vorbis and Opus, SPHERE, AU, CAF and W64."""
+"""Decoding by libsndfile, exact to the sample for WAV, AIFF, FLAC, Ogg Vorbis and Opus, SPHERE, AU, CAF and W64."""
 
 import os
 from collections.abc import Iterator

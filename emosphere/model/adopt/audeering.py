@@ -6,7 +6,7 @@ from typing import Any, Final
 from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.layout import (
     PUBLISHED_DIMS,
-    Adopted,
+    AdoptedModel,
     card_of,
     check_labels,
     labels_of,
@@ -66,7 +66,7 @@ def recognise(folder: Path) -> bool:
     return ARCHITECTURE in (config.get("architectures") or []) or set(labels_of(config)) == set(PUBLISHED_DIMS)
 
 
-def convert(folder: Path) -> Adopted:
+def convert(folder: Path) -> AdoptedModel:
     """See :class:`emosphere.model.adopt.layout.Layout`."""
     config = read_json(folder / CONFIG_NAME)
     check_labels(folder, config)
@@ -98,7 +98,7 @@ def convert(folder: Path) -> Adopted:
     name = "wav2vec2-large-robust-12-ft-emotion-msp-dim"
     about = "wav2vec 2.0 (large, robust, 12 layers), fine-tuned on MSP-Podcast 1.7 (Wagner et al. 2023)."
     card = card_of(name, licence, source=f"the layout of `audeering/{name}`", about=about)
-    return Adopted(network.eval(), CheckpointConfig(network=network.config, name=name, licence=licence), card)
+    return AdoptedModel(network.eval(), CheckpointConfig(network=network.config, name=name, licence=licence), card)
 
 
 def _check_preprocessor(folder: Path, config: dict[str, Any]) -> None:

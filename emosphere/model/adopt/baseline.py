@@ -25,7 +25,7 @@ from emosphere.model.network import Network
 
 SSL, POOL, SER = "ssl_model.", "pool_model.", "ser_model."
 ENCODERS: Final = ("microsoft/wavlm-large", "facebook/wav2vec2-large-robust")
-"""What the baselines' scripts can be told to start from."""
+"""What the baselines' scripts can start from."""
 _HEAD_DIM = 64
 """Features per attention head in both encoders."""
 
@@ -99,4 +99,5 @@ def _encoder(tensors: Mapping[str, Tensor], *, mean: float, std: float, source: 
 
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    return len({match.group(1) for name in tensors if (match := re.match(pattern, name))})
+    matches = (re.match(pattern, name) for name in tensors)
+    return len({match.group(1) for match in matches if match})

@@ -27,18 +27,15 @@ SOURCE_FILES: Final = tuple(sorted({name for layout in LAYOUTS for name in layou
 """Every file that some layout may need."""
 VERSION: Final = "1"
 """Of the conversion; another one converts anew."""
-SETTINGS: Final = tuple(
-    field.name
-    for config in (
-        CheckpointConfig,
-        NetworkConfig,
-        PretrainedConfig,
-        StatisticsPoolingConfig,
-        MeanPoolingConfig,
-        HeadConfig,
-    )
-    for field in dataclasses.fields(config)
+CONFIGS: Final = (
+    CheckpointConfig,
+    NetworkConfig,
+    PretrainedConfig,
+    StatisticsPoolingConfig,
+    MeanPoolingConfig,
+    HeadConfig,
 )
+SETTINGS: Final = tuple(field.name for config in CONFIGS for field in dataclasses.fields(config))
 """What config.json says. It is part of a model's digest, so a conversion by an older version must not be found."""
 
 _log = logging.getLogger(__name__)

@@ -7,9 +7,11 @@ waveforms' mean and deviation. Those stand in a pickle, which is not opened: tra
 from pathlib import Path
 from typing import Final
 
+from torch import Tensor
+
 from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.baseline import POOL, SER, SSL, rebuild
-from emosphere.model.adopt.layout import Adopted, card_of, licence_of, read_json
+from emosphere.model.adopt.layout import AdoptedModel, card_of, licence_of, read_json
 from emosphere.model.adopt.tensors import read_tensors
 from emosphere.model.description import CARD_NAME, CheckpointConfig
 
@@ -35,7 +37,7 @@ def recognise(folder: Path) -> bool:
     return _prefix(folder) is not None
 
 
-def convert(folder: Path) -> Adopted:
+def convert(folder: Path) -> AdoptedModel:
     """See :class:`emosphere.model.adopt.layout.Layout`."""
     prefix = _prefix(folder)
     for part in ("ssl", "ser"):
@@ -49,18 +51,17 @@ def convert(folder: Path) -> Adopted:
             "train_norm_stat.pkl, but a pickle can run code and is not opened here; where you trust it, run there: "
             f"{TO_JSON}"
         )
-    tensors = {
-        start + name: tensor
-        for part, start in PARTS.items()
-        if (folder / f"{prefix}_{part}.pt").is_file()
-        for name, tensor in read_tensors(folder / f"{prefix}_{part}.pt").items()
-    }
+    tensors: dict[str, Tensor] = {}
+    for part, start in PARTS.items():
+        path = folder / f"{prefix}_{part}.pt"
+        if path.is_file():
+            tensors |= {start + name: tensor for name, tensor in read_tensors(path).items()}
     network = rebuild(tensors, mean=float(mean), std=float(std), source=folder)
     licence = licence_of(folder, published=UNLICENSED)
     name = "msp-podcast-challenge-baseline"
     about = "Encoder, pooling and regression of the Odyssey 2024 and Interspeech 2025 challenges' multi-task baseline."
     card = card_of(name, licence, source="the challenge baseline's state dicts (`final_*.pt`)", about=about)
-    return Adopted(network, CheckpointConfig(network=network.config, name=name, licence=licence), card)
+    return AdoptedModel(network, CheckpointConfig(network=network.config, name=name, licence=licence), card)
 
 
 def _prefix(folder: Path) -> str | None:

@@ -17,7 +17,7 @@ PUBLISHED_DIMS: Final = ("arousal", "dominance", "valence")
 """Order of the outputs in every layout adopted so far, each in about [0, 1]."""
 
 
-class Adopted(NamedTuple):
+class AdoptedModel(NamedTuple):
     """A converted model, ready to be saved."""
 
     network: Network
@@ -37,7 +37,7 @@ class Layout(Protocol):
         """Whether ``folder`` is meant to be of this layout, whole or not. Reads no weights."""
         ...
 
-    def convert(self, folder: Path) -> Adopted:
+    def convert(self, folder: Path) -> AdoptedModel:
         """Raises BadCheckpoint for whatever is missing, surplus or of another shape."""
         ...
 
@@ -61,10 +61,10 @@ def labels_of(config: Mapping[str, Any]) -> list[str]:
 
 def check_labels(folder: Path, config: Mapping[str, Any]) -> None:
     """Raise BadCheckpoint unless the outputs are the published three in the published order."""
-    found = labels_of(config)
-    if found != list(PUBLISHED_DIMS):
+    labels = labels_of(config)
+    if labels != list(PUBLISHED_DIMS):
         raise BadCheckpoint(
-            f"{folder / CONFIG_NAME}: its outputs are {', '.join(found) or 'not named (id2label)'}; only models with "
+            f"{folder / CONFIG_NAME}: its outputs are {', '.join(labels) or 'not named (id2label)'}; only models with "
             f"the outputs {', '.join(PUBLISHED_DIMS)}, in this order, can be adopted."
         )
 

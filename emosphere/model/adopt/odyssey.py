@@ -4,7 +4,7 @@ from pathlib import Path
 
 from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.baseline import ENCODERS, rebuild
-from emosphere.model.adopt.layout import Adopted, card_of, check_labels, licence_of, read_json
+from emosphere.model.adopt.layout import AdoptedModel, card_of, check_labels, licence_of, read_json
 from emosphere.model.adopt.tensors import PICKLED_NAME, read_weights
 from emosphere.model.description import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, CheckpointConfig
 
@@ -18,7 +18,7 @@ def recognise(folder: Path) -> bool:
     return config.get("model_type") == "ser" or "ssl_type" in config
 
 
-def convert(folder: Path) -> Adopted:
+def convert(folder: Path) -> AdoptedModel:
     """See :class:`emosphere.model.adopt.layout.Layout`."""
     config = read_json(folder / CONFIG_NAME)
     check_labels(folder, config)
@@ -39,4 +39,4 @@ def convert(folder: Path) -> Adopted:
         "(Goncalves et al. 2024)."
     )
     card = card_of(name, licence, source=f"the layout of `3loi/{name}`", about=about)
-    return Adopted(network, CheckpointConfig(network=network.config, name=name, licence=licence), card)
+    return AdoptedModel(network, CheckpointConfig(network=network.config, name=name, licence=licence), card)

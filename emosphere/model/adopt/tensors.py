@@ -66,21 +66,21 @@ def place(network: Network, tensors: Mapping[str, Tensor], names: Mapping[str, s
     wanted = network.state_dict()
     filled: dict[str, Tensor] = {}
     left = set(tensors)
-    for ours, tensor in wanted.items():
-        [theirs] = [new + ours.removeprefix(old) for old, new in names.items() if ours.startswith(old)]
-        found = tensors.get(theirs)
-        left.discard(theirs)
-        if found is None and ours.endswith(TRAINING_ONLY):
-            found = torch.zeros_like(tensor)
-        if found is None:
-            raise BadCheckpoint(_absent(source, theirs))
-        if found.shape != tensor.shape:
+    for name, empty in wanted.items():
+        [published_name] = [new + name.removeprefix(old) for old, new in names.items() if name.startswith(old)]
+        tensor = tensors.get(published_name)
+        left.discard(published_name)
+        if tensor is None and name.endswith(TRAINING_ONLY):
+            tensor = torch.zeros_like(empty)
+        if tensor is None:
+            raise BadCheckpoint(_absent(source, published_name))
+        if tensor.shape != empty.shape:
             raise BadCheckpoint(
-                f"{source}: the tensor {theirs} has shape {tuple(found.shape)}, wanted {tuple(tensor.shape)}."
+                f"{source}: the tensor {published_name} has shape {tuple(tensor.shape)}, wanted {tuple(empty.shape)}."
             )
-        if not found.isfinite().all():
-            raise BadCheckpoint(f"{source}: the tensor {theirs} holds NaN or infinity; fetch it again.")
-        filled[ours] = found
+        if not tensor.isfinite().all():
+            raise BadCheckpoint(f"{source}: the tensor {published_name} holds NaN or infinity; fetch it again.")
+        filled[name] = tensor
     if left:
         raise BadCheckpoint(
             f"{source}: {len(left)} tensors have no place in the published layout, first {min(left)}: another model."

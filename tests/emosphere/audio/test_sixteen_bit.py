@@ -20,8 +20,8 @@ def test_every_16_bit_sample_comes_back():
 
 @given(FLOATS)
 def test_the_nearest_is_taken_and_what_is_too_loud_stays_loud(samples):
-    found = from_16_bit(to_16_bit(samples)).astype(float)
+    restored = from_16_bit(to_16_bit(samples)).astype(float)
     inside = (samples >= -1) & (samples <= 32767 / 32768)
-    assert (np.abs(found - samples)[inside] <= 0.5 / 32768).all()
-    assert (np.sign(found) == np.sign(samples))[~inside].all()
-    assert (np.abs(found[~inside]) >= 32767 / 32768).all()
+    assert (np.abs(restored - samples)[inside] <= 0.5 / 32768).all()
+    assert (np.sign(restored) == np.sign(samples))[~inside].all()
+    assert (np.abs(restored[~inside]) >= 32767 / 32768).all()

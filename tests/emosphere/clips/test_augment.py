@@ -1,4 +1,4 @@
-"""Each distortion does what its name says, and the same dice give the same copy."""
+"""Each distortion does what its name says, and the same seed gives the same copy."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,9 @@ from emosphere.clips.augment import (
     change_speed,
     distort,
     overdrive,
-    telephone,
     through_aac,
     through_mp3,
+    through_telephone,
 )
 
 Sound = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ def test_faster_is_shorter_and_higher() -> None:
     assert pitch(fast) == pytest.approx(500, abs=2)
 
 
-def test_a_gain_changes_the_level_by_its_decibels_and_ends_at_full_scale() -> None:
+def test_a_gain_is_in_decibels_and_ends_at_full_scale() -> None:
     for gain_db in (-20.0, -6.0, 6.0):
         louder = change_level(tone(400), gain_db)
         assert 20 * np.log10(level(louder) / level(tone(400))) == pytest.approx(gain_db, abs=0.01)
@@ -65,14 +65,14 @@ def test_noise_stands_at_its_ratio(snr_db: float) -> None:
 
 @pytest.mark.parametrize(("hz", "passes"), [(100, False), (1000, True), (3000, True), (4500, False)])
 def test_a_telephone_passes_300_to_3400_hz(hz: float, passes: bool) -> None:
-    changed = telephone(tone(hz))
+    changed = through_telephone(tone(hz))
     assert len(changed) == 16_000
     assert (level(changed) > 0.7 * level(tone(hz))) == passes
     assert (level(changed) < 0.1 * level(tone(hz))) == (not passes)
 
 
 def test_a_telephones_steps_are_small_for_soft_sounds() -> None:
-    error = telephone(tone(1000)) - tone(1000)
+    error = through_telephone(tone(1000)) - tone(1000)
     assert 0 < level(error) < 0.05 * level(tone(1000))
 
 

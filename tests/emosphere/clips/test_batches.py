@@ -1,4 +1,4 @@
-"""Clips are heard once; batches are shared out among workers without loss; order never changes a clip's fate."""
+"""Clips are read once; batches are shared out among ranks without loss; order never changes what is made of a clip."""
 
 import dataclasses
 from pathlib import Path
@@ -82,10 +82,10 @@ def test_a_clip_may_be_a_stretch_of_one_channel(tmp_path: Path) -> None:
 
 
 def test_every_version_has_every_clip(files: list[Path]) -> None:
-    found = load(files, copies=2)
-    assert [len(version) for version in found.versions] == [5, 5, 5]
-    assert len(found.versions[0][2]) == 1  # a clip of 10 ms still has its one frame
-    assert not torch.equal(found.versions[0][1], found.versions[1][1])
+    clips = load(files, copies=2)
+    assert [len(version) for version in clips.versions] == [5, 5, 5]
+    assert len(clips.versions[0][2]) == 1  # a clip of 10 ms still has its one frame
+    assert not torch.equal(clips.versions[0][1], clips.versions[1][1])
 
 
 def test_a_copy_does_not_depend_on_the_other_clips(files: list[Path]) -> None:

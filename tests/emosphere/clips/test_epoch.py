@@ -67,7 +67,8 @@ def test_pools_bring_like_lengths_together_and_lose_nobody() -> None:
     assert len(orders) > 1
 
 
-def test_every_clip_stands_in_an_epoch_once_and_each_epoch_has_its_own_order() -> None:
+def test_every_clip_is_in_an_epoch_once() -> None:
+    """And each epoch has its own order."""
     plans = [plan_epoch(clips(), range(11), None, batch_size=4, seed=0, epoch=epoch) for epoch in range(3)]
     rows = [[row for batch in plan for row in batch.rows] for plan in plans]
     assert all(sorted(order) == list(range(11)) for order in rows)
@@ -75,7 +76,8 @@ def test_every_clip_stands_in_an_epoch_once_and_each_epoch_has_its_own_order() -
 
 
 @pytest.mark.parametrize("pool", [1, 2, 5])
-def test_no_rest_is_left_over_and_the_number_of_batches_is_known_beforehand(pool: int) -> None:
+def test_the_number_of_batches_is_known_beforehand(pool: int) -> None:
+    """And no small rest is left over."""
     for count in range(2, 12):
         plan = plan_epoch(clips(), range(count), None, batch_size=4, pool_batches=pool, seed=0, epoch=0)
         sizes = [len(batch.rows) for batch in plan]

@@ -105,7 +105,7 @@ def test_no_known_speaker_stands_in_two_splits(shared_data: Path) -> None:
     for clip in clips:
         splits.setdefault(clip.speaker, set()).add(clip.split)
     assert len(clips) == 2931
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(splits_of_speaker) == 1 for splits_of_speaker in splits.values())
 
 
 @pytest.mark.parametrize(

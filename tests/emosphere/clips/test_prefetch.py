@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from emosphere.clips.prefetch import ahead
+from emosphere.clips.prefetch import prefetch
 
 
 def test_items_come_in_order() -> None:
-    assert list(ahead(range(100))) == list(range(100))
-    assert list(ahead([])) == []
+    assert list(prefetch(range(100))) == list(range(100))
+    assert list(prefetch([])) == []
 
 
 def test_an_error_comes_up_after_the_items_before_it() -> None:
@@ -19,11 +19,11 @@ def test_an_error_comes_up_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("broken")
 
-    found = []
+    taken = []
     with pytest.raises(ValueError, match="broken"):
-        for item in ahead(items()):
-            found.append(item)
-    assert found == [1]
+        for item in prefetch(items()):
+            taken.append(item)
+    assert taken == [1]
 
 
 def test_it_works_ahead_but_not_far() -> None:
@@ -34,7 +34,7 @@ def test_it_works_ahead_but_not_far() -> None:
             made.append(item)
             yield item
 
-    taken = ahead(items(), depth=2)
+    taken = prefetch(items(), depth=2)
     assert next(taken) == 0
     deadline = time.monotonic() + 5
     while len(made) < 4 and time.monotonic() < deadline:

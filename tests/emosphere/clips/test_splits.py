@@ -30,10 +30,10 @@ SET = clips(
 
 
 def test_no_speaker_stands_in_two_folds() -> None:
-    found: dict[str, set[int]] = {}
+    folds_of: dict[str, set[int]] = {}
     for clip, fold in zip(SET, speaker_folds(SET, 3), strict=True):
-        found.setdefault(clip.speaker, set()).add(fold)
-    assert all(len(folds) == 1 for folds in found.values())
+        folds_of.setdefault(clip.speaker, set()).add(fold)
+    assert all(len(folds) == 1 for folds in folds_of.values())
 
 
 def test_every_corpus_is_spread_evenly() -> None:

@@ -58,7 +58,8 @@ def test_a_scale_against_the_databases_own_is_refused(tmp_path: Path) -> None:
         read_audformat(locate(str(tmp_path)), scale=Scale(0, 1))
 
 
-def test_tables_that_contradict_each_other_are_refused_until_one_is_chosen(tmp_path: Path) -> None:
+def test_tables_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    """Until one is chosen."""
     database = make_database(tmp_path / "one")
     table = database["other"] = audformat.Table(audformat.filewise_index(["audio/1.wav"]))
     table["valence"] = audformat.Column(scheme_id="valence")
@@ -67,8 +68,8 @@ def test_tables_that_contradict_each_other_are_refused_until_one_is_chosen(tmp_p
     source = locate(str(tmp_path / "two"))
     with pytest.raises(UsageError, match=r"audio/1\.wav at 0 ms: valence is 4\.0 in table other and 1\.0 in"):
         read_audformat(source)
-    found = read_audformat(source, tables=["other", "files"], split="test").rows
-    assert [(row["valence"], row["split"]) for row in found] == [(4.0, "test")]
+    rows = read_audformat(source, tables=["other", "files"], split="test").rows
+    assert [(row["valence"], row["split"]) for row in rows] == [(4.0, "test")]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emosphere.clips.rows import Corpus, Dropped, Scale
+from emosphere.clips.rows import Corpus, DroppedClip, Scale
 from emosphere.corpora.checks import (
     centred_rows,
     check_any_left,
@@ -30,8 +30,8 @@ def corpus(*rows: dict[str, Any]) -> Corpus:
 
 
 def test_labels_are_centred_and_an_empty_cell_is_unrated() -> None:
-    (found,), dropped = centred_rows(corpus(row(valence="")))
-    assert (found["valence"], found["arousal"], found["dominance"], dropped) == (None, -1, 1, [])
+    (kept,), dropped = centred_rows(corpus(row(valence="")))
+    assert (kept["valence"], kept["arousal"], kept["dominance"], dropped) == (None, -1, 1, [])
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ def test_labels_are_centred_and_an_empty_cell_is_unrated() -> None:
     [("7.1", r"7\.1, outside the scale 1\.\.7"), ("0", "outside"), ("nan", "not finite"), ("high", "not a number")],
 )
 def test_a_bad_label_is_refused_by_row_or_left_out_on_demand(value: str, message: str) -> None:
-    found = corpus(row(0), row(1, arousal=value))
+    two_rows = corpus(row(0), row(1, arousal=value))
     with pytest.raises(UsageError, match=rf"1 row with bad labels: row 1: arousal is .*{message}.*--drop-bad-labels"):
-        centred_rows(found)
-    kept, dropped = centred_rows(found, drop_bad_labels=True)
+        centred_rows(two_rows)
+    kept, dropped = centred_rows(two_rows, drop_bad_labels=True)
     assert ([row["where"] for row in kept], [clip.reason for clip in dropped]) == (["row 0"], ["bad_label"])
 
 
@@ -66,15 +66,15 @@ def test_a_repeated_row_is_listed_and_a_contradiction_is_refused() -> None:
 
 
 def test_a_speaker_in_two_splits_is_refused_or_told() -> None:
-    found = [row(0), row(1), row(2, split="test"), row(3, speaker="t", split="test")]
+    rows = [row(0), row(1), row(2, split="test"), row(3, speaker="t", split="test")]
     with pytest.raises(UsageError, match=r"1 of 2 speakers .* s in train \(row 0\) and test \(row 2\).*--allow-shared"):
-        check_speakers(found)
-    assert check_speakers(found, allow_shared=True)[0].startswith("1 of 2 speakers are in more than one split")
-    assert check_speakers(found[:2]) == []
+        check_speakers(rows)
+    assert check_speakers(rows, allow_shared=True)[0].startswith("1 of 2 speakers are in more than one split")
+    assert check_speakers(rows[:2]) == []
 
 
 def test_missing_audio_is_refused_with_its_list_or_let_go() -> None:
-    bad = [Dropped("0.wav", "NOT_FOUND", "There is no such file.", "row 0")]
+    bad = [DroppedClip("0.wav", "NOT_FOUND", "There is no such file.", "row 0")]
     with pytest.raises(
         UsageError, match=r"1 clip of 9 cannot be heard: row 0: There is no such file\. All .* in x\.csv"
     ):
@@ -84,14 +84,14 @@ def test_missing_audio_is_refused_with_its_list_or_let_go() -> None:
 
 
 def test_nothing_left_is_refused_with_the_reasons() -> None:
-    dropped = [Dropped("0.wav", reason, "", "") for reason in ("category", "category", "no_label")]
+    dropped = [DroppedClip("0.wav", reason, "", "") for reason in ("category", "category", "no_label")]
     assert count_reasons(dropped) == {"category": 2, "no_label": 1}
     with pytest.raises(UsageError, match=r"No clip is left .*\(category 2, no_label 1\)"):
         check_any_left([], dropped)
 
 
 def test_the_list_is_a_table() -> None:
-    text = dropped_csv([Dropped("a,b.wav", "category", 'EmoClass "X"', "row 0")]).decode()
+    text = dropped_csv([DroppedClip("a,b.wav", "category", 'EmoClass "X"', "row 0")]).decode()
     assert list(csv.DictReader(io.StringIO(text))) == [
         {"uri": "a,b.wav", "reason": "category", "detail": 'EmoClass "X"', "where": "row 0"}
     ]

@@ -40,8 +40,8 @@ def test_the_raters_answers_are_kept_as_given(tmp_path: Path) -> None:
 def test_sessions_are_the_splits(tmp_path: Path) -> None:
     source = locate(str(make_iemocap(tmp_path)))
     assert [row["split"] for row in read_iemocap(source).rows[::2]] == ["train", "train", "train", "dev", "test"]
-    found = read_iemocap(source, test_session=1, dev_session=2).rows
-    assert [row["split"] for row in found[::2]] == ["test", "dev", "train", "train", "train"]
+    rows = read_iemocap(source, test_session=1, dev_session=2).rows
+    assert [row["split"] for row in rows[::2]] == ["test", "dev", "train", "train", "train"]
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,9 @@ def test_the_columns_come_out_as_computed_by_hand(tmp_path: Path) -> None:
 
 
 def test_an_unknown_speaker_is_a_key_of_its_split_and_is_told(tmp_path: Path) -> None:
-    found = corpus(tmp_path, drop=())
-    assert [row["speaker"] for row in found.rows[2:]] == ["msp-podcast_unknown-dev", "msp-podcast_unknown-train"]
-    assert any(note.startswith("2 clips have an unknown speaker (dev 1, train 1)") for note in found.notes)
+    podcast = corpus(tmp_path, drop=())
+    assert [row["speaker"] for row in podcast.rows[2:]] == ["msp-podcast_unknown-dev", "msp-podcast_unknown-train"]
+    assert any(note.startswith("2 clips have an unknown speaker (dev 1, train 1)") for note in podcast.notes)
 
 
 def test_a_clip_whose_labels_are_hidden_is_listed(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_clip_whose_labels_are_hidden_is_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("drop", "left"), [(("X", "O"), "NA"), (("X",), "NAO"), ((), "NAXO")])
 def test_letters_are_dropped_as_asked_and_each_is_listed(tmp_path: Path, drop: tuple[str, ...], left: str) -> None:
-    found = corpus(tmp_path, drop=drop)
-    assert [row["category"] for row in found.rows] == [CATEGORIES[letter] for letter in left]
-    assert [clip.reason for clip in found.dropped] == ["category"] * (4 - len(left))
+    podcast = corpus(tmp_path, drop=drop)
+    assert [row["category"] for row in podcast.rows] == [CATEGORIES[letter] for letter in left]
+    assert [clip.reason for clip in podcast.dropped] == ["category"] * (4 - len(left))
 
 
 def test_the_eight_categories_are_all_but_other_and_none() -> None:
@@ -94,9 +94,9 @@ def test_answers_in_several_columns_are_the_same_answers(tmp_path: Path) -> None
     packed.mkdir()
     several.mkdir()
     first = json.loads(corpus(packed, detailed=PACKED).rows[0]["ratings"])[0]
-    found = corpus(several, detailed=SEVERAL, release="2.0").rows
-    assert json.loads(found[0]["ratings"]) == [first]
-    assert found[1]["ratings"] is None
+    rows = corpus(several, detailed=SEVERAL, release="2.0").rows
+    assert json.loads(rows[0]["ratings"]) == [first]
+    assert rows[1]["ratings"] is None
 
 
 @pytest.mark.parametrize(
@@ -124,18 +124,19 @@ def test_another_table_and_another_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "labels_consensus.csv").write_text(f"{HEADER}\n{ROWS[0]}\n")
     with pytest.raises(UsageError, match="no folder Audios or Audio; name the folder of the WAV files by --audio"):
         read_msp_podcast(locate(str(tmp_path)), release="1.12")
-    found = read_msp_podcast(locate(str(tmp_path)), release="1.12", audio=locate(str(tmp_path / "wav")))
-    assert found.rows[0]["uri"] == str(tmp_path / "wav" / "MSP-PODCAST_0001_0008.wav")
+    podcast = read_msp_podcast(locate(str(tmp_path)), release="1.12", audio=locate(str(tmp_path / "wav")))
+    assert podcast.rows[0]["uri"] == str(tmp_path / "wav" / "MSP-PODCAST_0001_0008.wav")
 
 
 @pytest.mark.parametrize("release", ["1.11", "2.0"])
-def test_the_made_up_corpus_is_one_of_the_release_and_the_mean_of_its_raters(tmp_path: Path, release: str) -> None:
+def test_the_made_up_corpus_is_one_of_the_release(tmp_path: Path, release: str) -> None:
+    """And its labels are the means of its raters."""
     make_msp_podcast(tmp_path, 80, seed=3, release=release)
-    found = read_msp_podcast(locate(str(tmp_path)), release=release, drop=())
-    assert len(found.rows) == 80
-    assert {row["split"] for row in found.rows} == {"train", "dev", "test1", "test2"}
-    assert {row["category"] for row in found.rows} == set(CATEGORIES.values())
-    for row in found.rows:
+    podcast = read_msp_podcast(locate(str(tmp_path)), release=release, drop=())
+    assert len(podcast.rows) == 80
+    assert {row["split"] for row in podcast.rows} == {"train", "dev", "test1", "test2"}
+    assert {row["category"] for row in podcast.rows} == set(CATEGORIES.values())
+    for row in podcast.rows:
         answers = json.loads(row["ratings"])
         assert sum(answer["arousal"] for answer in answers) / len(answers) == pytest.approx(float(row["arousal"]))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from emosphere.clips.manifest import Clip
-from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.answered import AnsweredClips
 from emosphere.geometry import region_of
 
 
@@ -21,7 +21,7 @@ def make_answered(
     effect: float = 0.1,
     head: bool = True,
     **changes: Any,
-) -> Answered:
+) -> AnsweredClips:
     """Ratings drawn at random; answers follow them with an offset per speaker and noise."""
     rng = np.random.default_rng(seed)
     num_clips = num_speakers * clips_each
@@ -48,10 +48,10 @@ def make_answered(
         "num_regions": 8,
         "region_probs": probs.astype(np.float32) if head else None,
     }
-    return Answered(**values | changes)
+    return AnsweredClips(**values | changes)
 
 
-def without_rating(answered: Answered, dim: int, rows: range) -> tuple[Clip, ...]:
+def without_rating(answered: AnsweredClips, dim: int, rows: range) -> tuple[Clip, ...]:
     """Clips of which ``rows`` are not rated in one dimension."""
     from dataclasses import replace
 
@@ -64,15 +64,15 @@ def without_rating(answered: Answered, dim: int, rows: range) -> tuple[Clip, ...
 
 
 @pytest.fixture
-def answered() -> Answered:
+def answered() -> AnsweredClips:
     return make_answered()
 
 
 @pytest.fixture
-def make() -> Callable[..., Answered]:
+def make() -> Callable[..., AnsweredClips]:
     return make_answered
 
 
 @pytest.fixture
-def unrate() -> Callable[[Answered, int, range], tuple[Clip, ...]]:
+def unrate() -> Callable[[AnsweredClips, int, range], tuple[Clip, ...]]:
     return without_rating

@@ -23,11 +23,11 @@ def test_ccc_of_the_vectors_of_the_method(target: tuple[float, ...], wanted: flo
 
 
 def test_the_other_figures_by_hand() -> None:
-    found = one([0.0, 0.2, 0.4], [0.0, 0.4, 0.8])
-    assert found.pearson[0] == pytest.approx(1)
-    assert found.mae[0] == pytest.approx(0.2)
-    assert found.bias[0] == pytest.approx(-0.2)
-    assert found.spread_ratio[0] == pytest.approx(0.5)
+    figures = one([0.0, 0.2, 0.4], [0.0, 0.4, 0.8])
+    assert figures.pearson[0] == pytest.approx(1)
+    assert figures.mae[0] == pytest.approx(0.2)
+    assert figures.bias[0] == pytest.approx(-0.2)
+    assert figures.spread_ratio[0] == pytest.approx(0.5)
 
 
 def textbook(predicted: list[float], target: list[float]) -> tuple[float, ...]:
@@ -52,15 +52,15 @@ def test_every_draw_is_what_the_drawn_clips_themselves_give() -> None:
     target = rng.uniform(-1, 1, 60)
     predicted = 0.5 * target + rng.normal(size=60) * 0.2 + 0.1
     draws = draw_speakers(5, 20, seed=3)
-    found = agreement(predicted, target, speaker, draws)
+    figures = agreement(predicted, target, speaker, draws)
     for place, counts in enumerate(draws):
         rows = [
             row for who, count in enumerate(counts) for _ in range(int(count)) for row in np.flatnonzero(speaker == who)
         ]
         wanted = textbook(predicted[rows].tolist(), target[rows].tolist())
-        np.testing.assert_allclose([figure[place] for figure in found], wanted, rtol=1e-9)
+        np.testing.assert_allclose([figure[place] for figure in figures], wanted, rtol=1e-9)
         table = [torch.from_numpy(values[rows])[:, None] for values in (predicted, target)]
-        assert found.ccc[place] == pytest.approx(float(ccc(*table)[0]), rel=1e-9)
+        assert figures.ccc[place] == pytest.approx(float(ccc(*table)[0]), rel=1e-9)
 
 
 def test_unrated_clips_are_left_out() -> None:

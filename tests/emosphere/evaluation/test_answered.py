@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from emosphere.errors import UsageError
-from emosphere.evaluation.answered import Answered, refuse_useless
+from emosphere.evaluation.answered import AnsweredClips, refuse_useless
 
 
-def test_useful_answers_pass(answered: Answered) -> None:
+def test_useful_answers_pass(answered: AnsweredClips) -> None:
     refuse_useless(answered, model="m", split="test")
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_an_answer_that_is_not_finite_is_refused_with_dimension_split_and_clip(
-    make: Callable[..., Answered], answered: Answered, broken: float
+def test_an_answer_that_is_not_finite_is_refused(
+    make: Callable[..., AnsweredClips], answered: AnsweredClips, broken: float
 ) -> None:
+    """The message names dimension, split and clip."""
     vad = answered.vad.copy()
     vad[[7, 9], 1] = broken
     with pytest.raises(UsageError, match=r"runs/x: predicts NaN.*arousal for 2 of the 120.*'dev', first /clips/7.wav"):
@@ -24,7 +25,7 @@ def test_an_answer_that_is_not_finite_is_refused_with_dimension_split_and_clip(
 
 
 def test_the_same_answer_to_all_is_refused_with_dimension_and_split(
-    make: Callable[..., Answered], answered: Answered
+    make: Callable[..., AnsweredClips], answered: AnsweredClips
 ) -> None:
     vad = answered.vad.copy()
     vad[:, 2] = 0.25 + 1e-8 * np.arange(len(vad))  # what rounding leaves of a constant
@@ -32,7 +33,7 @@ def test_the_same_answer_to_all_is_refused_with_dimension_and_split(
         refuse_useless(make(vad=vad), model="m", split="test")
 
 
-def test_a_probability_that_is_nan_is_refused(make: Callable[..., Answered], answered: Answered) -> None:
+def test_a_probability_that_is_nan_is_refused(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
     assert answered.region_probs is not None
     probs = answered.region_probs.copy()
     probs[3, 0] = np.nan
@@ -40,7 +41,7 @@ def test_a_probability_that_is_nan_is_refused(make: Callable[..., Answered], ans
         refuse_useless(make(region_probs=probs), model="m", split="test")
 
 
-def test_rows_are_taken_with_all_that_belongs_to_them(answered: Answered) -> None:
+def test_rows_are_taken_with_all_that_belongs_to_them(answered: AnsweredClips) -> None:
     some = answered.take([5, 2])
     assert [clip.uri for clip in some.clips] == ["/clips/5.wav", "/clips/2.wav"]
     assert some.region_probs is not None
@@ -49,6 +50,6 @@ def test_rows_are_taken_with_all_that_belongs_to_them(answered: Answered) -> Non
     np.testing.assert_array_equal(some.target, answered.target[[5, 2]])
 
 
-def test_columns_of_other_lengths_are_refused(make: Callable[..., Answered]) -> None:
+def test_columns_of_other_lengths_are_refused(make: Callable[..., AnsweredClips]) -> None:
     with pytest.raises(ValueError, match="differ in length"):
         make(duration_s=np.ones(3))

@@ -9,7 +9,8 @@ from emosphere.evaluation.agreement import agreement
 from emosphere.evaluation.bootstrap import Estimate, draw_speakers, estimate, sums_by_speaker, two_sided_p
 
 
-def test_the_first_row_is_the_data_and_every_draw_has_as_many_speakers() -> None:
+def test_every_draw_has_as_many_speakers_as_the_data() -> None:
+    """And the first row is the data themselves."""
     draws = draw_speakers(5, 300, seed=1)
     assert draws.shape == (301, 5)
     assert draws[0].tolist() == [1] * 5
@@ -34,11 +35,12 @@ def test_sums_by_speaker_by_hand() -> None:
 
 
 def test_the_interval_is_that_of_the_percentiles() -> None:
-    found = estimate(np.concatenate([[0.5], np.linspace(0, 1, 1001)]), num_speakers=9)
-    assert found == pytest.approx(Estimate(0.5, 0.025, 0.975))
+    interval = estimate(np.concatenate([[0.5], np.linspace(0, 1, 1001)]), num_speakers=9)
+    assert interval == pytest.approx(Estimate(0.5, 0.025, 0.975))
 
 
-def test_draws_without_a_figure_are_left_out_and_one_speaker_has_no_interval() -> None:
+def test_draws_without_a_figure_are_left_out() -> None:
+    """And one speaker has no interval."""
     drawn = np.array([0.5, 0.4, math.nan, 0.6])
     assert estimate(drawn, num_speakers=2).low == pytest.approx(0.405)
     alone = estimate(drawn, num_speakers=1)
@@ -62,12 +64,16 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     held = 0
     for seed in range(200):
         predicted, target, speaker = simulated(np.random.default_rng(seed), 40, effect=0.2)
-        found = estimate(agreement(predicted, target, speaker, draw_speakers(40, 400, seed=seed)).ccc, num_speakers=40)
-        held += found.low <= true_ccc(0.2) <= found.high
+        interval = estimate(
+            agreement(predicted, target, speaker, draw_speakers(40, 400, seed=seed)).ccc, num_speakers=40
+        )
+        held += interval.low <= true_ccc(0.2) <= interval.high
     assert 0.88 <= held / 200 <= 0.99  # 95 % is meant
 
 
-def test_drawing_speakers_is_wider_than_drawing_clips_where_speakers_differ() -> None:
+def test_drawing_speakers_is_wider_than_drawing_clips() -> None:
+    """Where speakers differ."""
+
     def widths(effect: float) -> tuple[float, float]:
         predicted, target, speaker = simulated(np.random.default_rng(5), 30, effect)
         clip = np.arange(len(speaker))
@@ -94,5 +100,5 @@ def test_p_is_small_where_the_interval_leaves_zero_out() -> None:
     rng = np.random.default_rng(0)
     for shift in (0.0, 1.5, 1.8, 2.2, 4.0):
         draws = rng.normal(shift, 1, 2001)
-        found = estimate(np.concatenate([[shift], draws]), num_speakers=9)
-        assert (two_sided_p(draws) < 0.05) == (found.low > 0)
+        interval = estimate(np.concatenate([[shift], draws]), num_speakers=9)
+        assert (two_sided_p(draws) < 0.05) == (interval.low > 0)

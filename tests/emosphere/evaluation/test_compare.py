@@ -6,34 +6,37 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.bootstrap import draw_speakers, estimate
 from emosphere.evaluation.compare import compare
 from emosphere.evaluation.figures import draw_figures
 
 
-def test_a_model_does_not_differ_from_itself(answered: Answered) -> None:
+def test_a_model_does_not_differ_from_itself(answered: AnsweredClips) -> None:
     for parts in compare(answered, answered, num_draws=200, seed=0).values():
-        for found in parts.values():
-            assert (found["difference"], found["low"], found["high"], found["p"]) == (0, 0, 0, 1)
-            assert found["better"] is None
+        for difference in parts.values():
+            assert (difference["difference"], difference["low"], difference["high"], difference["p"]) == (0, 0, 0, 1)
+            assert difference["better"] is None
 
 
-def test_a_clearly_worse_model_is_told_whichever_comes_first(make: Callable[..., Answered], answered: Answered) -> None:
+def test_a_clearly_worse_model_is_named(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
+    """Whichever comes first."""
     rng = np.random.default_rng(0)
     worse = make(vad=(answered.vad + rng.normal(size=answered.vad.shape) * 0.4).clip(-1, 1))
-    found = compare(answered, worse, num_draws=500, seed=0)
-    assert found["ccc"]["valence"]["difference"] > 0
-    assert found["ccc"]["valence"]["p"] < 0.01
-    assert found["ccc"]["valence"]["better"] == found["mae"]["valence"]["better"] == "first"
-    assert found["mae"]["valence"]["difference"] < 0
-    assert found["bias"]["valence"]["better"] is None
+    compared = compare(answered, worse, num_draws=500, seed=0)
+    assert compared["ccc"]["valence"]["difference"] > 0
+    assert compared["ccc"]["valence"]["p"] < 0.01
+    assert compared["ccc"]["valence"]["better"] == compared["mae"]["valence"]["better"] == "first"
+    assert compared["mae"]["valence"]["difference"] < 0
+    assert compared["bias"]["valence"]["better"] is None
     turned = compare(worse, answered, num_draws=500, seed=0)
-    assert turned["ccc"]["valence"]["difference"] == -found["ccc"]["valence"]["difference"]
+    assert turned["ccc"]["valence"]["difference"] == -compared["ccc"]["valence"]["difference"]
     assert turned["mae"]["mean"]["better"] == "second"
 
 
-def test_pairing_sees_what_two_intervals_apart_cannot(make: Callable[..., Answered], answered: Answered) -> None:
+def test_pairing_sees_what_two_intervals_apart_cannot(
+    make: Callable[..., AnsweredClips], answered: AnsweredClips
+) -> None:
     answered = make(effect=0.4)
     slightly = make(effect=0.4, vad=0.9 * answered.vad)
     paired = compare(answered, slightly, num_draws=500, seed=0)["ccc"]["mean"]
@@ -59,18 +62,20 @@ def test_equally_good_models_seldom_differ() -> None:
     assert 2 <= false_alarms <= 25
 
 
-def test_figures_that_one_of_them_lacks_are_left_out(make: Callable[..., Answered], answered: Answered) -> None:
-    found = compare(answered, make(head=False), num_draws=100, seed=0)
-    assert list(found["uar"]) == ["of_vad"]
-    assert "ece" not in found
+def test_figures_that_one_of_them_lacks_are_left_out(
+    make: Callable[..., AnsweredClips], answered: AnsweredClips
+) -> None:
+    compared = compare(answered, make(head=False), num_draws=100, seed=0)
+    assert list(compared["uar"]) == ["of_vad"]
+    assert "ece" not in compared
 
 
-def test_other_region_tables_compare_by_vad_alone(make: Callable[..., Answered], answered: Answered) -> None:
+def test_other_region_tables_compare_by_vad_alone(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
     other = make(num_regions=18, region_probs=np.full((120, 18), 1 / 18, np.float32))
     assert {"uar", "macro_f1", "accuracy", "ece"}.isdisjoint(compare(answered, other, num_draws=100, seed=0))
 
 
-def test_other_clips_are_refused(answered: Answered) -> None:
+def test_other_clips_are_refused(answered: AnsweredClips) -> None:
     with pytest.raises(ValueError, match="other clips"):
         compare(answered, answered.take(range(119, -1, -1)), num_draws=100, seed=0)
     # Two cuts of one recording that begin together are two clips.

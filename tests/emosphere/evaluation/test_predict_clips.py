@@ -33,9 +33,10 @@ def clips(shared_data: Path) -> list[Clip]:
     ]
 
 
-def test_answers_are_those_of_each_clip_alone_in_the_order_of_the_manifest(
+def test_answers_are_those_of_each_clip_alone(
     clips: list[Clip], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the order of the manifest."""
     monkeypatch.setattr(module, "CHUNK_S", 10.0)
     predicted = predict_clips(clips, [predictor, predictor])
     assert predicted.clips == tuple(clips)

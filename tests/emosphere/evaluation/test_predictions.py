@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from emosphere.clips.manifest import Clip
-from emosphere.evaluation.answered import Answered
+from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.predictions import PREDICTIONS, predictions_parquet
 
 
-def test_rows_are_clips_and_columns_say_what_they_mean(answered: Answered) -> None:
+def test_rows_are_clips_and_columns_say_what_they_mean(answered: AnsweredClips) -> None:
     table = pq.read_table(io.BytesIO(predictions_parquet(answered)))
     assert table.column_names == [column.name for column in PREDICTIONS]
     assert all(field.metadata[b"meaning"] for field in table.schema)
@@ -25,14 +25,16 @@ def test_rows_are_clips_and_columns_say_what_they_mean(answered: Answered) -> No
     assert table["region_head"][row].as_py() == answered.region_probs[row].argmax()
 
 
-def test_a_signature_in_a_url_stays_out(answered: Answered) -> None:
+def test_a_signature_in_a_url_stays_out(answered: AnsweredClips) -> None:
     signed = dataclasses.replace(answered.clips[0], uri="https://ann:pw@host/a.wav?X-Amz-Signature=f00")
     content = predictions_parquet(dataclasses.replace(answered, clips=(signed, *answered.clips[1:])))
     assert pq.read_table(io.BytesIO(content))["uri"][0].as_py() == "https://host/a.wav"
 
 
 def test_what_is_not_there_is_null(
-    make: Callable[..., Answered], answered: Answered, unrate: Callable[[Answered, int, range], tuple[Clip, ...]]
+    make: Callable[..., AnsweredClips],
+    answered: AnsweredClips,
+    unrate: Callable[[AnsweredClips, int, range], tuple[Clip, ...]],
 ) -> None:
     table = pq.read_table(io.BytesIO(predictions_parquet(make(head=False, clips=unrate(answered, 2, range(5))))))
     assert table["dominance_target"].null_count == table["region_target"].null_count == 5

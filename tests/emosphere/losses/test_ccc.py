@@ -19,12 +19,12 @@ def test_the_designs_vectors(target: list[float], expected: float) -> None:
 
 def test_a_slow_twin_agrees() -> None:
     predicted, target = torch.rand(17, 3).double(), torch.rand(17, 3).double()
-    for column, found in enumerate(ccc(predicted, target)):
+    for column, agreement in enumerate(ccc(predicted, target)):
         x, y = predicted[:, column].tolist(), target[:, column].tolist()
         mx, my = sum(x) / 17, sum(y) / 17
         sxy = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / 17
         sxx, syy = sum((a - mx) ** 2 for a in x) / 17, sum((b - my) ** 2 for b in y) / 17
-        assert float(found) == pytest.approx(2 * sxy / (sxx + syy + (mx - my) ** 2), abs=1e-6)
+        assert float(agreement) == pytest.approx(2 * sxy / (sxx + syy + (mx - my) ** 2), abs=1e-6)
 
 
 def test_one_affine_map_of_both_changes_nothing() -> None:

@@ -84,7 +84,7 @@ def test_it_is_clearly_better_than_chance_on_speakers_it_never_heard(
     assert region_report(region_of(vad), regions, 8).uar > 0.25
 
 
-def test_a_clip_that_begins_some_frames_later_is_heard_nearly_the_same(shared_data: Path) -> None:
+def test_a_later_beginning_changes_little(shared_data: Path) -> None:
     """Frames of 64 ms begin where the clip does. Thinned without a filter they moved valence by .08 in the mean."""
     clips = [clip for clip in read_manifest(str(shared_data / "emotion" / "manifest.csv")) if clip.split == "test"][::6]
     predictor, waveforms = Predictor(load_checkpoint(FOLDER), batch_s=40.0), [read_clip(clip) for clip in clips]

@@ -67,9 +67,9 @@ def agrees(checkpoint: Checkpoint, path: Path) -> None:
         spread.append(expected.vad)
         wanted = [array for array in expected if array is not None]
         for padding in (0.0, float("nan")):
-            found = answers(path, clips, padding=padding)
-            assert len(found) == len(wanted)
-            for one, other in zip(found, wanted, strict=True):
+            outputs = answers(path, clips, padding=padding)
+            assert len(outputs) == len(wanted)
+            for one, other in zip(outputs, wanted, strict=True):
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
     # The comparison means nothing where all answers are alike.
     assert np.concatenate(spread).std(axis=0).max() > 2e-3
@@ -83,12 +83,12 @@ def test_the_bundled_model_answers_alike_as_a_graph(tmp_path: Path) -> None:
     assert exported.largest_difference < 1e-4
     assert (tmp_path / "README.md").read_text() == "# Card\n"
     agrees(checkpoint, exported.path)
-    told = onnxruntime.InferenceSession(str(exported.path)).get_modelmeta().custom_metadata_map
-    assert (told["licence"], told["digest"]) == (checkpoint.licence, checkpoint.digest)
-    assert json.loads(told["dims"]) == ["valence", "arousal", "dominance"]
-    assert json.loads(told["region_names"]) == list(REGION_NAMES[8])
-    assert told["sample_rate_hz"] == "16000"
-    assert told["scale"].startswith("centred")
+    metadata = onnxruntime.InferenceSession(str(exported.path)).get_modelmeta().custom_metadata_map
+    assert (metadata["licence"], metadata["digest"]) == (checkpoint.licence, checkpoint.digest)
+    assert json.loads(metadata["dims"]) == ["valence", "arousal", "dominance"]
+    assert json.loads(metadata["region_names"]) == list(REGION_NAMES[8])
+    assert metadata["sample_rate_hz"] == "16000"
+    assert metadata["scale"].startswith("centred")
 
 
 def test_wavlm_without_a_region_head_answers_alike_as_a_graph(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_wav2vec2_answers_alike_as_a_graph(tmp_path: Path) -> None:
     agrees(checkpoint, export_onnx(checkpoint, tmp_path / "out", card="").path)
 
 
-def test_an_encoder_that_hears_clips_one_by_one_is_refused_with_the_reason(tmp_path: Path) -> None:
+def test_an_encoder_of_single_clips_is_refused(tmp_path: Path) -> None:
     checkpoint = tiny(tmp_path / "model", "wavlm", size="base")
     with pytest.raises(UsageError, match=r"wavlm of size base.* hears each clip by itself"):
         export_onnx(checkpoint, tmp_path / "out", card="")

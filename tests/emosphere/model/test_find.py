@@ -22,20 +22,20 @@ def test_a_model_of_the_hub_is_a_folder_of_its_cache(monkeypatch: pytest.MonkeyP
 def test_a_pickle_is_fetched_only_where_there_is_no_safetensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[str]] = []
+    requested: list[list[str]] = []
 
     def download(name: str, allow_patterns: list[str]) -> str:
-        asked.append(allow_patterns)
+        requested.append(allow_patterns)
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     find_model("hf:ORG/NAME")
-    assert ["pytorch_model.bin" in patterns for patterns in asked] == [False, True]
+    assert ["pytorch_model.bin" in patterns for patterns in requested] == [False, True]
     find_model("hf:ORG/NAME", whole=True)
-    assert ["at_weight_zero/model.safetensors" in patterns for patterns in asked] == [False, False, True, False]
+    assert ["at_weight_zero/model.safetensors" in patterns for patterns in requested] == [False, False, True, False]
 
 
-def test_without_a_hub_the_message_says_what_to_fetch_and_where_to_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hub_the_message_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(name: str, allow_patterns: list[str]) -> str:
         raise LocalEntryNotFoundError("offline")
 

@@ -49,7 +49,7 @@ def test_every_head_answers_from_the_same_vector() -> None:
 def test_a_detached_head_moves_itself_alone() -> None:
     net = network()
     features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
-    net(features, detached={"region"})["region"].square().sum().backward()
+    net.member_answers(net.embed(features), detached={"region"})["region"].square().sum().backward()
     moved = {
         name.split(".")[0] + "." + name.split(".")[1]
         for name, tensor in net.named_parameters()
@@ -77,27 +77,28 @@ def test_a_committee_answers_with_the_mean_of_its_members() -> None:
     net = network(SMALL | {"members": 3})
     features = net.features(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
     answers = net(features)
-    told = []
+    members = []
     for number in range(3):
         prefix = f"others.{number - 1}." if number else ""
         alone = network()  # the same parts by themselves
         alone.load_state_dict({name: net.state_dict()[prefix + name] for name in alone.state_dict()})
-        told.append(alone(features))
-    assert not torch.allclose(told[0]["vad"], told[1]["vad"])
-    torch.testing.assert_close(answers["vad"], (told[0]["vad"] + told[1]["vad"] + told[2]["vad"]) / 3)
-    mean = sum(one["region"].softmax(dim=1) for one in told) / 3
+        members.append(alone(features))
+    assert not torch.allclose(members[0]["vad"], members[1]["vad"])
+    torch.testing.assert_close(answers["vad"], (members[0]["vad"] + members[1]["vad"] + members[2]["vad"]) / 3)
+    mean = sum(one["region"].softmax(dim=1) for one in members) / 3
     torch.testing.assert_close(answers["region"].softmax(dim=1), mean)
-    # While it learns, each answers for itself: all clips for the first member, then for the second.
-    net.apply(lambda part: setattr(part, "p", 0.0) if isinstance(part, torch.nn.Dropout) else None)
-    for name, rows in net.train()(features).items():
-        torch.testing.assert_close(rows, torch.cat([one[name] for one in told]))
+    for name, each in net.member_answers(net.embed(features)).items():
+        torch.testing.assert_close(each, torch.stack([one[name] for one in members]))
+    # In training as in scoring: no shape depends on the mode.
+    shapes = {name: answer.shape for name, answer in answers.items()}
+    assert {name: answer.shape for name, answer in net.train()(features).items()} == shapes
 
 
 def test_a_vector_of_one_member_is_not_taken_for_that_of_all() -> None:
     net = network(SMALL | {"members": 3})
     features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
     with pytest.raises(ValueError, match="8 features is not what embed"):
-        net.apply_heads(net.pooling(net.encoder(features)))
+        net.answers(net.pooling(net.encoder(features)))
 
 
 def test_members_are_for_small_encoders_and_at_least_one() -> None:

@@ -12,8 +12,8 @@ import torch
 from emosphere.config import from_mapping
 from emosphere.geometry import REGION_NAMES
 from emosphere.model.architecture import NetworkConfig
-from emosphere.model.batches import cut_batches
 from emosphere.model.checkpoint import Checkpoint
+from emosphere.model.cut_batches import cut_batches
 from emosphere.model.description import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.predict import Predictor

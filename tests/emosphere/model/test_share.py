@@ -26,10 +26,10 @@ class Hub:
         self.asked: dict[str, Any] = {}
         self.sent: dict[str, Any] = {}
 
-    def create_repo(self, repository: str, **asked: Any) -> str:
+    def create_repo(self, repository: str, **arguments: Any) -> str:
         if self.error:
             raise self.error
-        self.asked = asked
+        self.asked = arguments
         return f"https://hub.test/{repository}"
 
     def repo_info(self, repository: str) -> SimpleNamespace:

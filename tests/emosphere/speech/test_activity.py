@@ -46,21 +46,21 @@ def test_probabilities_are_those_of_silero(activity, silero, clip, num_samples):
 def test_company_in_a_batch_changes_nothing(activity, clip):
     waves = [clip[:100_000], clip[50_000:62_345], np.zeros(0, dtype=np.float32), clip[200_000:]]
     together = activity.probabilities(waves)
-    for wave, found in zip(waves, together, strict=True):
-        np.testing.assert_allclose(found, activity.probabilities([wave])[0], rtol=0, atol=1e-5)
+    for wave, frames in zip(waves, together, strict=True):
+        np.testing.assert_allclose(frames, activity.probabilities([wave])[0], rtol=0, atol=1e-5)
 
 
 def test_silence_needs_no_network_and_has_no_speech(activity, monkeypatch):
     silence = np.zeros(200_000, dtype=np.float32)
-    (asked,) = activity.probabilities([silence])
-    assert asked.max() < SegmentConfig().off_probability  # so the segments are those that the network would give
+    (of_silence,) = activity.probabilities([silence])
+    assert of_silence.max() < SegmentConfig().off_probability  # so the segments are those that the network would give
     monkeypatch.setattr(activity, "_features", None)
     cells = [
         Cell(channel=0, index=0, start_sample=0, lead_in=0, samples=silence + np.float32(offset), same_as=None)
         for offset in (0, 0.25)
     ]
     for frames in speech_probabilities_of_cells(activity, cells):
-        assert frames.shape == asked.shape
+        assert frames.shape == of_silence.shape
         assert not frames.any()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from emosphere.speech.same_sound import twins
+from emosphere.speech.same_sound import duplicate_of
 
 CODECS = {
     "wav": ("PCM_16", "sndfile:WAV", 0),
@@ -24,7 +24,7 @@ def test_one_voice_on_two_channels_is_recognised(shared_data, tmp_path, encode, 
     wide = np.repeat(np.repeat(voice, 3)[:, None], 2, axis=1)
     encode(tmp_path / "dual", wide, 48_000, codec, container, bit_rate)
     samples, _ = decode(tmp_path / "dual")
-    assert twins(samples) == [None, 0]
+    assert duplicate_of(samples) == [None, 0]
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_one_voice_on_two_channels_is_recognised(shared_data, tmp_path, encode, 
 )
 def test_two_sides_of_a_conversation_are_two(shared_data, decode, name):
     samples, _ = decode(shared_data / "longform" / name)
-    assert twins(samples) == [None, None]
+    assert duplicate_of(samples) == [None, None]
 
 
 def test_a_reading_recorded_in_stereo_is_two_channels(shared_data, decode):
     for name in ("librivox_sonnet.mp3", "librivox_sonnet.aac", "librivox_sonnet.flac"):
         samples, _ = decode(shared_data / "longform" / name)
-        assert twins(samples) == [None, None], name
+        assert duplicate_of(samples) == [None, None], name
 
 
 def test_silent_channels_are_one_and_differ_from_all_others():
@@ -46,4 +46,4 @@ def test_silent_channels_are_one_and_differ_from_all_others():
     silence, voice = np.zeros(32_000), rng.normal(0, 0.1, 32_000)
     samples = np.stack([voice, silence, silence, -voice, voice + 0.2]).astype(np.float32)
     # An offset is an electrical matter; a turned polarity is kept apart, as nobody asked.
-    assert twins(samples) == [None, None, 1, None, 0]
+    assert duplicate_of(samples) == [None, None, 1, None, 0]

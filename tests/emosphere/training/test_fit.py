@@ -1,6 +1,6 @@
 """An update is the same however its clips are cut into pieces and shared among workers; a fit goes on where it stopped.
 
-The textbook twin: one network asked once for all clips, one CCC over them in plain autograd.
+The textbook twin: one pass over all clips, one CCC over them in plain autograd.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def network(seed: int = 0, dropout: float = 0.0, members: int = 1) -> Network:
 def batches(count: int = 2) -> list[Batch]:
     """Clips whose loudest band tells their target."""
     torch.manual_seed(5)
-    found = []
+    made = []
     for _ in range(count):
         band = torch.randint(0, 4, (12,))
         values = torch.randn(12, 30, 16) * 0.3
@@ -51,8 +51,8 @@ def batches(count: int = 2) -> list[Batch]:
         centred = (band.float() - 1.5) / 1.5
         frames = Frames(values, validity(torch.randint(15, 31, (12,)), 30))
         vad = torch.stack([centred, -centred, centred.abs() - 0.5], dim=1)
-        found.append(Batch(frames, {"vad": vad, "region": torch.where(band == 3, -1, band)}))
-    return found
+        made.append(Batch(frames, {"vad": vad, "region": torch.where(band == 3, -1, band)}))
+    return made
 
 
 def shares(count: int = 2) -> list[list[Batch]]:
@@ -63,7 +63,7 @@ def config(**settings: Any) -> FitConfig:
     return FitConfig(**({"epochs": 20, "learning_rate": 3e-3, "batch_size": 12} | settings))
 
 
-def test_eight_rounds_over_two_batches_are_learnt() -> None:
+def test_two_batches_are_learnt() -> None:
     fit = Fit(network(), config(), WEIGHTS, steps_per_epoch=2)
     losses = [sum(fit.epoch(shares(), epoch).values()) for epoch in range(20)]
     assert fit.epoch(shares(), 19)["vad"] < 0.4 * losses[0]
@@ -168,7 +168,7 @@ def textbook_gradients(batch: Batch, *, vad_only: bool = False) -> dict[str, Ten
     return {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
 
 
-def test_pieces_of_any_size_pull_like_one_large_batch() -> None:
+def test_pieces_of_any_size_have_the_gradients_of_one_batch() -> None:
     batch = in_float64(*batches(1))
     expected = textbook_gradients(batch)
     for sizes in ((12,), (5, 7), (1, 4, 4, 3)):
@@ -203,17 +203,17 @@ def test_micro_batches_each_have_their_own_concordance() -> None:
 
 def test_the_second_pass_draws_what_the_first_drew() -> None:
     """With dropout on, answers whose loss was taken must be those whose gradient is handed down."""
-    asked: list[Tensor] = []
+    drawn_answers: list[Tensor] = []
     net = network()
     net.pooling.attention.dropout.p = 0.5  # type: ignore[union-attr]
-    net.heads["vad"].register_forward_hook(lambda *call: asked.append(call[2].detach().clone()))
+    net.heads["vad"].register_forward_hook(lambda *call: drawn_answers.append(call[2].detach().clone()))
     (batch,) = batches(1)
     Fit(net, config(), WEIGHTS, steps_per_epoch=2).step([cut(batch, 5, 7)], epoch=0)
-    assert len(asked) == 4
-    for first, second in zip(asked[:2], asked[2:], strict=True):
+    assert len(drawn_answers) == 4
+    for first, second in zip(drawn_answers[:2], drawn_answers[2:], strict=True):
         assert torch.equal(first, second)
     torch.manual_seed(1)
-    assert not torch.equal(net(batch.features)["vad"][:5], asked[0])
+    assert not torch.equal(net(batch.features)["vad"][:5], drawn_answers[0])
 
 
 class Pretended:
@@ -234,19 +234,19 @@ class Pretended:
         pass
 
 
-def test_two_workers_with_unequal_shares_pull_like_one() -> None:
+def test_two_ranks_with_unequal_shares_have_the_gradients_of_one() -> None:
     """Each worker's gradient, averaged as DistributedDataParallel does, is that of one concordance over all clips."""
     batch = in_float64(*batches(1))
     pieces = cut(batch, 4, 8)
-    found = []
+    of_ranks = []
     for mine, other in (pieces, pieces[::-1]):
         net = network().double()
         with torch.no_grad():
             answers = net.train()(other.features)
         fit = Fit(net, config(), WEIGHTS, steps_per_epoch=2, ranks=Pretended(answers, other.targets))
         fit.step([[mine]], epoch=0)
-        found.append(gradients(fit))
-    assert_same({name: (found[0][name] + found[1][name]) / 2 for name in found[0]}, textbook_gradients(batch))
+        of_ranks.append(gradients(fit))
+    assert_same({name: (of_ranks[0][name] + of_ranks[1][name]) / 2 for name in of_ranks[0]}, textbook_gradients(batch))
 
 
 def test_every_member_is_held_to_the_targets() -> None:
@@ -304,14 +304,15 @@ def test_learnt_weights_fall_for_the_larger_term() -> None:
     for epoch in range(3):
         fit.epoch(shares(), epoch)
     weights = fit.state()["weights"]
-    assert weights["log_variances.vad"] > 0.05  # a term of about 2.5 pulls its weight below 1
+    assert weights["log_variances.vad"] > 0.05  # a term of about 2.5 lowers its weight below 1
     again = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
     again.restore(fit.state())
     torch.testing.assert_close(again.state()["weights"], weights)
 
 
 @pytest.mark.parametrize("members", [1, 3])
-def test_parts_have_their_own_rates_and_all_that_learns_is_in_one_group(members: int) -> None:
+def test_parts_have_their_own_rates(members: int) -> None:
+    """And all that learns is in one group of the optimiser."""
     net = network(members=members)
     optimiser = build_optimiser(net, None, config(learning_rates={"encoder": 1e-5}))
     rate_of = {id(tensor): group["lr"] for group in optimiser.param_groups for tensor in group["params"]}

@@ -17,8 +17,8 @@ from emosphere.training.loss import (
 
 
 def test_the_papers_weights() -> None:
-    found = [dynamic_weight(epoch, 5.0) for epoch in range(7)]
-    assert found == pytest.approx([1, 0.802, 0.604, 0.406, 0.208, 0, 0], abs=1e-12)
+    weights = [dynamic_weight(epoch, 5.0) for epoch in range(7)]
+    assert weights == pytest.approx([1, 0.802, 0.604, 0.406, 0.208, 0, 0], abs=1e-12)
 
 
 def test_the_span_is_a_share_of_the_training() -> None:
@@ -48,15 +48,16 @@ def test_the_mean_over_dimensions_is_a_third_of_the_sum() -> None:
     assert float(mean["vad"]) == pytest.approx(float(first["vad"]) / 3)
 
 
-def test_plain_cross_entropy_leaves_absent_classes_out_and_weighs_the_rest_alike() -> None:
+def test_plain_cross_entropy_weighs_all_classes_alike() -> None:
+    """Those that occur; absent ones keep their weight of 0."""
     torch.manual_seed(0)
     answers = {"vad": torch.randn(6, 3), "region": torch.randn(6, 4)}
     targets = {"vad": torch.randn(6, 3), "region": torch.tensor([0, 0, 0, 1, 1, -1])}
     weights = {"region": torch.tensor([0.4, 0.6, 0.0, 0.0])}
     plain = LossConfig(class_weighted=False)
-    found = loss_terms(answers, targets, weights, plain, epoch=0, num_epochs=20)["region"]
+    term = loss_terms(answers, targets, weights, plain, epoch=0, num_epochs=20)["region"]
     expected = torch.nn.functional.cross_entropy(answers["region"][:5].double(), targets["region"][:5])
-    assert float(found) == pytest.approx(float(expected))
+    assert float(term) == pytest.approx(float(expected))
 
 
 def test_categories_may_take_the_place_of_regions() -> None:

@@ -57,7 +57,8 @@ keep = "best"
 @pytest.mark.ray
 @pytest.mark.training
 def test_a_table_of_the_paper_is_trained_and_printed(tmp_path: Path, root: Path) -> None:
-    from pipelines.prepare.command import PrepareRequest, prepare
+    from pipelines.prepare.command import prepare
+    from pipelines.prepare.request import PrepareRequest
     from tests.corpora.msp_podcast import make_msp_podcast
 
     corpus = make_msp_podcast(tmp_path / "corpus", num_clips=240)

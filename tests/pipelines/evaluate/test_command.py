@@ -135,7 +135,8 @@ def test_nothing_that_is_written_holds_a_signature(
         assert b"secret" not in path.read_bytes(), path.name
 
 
-def test_the_page_is_whole_well_formed_and_says_what_scores_do_not_mean(evaluated: Path) -> None:
+def test_the_page_is_whole_and_well_formed(evaluated: Path) -> None:
+    """And it says what scores do not mean."""
     text = (evaluated / "index.html").read_text()
     root = ElementTree.fromstring(text)
     tags = {element.tag for element in root.iter()}

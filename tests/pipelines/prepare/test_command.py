@@ -19,7 +19,9 @@ from emosphere.corpora.iemocap import read_iemocap
 from emosphere.corpora.msp_podcast import PRIMARY
 from emosphere.errors import MachineError, UsageError
 from emosphere.store import locate
-from pipelines.prepare.command import PrepareRequest, decode_batch, prepare
+from pipelines.prepare.command import prepare
+from pipelines.prepare.request import PrepareRequest
+from pipelines.prepare.shards import decode_batch
 from tests.corpora.audformat_database import make_database
 from tests.corpora.iemocap import make_iemocap
 from tests.corpora.msp_podcast import make_msp_podcast
@@ -91,7 +93,7 @@ def test_a_dry_run_counts_alike_and_writes_nothing(podcast: Path, tmp_path: Path
     assert [dry[name] for name in same] == [wet[name] for name in same]
 
 
-def test_audio_that_cannot_be_heard_is_listed_and_refused_or_left_out(podcast: Path, tmp_path: Path) -> None:
+def test_unusable_audio_is_listed_and_refused_or_left_out(podcast: Path, tmp_path: Path) -> None:
     source = copy_of(podcast, tmp_path / "corpus")
     wavs = sorted((source / "Audios").iterdir())
     wavs[0].unlink()
@@ -157,7 +159,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str, 
         prepare(PrepareRequest(**{"source": str(tmp_path), "out": str(tmp_path / "m.parquet")} | options))
 
 
-def test_acted_words_are_prepared_to_what_training_reads_from_the_table(shared_data: Path, tmp_path: Path) -> None:
+def test_acted_words_are_prepared_as_training_reads_them(shared_data: Path, tmp_path: Path) -> None:
     table = shared_data / "emotion" / "manifest.csv"
     result = run(table, tmp_path / "m.parquet", format="csv", words=True)
     read, direct = read_manifest(str(tmp_path / "m.parquet")), read_manifest(str(table))
@@ -261,7 +263,7 @@ def test_the_draw_is_the_same_from_decoded_copies(
     def decoded(rows: list[dict[str, Any]], shards: str) -> Iterator[dict[str, Any]]:
         return ({"duration_ms": 1000, "shard": {"uri": f"{shards}/{number}.flac"}} for number in range(len(rows)))
 
-    monkeypatch.setattr("pipelines.prepare.command._decoded", decoded)
+    monkeypatch.setattr("pipelines.prepare.command.decode_into_shards", decoded)
     run(podcast, tmp_path / "d.parquet", in_house_test=2, shards="/flac")
     plain, copies = (read_manifest(str(tmp_path / name)) for name in ("m.parquet", "d.parquet"))
     assert [clip.split for clip in copies] == [clip.split for clip in plain]
@@ -270,7 +272,7 @@ def test_the_draw_is_the_same_from_decoded_copies(
 
 def decoded_clip(clip: Clip) -> np.ndarray:
     """What training hears; at another rate, as the decoder of the house resamples it."""
-    from emosphere.corpora.audio import clip_samples
+    from emosphere.corpora.clip_audio import clip_samples
 
     if clip.uri.endswith(".wav"):
         return read_clip(clip)

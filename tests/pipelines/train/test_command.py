@@ -20,8 +20,9 @@ import torch
 from emosphere.config import load_config
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
-from pipelines.train.command import _with_absolute_paths, check_cores, train
-from pipelines.train.config import TrainConfig, printable_settings
+from pipelines.train.absolute_paths import with_absolute_paths
+from pipelines.train.command import check_cores, train
+from pipelines.train.config import TrainConfig, settings_without_secrets
 from pipelines.train.progress import TrainProgress
 from pipelines.train.worker import Worker
 
@@ -101,7 +102,8 @@ def write(folder: Path, manifest: Path, **settings: Any) -> Path:
 
 @pytest.mark.ray
 @pytest.mark.training
-def test_two_workers_learn_what_one_learns_and_a_second_run_changes_nothing(manifest: Path, tmp_path: Path) -> None:
+def test_two_workers_learn_what_one_learns(manifest: Path, tmp_path: Path) -> None:
+    """And a second run changes nothing."""
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
     # Two workers with five and four clips of each batch, in two pieces and one, decoding anew in every epoch: still one
     # loss over the same clips.
@@ -184,7 +186,7 @@ def is_own(pid: int) -> bool:
 
 @pytest.mark.ray
 @pytest.mark.training
-def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None:
     """Killed behind a saved epoch, both go on from it, bit for bit; each epoch is logged once."""
     best = {
         "epochs": 4,
@@ -198,10 +200,10 @@ def test_killing_one_of_two_workers_ends_where_undisturbed_ones_do(manifest: Pat
     manifest.write_text("".join(line.replace(",train", ",apart") if ",s0," in line else line
                                 for line in text.splitlines(keepends=True)))  # fmt: skip
     (tmp_path / "1-1-neutral.flac").write_bytes(b"no sound")
-    told: list[TrainProgress] = []
-    calm = train(write(tmp_path, manifest, out=tmp_path / "calm", **best), num_workers=2, on_progress=told.append)
-    assert (told[-1].parts, told[-1].num_parts) == (12, 12)
-    assert told[-1].ccc is not None
+    reports: list[TrainProgress] = []
+    calm = train(write(tmp_path, manifest, out=tmp_path / "calm", **best), num_workers=2, on_progress=reports.append)
+    assert (reports[-1].parts, reports[-1].num_parts) == (12, 12)
+    assert reports[-1].ccc is not None
     victims: list[int] = []
     killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed-once" / "log.jsonl", victims))
     killer.start()
@@ -239,7 +241,7 @@ def test_unreadable_clips_are_refused_by_number_and_name(manifest: Path, tmp_pat
         train(write(tmp_path, manifest))
 
 
-def test_a_manifest_without_the_split_is_refused_before_anything_starts(manifest: Path, tmp_path: Path) -> None:
+def test_a_manifest_without_the_split_is_refused(manifest: Path, tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace(",test", ",dev"))
     with pytest.raises(UsageError, match="has no split 'test', only dev, train"):
         train(write(tmp_path, manifest))
@@ -284,7 +286,7 @@ def test_a_category_head_that_nothing_teaches_is_refused(manifest: Path, tmp_pat
 def test_classes_that_nothing_teaches_are_named(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pipelines.train.command._run", lambda *given: {})
+    monkeypatch.setattr("pipelines.train.command._run", lambda *given: ([], {}))
     text = manifest.read_text()
     manifest.write_text(text.replace("0-1-neutral.flac,s0,neutral,,c,train", "0-1-neutral.flac,s0,neutral,,c,apart"))
     (tmp_path / "out").mkdir()
@@ -322,15 +324,15 @@ def test_workers_log_to_the_mlflow_that_the_user_named(
     """They stand in a folder of Ray's, where a relative address would begin a new database."""
     monkeypatch.chdir(tmp_path)
     config = dataclasses.replace(load_config(TrainConfig, write(tmp_path, manifest)), mlflow=given)
-    assert _with_absolute_paths(config).mlflow == whole.format(here=tmp_path)
+    assert with_absolute_paths(config).mlflow == whole.format(here=tmp_path)
 
 
 def test_settings_are_stored_without_passwords_and_signatures(manifest: Path, tmp_path: Path) -> None:
     config = load_config(TrainConfig, write(tmp_path, manifest, clips='hold = "stream"'))
     clips = dataclasses.replace(config.clips, manifest="https://ann:secret@host/m.csv?X-Amz-Signature=secret")
-    told = printable_settings(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
-    assert (told["clips"]["manifest"], told["mlflow"]) == ("https://host/m.csv", "https://host/")
-    assert told["name"] == "tiny"
+    settings = settings_without_secrets(dataclasses.replace(config, clips=clips, mlflow="https://ann:secret@host/"))
+    assert (settings["clips"]["manifest"], settings["mlflow"]) == ("https://host/m.csv", "https://host/")
+    assert settings["name"] == "tiny"
 
 
 def test_encoder_weights_in_a_store_are_refused(manifest: Path, tmp_path: Path) -> None:
@@ -340,7 +342,7 @@ def test_encoder_weights_in_a_store_are_refused(manifest: Path, tmp_path: Path) 
         train(path)
 
 
-def test_a_run_that_was_killed_while_writing_writes_when_it_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_killed_while_writing_writes_when_it_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker.__new__(Worker)
     worker.state, worker.rank, worker.log = {"stage": 3}, 0, None
     written: list[list[int]] = []

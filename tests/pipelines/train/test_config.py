@@ -41,14 +41,14 @@ def test_the_papers_rows_differ_from_the_proposed_in_one_thing_each(root: Path) 
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> set[str]:
-    found = set()
+    different = set()
     for key in one.keys() | other.keys():
         mine, its = one.get(key), other.get(key)
         if isinstance(mine, dict) and isinstance(its, dict):
-            found |= differences(mine, its, f"{prefix}{key}.")
+            different |= differences(mine, its, f"{prefix}{key}.")
         elif mine != its:
-            found.add(f"{prefix}{key}")
-    return found
+            different.add(f"{prefix}{key}")
+    return different
 
 
 def test_the_published_figures_are_those_of_the_design_notes(root: Path) -> None:

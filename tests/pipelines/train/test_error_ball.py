@@ -7,7 +7,7 @@ import torch
 
 from emosphere.clips.batches import InMemoryClips
 from emosphere.clips.manifest import Clip
-from pipelines.train.error_ball import coverage_by_speaker, error_ball, is_telling
+from pipelines.train.error_ball import coverage_by_speaker, error_ball, is_informative
 
 
 def clips() -> InMemoryClips:
@@ -31,7 +31,7 @@ def test_good_answers_need_a_smaller_ball_than_a_constant() -> None:
     assert ball["radius"] == pytest.approx(0.2 * 36 / 39, abs=0.02)
     assert ball["constant_radius"] > 1
     assert (ball["clips"], ball["speakers"]) == (40, 2)
-    assert is_telling(ball)
+    assert is_informative(ball)
     covered = coverage_by_speaker(labelled, rows, {"vad": targets + off}, 0.1)
     assert covered[""] == pytest.approx((covered["s0"] + covered["s1"]) / 2)
     assert 0.4 < covered[""] < 0.6
@@ -42,7 +42,7 @@ def test_a_constant_answer_tells_nothing() -> None:
     flat = labelled.targets(rows)["vad"].mean(dim=0).expand(40, 3)
     ball = error_ball(labelled, rows, {"vad": flat}, rows)
     assert ball["radius"] == ball["constant_radius"]
-    assert not is_telling(ball)
+    assert not is_informative(ball)
 
 
 def test_too_few_clips_have_no_ball_and_say_so_in_json() -> None:
@@ -50,5 +50,5 @@ def test_too_few_clips_have_no_ball_and_say_so_in_json() -> None:
     ball = error_ball(labelled, rows, {"vad": labelled.targets(rows)["vad"]}, rows)
     assert ball["radius"] is ball["constant_radius"] is None
     assert ball["reason"] == "8 clips are too few to say what holds 90 %"
-    assert not is_telling(ball)
+    assert not is_informative(ball)
     assert "Infinity" not in json.dumps(ball, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Clips are heard where the network is, and by the front end it was born with."""
+"""Features are computed where the network is, by the front end that it begins with, and once for all who need them."""
 
 import dataclasses
 import json
@@ -7,63 +7,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from emosphere.clips.batches import clip_features
 from emosphere.clips.manifest import Clip
-from emosphere.config import from_mapping, to_mapping
+from emosphere.config import to_mapping
 from emosphere.model.network import Network
 from pipelines.train import features
 from pipelines.train.config import TrainConfig
-from pipelines.train.features import StreamedClips, features_digest
-from tests.encoders import TINY
-
-CLIP = Clip(uri="a.wav", vad=(0.0, 0.0, 0.0), region=0, speaker="s", corpus="c", split="train")
-LOGMEL = {"kind": "logmel", "num_mels": 12, "dim": 8, "num_blocks": 1}
-WAVLM = {"kind": "wavlm", "size": "base", "settings": TINY | {"num_hidden_layers": 1}}
+from pipelines.train.features import FeatureCache, features_digest
+from tests.pipelines.train.tiny_config import CLIP, LOGMEL, WAVLM, config
 
 
-def config(encoder: dict[str, Any], *, seed: int = 0) -> TrainConfig:
-    network = {"encoder": encoder, "pooling": {"kind": "mean"}, "heads": {"vad": {"outputs": 3}}}
-    values = {
-        "name": "x", "licence": "CC0-1.0", "out": "out", "seed": seed, "network": network,
-        "clips": {"manifest": "m.csv"}, "fit": {"loss": {"region_schedule": "off"}},
-    }  # fmt: skip
-    return from_mapping(TrainConfig, values, source="test")
-
-
-def test_a_clip_is_heard_on_the_device_of_the_network() -> None:
+def test_features_are_computed_on_the_device_of_the_network() -> None:
     """On the meta device, which like a GPU takes no tensor of the CPU beside its own."""
     network = Network(config(LOGMEL).network).to("meta")
     frames = clip_features(np.zeros(16_000, np.float32), network.features, network.min_samples, torch.device("meta"))
     assert frames.device.type == "meta"
 
 
-def test_streamed_clips_follow_the_network_that_hears_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[torch.device] = []
-
-    def on_device(waveform: np.ndarray, front_end: Any, min_samples: int, device: torch.device) -> Tensor:
-        asked.append(device)
-        return torch.zeros(1, 12)
-
-    monkeypatch.setattr(features, "clip_features", on_device)
-    settings = config(LOGMEL)
-    clips = StreamedClips([CLIP], settings)
-    network = Network(settings.network)
-    for device in ("cpu", "meta"):
-        clips.use_front_end_of(network.to(device))
-        clips._features(np.zeros(16_000, np.float32))
-    assert [device.type for device in asked] == ["cpu", "meta"]
-
-
-def test_random_front_ends_are_heard_anew_for_every_seed() -> None:
+def test_random_front_ends_have_other_features_for_every_seed() -> None:
     assert features_digest([CLIP], config(LOGMEL)) == features_digest([CLIP], config(LOGMEL, seed=1))
     assert features_digest([CLIP], config(WAVLM)) != features_digest([CLIP], config(WAVLM, seed=1))
     published = [dataclasses.replace(config(WAVLM, seed=seed), encoder_weights="folder") for seed in (0, 1)]
     assert features_digest([CLIP], published[0]) == features_digest([CLIP], published[1])
 
 
-def test_kept_clips_are_heard_by_the_front_end_that_the_network_begins_with() -> None:
+def test_the_front_end_is_the_one_that_the_network_begins_with() -> None:
     settings = config(WAVLM, seed=1)
     torch.manual_seed(1)
     network = Network(settings.network)
@@ -71,3 +40,18 @@ def test_kept_clips_are_heard_by_the_front_end_that_the_network_begins_with() ->
     waveform = np.sin(np.arange(4_000, dtype=np.float32))
     mine, its = (clip_features(waveform, one.features, one.min_samples) for one in (network, front_end))
     assert torch.equal(mine, its)
+
+
+def test_a_cache_decodes_once_until_something_else_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[dict[str, Any]] = []
+
+    def decode_all(clips: list[Clip], settings: TrainConfig) -> dict[str, Any]:
+        decoded.append({"seed": settings.seed})
+        return decoded[-1]
+
+    monkeypatch.setattr(features, "decode_all", decode_all)
+    cache, first, second = FeatureCache(), config(WAVLM), config(WAVLM, seed=1)
+    assert cache.features([CLIP], first) is cache.features([CLIP], first)
+    assert cache.features([CLIP], second)["seed"] == 1
+    assert cache.features([CLIP], first)["seed"] == 0
+    assert len(decoded) == 3

@@ -11,7 +11,8 @@ import transformers
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.pretrained import SIZES
 from pipelines.evaluate.command import evaluate
-from pipelines.prepare.command import PrepareRequest, prepare
+from pipelines.prepare.command import prepare
+from pipelines.prepare.request import PrepareRequest
 from pipelines.train.command import train
 from tests.corpora.msp_podcast import make_msp_podcast
 from tests.encoders import TINY
@@ -40,7 +41,8 @@ epochs = 1
 @pytest.mark.ray
 @pytest.mark.training
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
-def test_the_papers_own_configuration_trains_from_shards_and_published_weights(tmp_path: Path, root: Path) -> None:
+def test_the_papers_configuration_trains(tmp_path: Path, root: Path) -> None:
+    """From decoded copies of the clips and published weights of the encoder."""
     # Published weights, as `save_pretrained` lays them out.
     torch.manual_seed(1)
     architecture = transformers.WavLMConfig(**SIZES["large"] | TINY)
@@ -79,8 +81,8 @@ def test_the_papers_own_configuration_trains_from_shards_and_published_weights(t
         assert torch.equal(front[name], tensor), name
 
     out = tmp_path / "evaluation"
-    told = evaluate(str(tmp_path / "model"), str(manifest), split="in-house-test", out=str(out), num_bootstrap=100)
+    result = evaluate(str(tmp_path / "model"), str(manifest), split="in-house-test", out=str(out), num_bootstrap=100)
     # By another path, over whole clips at once, it answers what the training measured.
     for dim in ("valence", "arousal", "dominance"):
         measured = learnt["splits"]["in-house-test"]["ccc"][dim]
-        assert told["ccc"][dim]["value"] == pytest.approx(measured, abs=2e-3)
+        assert result["ccc"][dim]["value"] == pytest.approx(measured, abs=2e-3)

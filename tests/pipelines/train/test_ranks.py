@@ -13,7 +13,7 @@ from pipelines.train.ranks import DistributedRanks
 ROWS = (3, 2)
 
 
-def told(rank: int) -> list[dict[str, Tensor]]:
+def rows_of(rank: int) -> list[dict[str, Tensor]]:
     """Answers and targets of one rank, which no two have alike; names stand in another order on each."""
     torch.manual_seed(rank)
     rows = ROWS[rank]
@@ -33,27 +33,27 @@ def as_rank(rank: int, folder: str) -> None:
         send(*args)
 
     dist.all_gather = counted
-    own = told(rank)
+    own = rows_of(rank)
     for answer in own[0].values():
         answer.requires_grad_()
     answers, targets = DistributedRanks().gather(own)
     torch.cat([answer.flatten() for answer in answers.values()]).square().sum().backward()
-    pulls = {name: answer.grad for name, answer in own[0].items()}
+    gradients = {name: answer.grad for name, answer in own[0].items()}
     detached = {name: answer.detach() for name, answer in answers.items()}
-    torch.save((detached, targets, pulls, len(messages)), f"{folder}/{rank}.pt")
+    torch.save((detached, targets, gradients, len(messages)), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_all_workers_know_the_rows_of_all_after_two_messages(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(as_rank, (str(tmp_path),), nprocs=2)
-    each = [told(0), told(1)]
+    each = [rows_of(0), rows_of(1)]
     for rank in (0, 1):
-        answers, targets, pulls, messages = torch.load(tmp_path / f"{rank}.pt")
+        answers, targets, gradients, messages = torch.load(tmp_path / f"{rank}.pt")
         assert messages == 2, "the numbers of rows, and all the rest"
-        for number, found in enumerate((answers, targets)):
-            assert found.keys() == each[0][number].keys()
-            for name, tensor in found.items():
+        for number, gathered in enumerate((answers, targets)):
+            assert gathered.keys() == each[0][number].keys()
+            for name, tensor in gathered.items():
                 expected = torch.cat([each[0][number][name], each[1][number][name]])
                 assert tensor.dtype == expected.dtype
                 assert torch.equal(tensor, expected), name
-        assert all(torch.equal(pull, 2 * each[rank][0][name]) for name, pull in pulls.items())
+        assert all(torch.equal(gradient, 2 * each[rank][0][name]) for name, gradient in gradients.items())

@@ -51,10 +51,10 @@ def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.Monkey
     clips = InMemoryClips(tuple(clip(split, weak=weak, value=row / 5) for row, (split, weak) in enumerate(splits)), ())
     monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
     network: Any = torch.nn.Identity()
-    found = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",), num_regions=8)
-    assert found["rated"]["clips"] == 2
-    assert found["rated"]["corpora"] == ["c"]
-    assert found["test_speakers_known"] == 0
+    figures = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",), num_regions=8)
+    assert figures["rated"]["clips"] == 2
+    assert figures["rated"]["corpora"] == ["c"]
+    assert figures["test_speakers_known"] == 0
 
 
 def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from emosphere.model.batches import BATCH_COST, cut_batches
+from emosphere.model.cut_batches import BATCH_COST, cut_batches
 
 
 def cost(batches: list[list[int]], lengths: list[int], most: int) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from emosphere.clips.rows import Corpus, Scale
 from emosphere.corpora.checks import centred_rows
-from emosphere.corpora.table import parse_columns, read_table, read_words
+from emosphere.corpora.declared_table import parse_columns, read_table, read_words
 from emosphere.errors import UsageError
 from emosphere.store import locate
 
@@ -31,21 +31,21 @@ def test_a_row_comes_out_as_computed_by_hand(tmp_path: Path) -> None:
 
 
 def test_columns_go_by_the_names_that_are_given(tmp_path: Path) -> None:
-    found = read(
+    table = read(
         tmp_path, "x.wav,1,c_p1,f,extra", header="file,act,who,sex,other", split="dev",
         columns=parse_columns("uri=file,arousal=act,speaker=who,gender=sex"), audio=locate("s3://bucket/audio"),
     )  # fmt: skip
-    (row,), _ = centred_rows(found)
+    (row,), _ = centred_rows(table)
     assert (row["uri"], row["arousal"], row["valence"]) == ("s3://bucket/audio/x.wav", -1, None)
     assert (row["speaker"], row["gender"], row["split"]) == ("c_p1", "f", "dev")
-    assert found.notes == [f"file://{tmp_path}/t.csv: columns not used: other."]
+    assert table.notes == [f"file://{tmp_path}/t.csv: columns not used: other."]
 
 
 def test_parquet_is_read_alike(tmp_path: Path) -> None:
     table = {"uri": ["/a.wav"], "valence": [0.25], "speaker": [7], "split": ["train"], "end_ms": [None], "weak": [True]}
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
-    found = read_table(locate(str(tmp_path / "t.parquet")), scale=Scale(0, 1), corpus="c")
-    (row,), _ = centred_rows(found)
+    table = read_table(locate(str(tmp_path / "t.parquet")), scale=Scale(0, 1), corpus="c")
+    (row,), _ = centred_rows(table)
     assert (row["uri"], row["valence"], row["speaker"], row["end_ms"], row["weak"]) == (
         "/a.wav", -0.5, "c_7", None, True,
     )  # fmt: skip

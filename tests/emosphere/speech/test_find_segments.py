@@ -5,7 +5,7 @@ import pytest
 
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.speech.cells import Cell, CellGrid, cut_cells
-from emosphere.speech.find import find_segments
+from emosphere.speech.find_segments import find_segments
 from emosphere.speech.quality import QualityConfig
 from emosphere.speech.segment import SegmentConfig
 
@@ -22,9 +22,9 @@ def find(activity, cells_of):
 def test_segments_lie_in_the_recording_where_they_say(find, shared_data, decode):
     path = shared_data / "longform" / "librivox_de.mp3"
     whole, _ = decode(path)
-    cells, found = find(path)
-    assert len(found) == len(cells)
-    for cell, segments in zip(cells, found, strict=True):
+    cells, segments_of_cells = find(path)
+    assert len(segments_of_cells) == len(cells)
+    for cell, segments in zip(cells, segments_of_cells, strict=True):
         for segment in segments:
             assert (segment.channel, segment.cell_index) == (cell.channel, cell.index)
             assert cell.start_sample <= segment.start_sample < segment.stop_sample <= cell.stop_sample
@@ -42,9 +42,9 @@ def test_segments_do_not_depend_on_the_company_of_cells(find, shared_data, activ
 
 
 def test_a_telephone_has_the_band_of_a_telephone(find, shared_data):
-    _, found = find(shared_data / "longform" / "stereo_call_mulaw_8k.wav")
-    assert {segment.channel for part in found for segment in part} == {0, 1}
-    assert all(segment.bandwidth_hz <= 4000 for part in found for segment in part)
+    _, segments_of_cells = find(shared_data / "longform" / "stereo_call_mulaw_8k.wav")
+    assert {segment.channel for part in segments_of_cells for segment in part} == {0, 1}
+    assert all(segment.bandwidth_hz <= 4000 for part in segments_of_cells for segment in part)
 
 
 def test_nearly_silent_speech_is_heard_and_marked(find, shared_data):
@@ -66,14 +66,14 @@ def test_segments_do_not_depend_on_how_a_recording_is_divided(shared_data, activ
     path = str(shared_data / "longform" / name)
     grid = CellGrid()
 
-    def found(first, stop):
+    def segments_between(first, stop):
         stream = open_recording(path, start_s=grid.span_s(first), limits=DecodeLimits())
         cells = list(cut_cells(stream, start_sample=stream.start_sample, first_cell=first, stop_cell=stop, grid=grid))
         stream.close()
         return [s for part in find_segments(cells, activity, SegmentConfig(), QualityConfig()) for s in part]
 
-    whole = found(0, 5)
-    apart = found(0, 1) + found(1, 3) + found(3, 5)
+    whole = segments_between(0, 5)
+    apart = segments_between(0, 1) + segments_between(1, 3) + segments_between(3, 5)
     assert [(s.start_sample, s.stop_sample, s.speech_ms) for s in apart] == [
         (s.start_sample, s.stop_sample, s.speech_ms) for s in whole
     ]

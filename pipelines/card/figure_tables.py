@@ -57,13 +57,16 @@ def _of(corpora: Sequence[str] | None) -> str:
 
 
 def _sizes(evaluation: dict[str, Any]) -> str:
-    learnt, kept = (
-        "; ".join(f"{corpus} {count['clips']} clips of {count['speakers']} speakers" for corpus, count in part.items())
-        for part in (evaluation["trained_on"], evaluation["evaluated_on"])
-    )
     return (
-        f"{evaluation['parameters']:,} parameters, trained {evaluation['date']}. Learnt from: {learnt}. "
-        f"Kept apart for the test: {kept or 'nothing'}."
+        f"{evaluation['parameters']:,} parameters, trained {evaluation['date']}. "
+        f"Learnt from: {_counts(evaluation['trained_on'])}. "
+        f"Kept apart for the test: {_counts(evaluation['evaluated_on']) or 'nothing'}."
+    )
+
+
+def _counts(corpora: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{name} {count['clips']} clips of {count['speakers']} speakers" for name, count in corpora.items()
     )
 
 
@@ -110,13 +113,17 @@ def _measured(evaluation: dict[str, Any]) -> Iterator[str]:
         yield f"{clips['weak']} of the targets are means of emotion *words*, not ratings of these clips."
     figures, meanings = overall["figures"], evaluation["meanings"]
     names = [name for name in ("ccc", "mae", "bias", "ccc_extremes", "bias_lowest", "bias_highest") if name in figures]
-    yield _table(["", *VAD_DIMS], [[name, *(_cell(figures[name].get(dim)) for dim in VAD_DIMS)] for name in names])
+    yield _table(
+        ["", *VAD_DIMS], [[name, *(_with_interval(figures[name].get(dim)) for dim in VAD_DIMS)] for name in names]
+    )
     yield "; ".join(f"{name}: {meanings[name]}" for name in names if name in meanings) + "."
-    ways = [way for way, found in figures["uar"].items() if found["value"] is not None]
+    ways = [way for way, uar in figures["uar"].items() if uar["value"] is not None]
     if ways:
         regional = ("uar", "macro_f1", "accuracy")
         yield "Regions, as named by each way that the checkpoint offers:"
-        yield _table(["", *regional], [[way, *(_cell(figures[name][way]) for name in regional)] for way in ways])
+        yield _table(
+            ["", *regional], [[way, *(_with_interval(figures[name][way]) for name in regional)] for way in ways]
+        )
     yield "Slices, CCC:"
     yield _table(
         ["", "clips", "speakers", *VAD_DIMS],
@@ -132,14 +139,14 @@ def _slice(name: str, part: dict[str, Any]) -> list[str]:
     sizes = [name, str(part["clips"]), str(part["speakers"])]
     if "too_small" in part:
         return [*sizes, *("too small" for _ in VAD_DIMS)]
-    return [*sizes, *(_cell(part["figures"]["ccc"][dim]) for dim in VAD_DIMS)]
+    return [*sizes, *(_with_interval(part["figures"]["ccc"][dim]) for dim in VAD_DIMS)]
 
 
-def _cell(found: dict[str, Any] | None) -> str:
-    if found is None or found["value"] is None:
+def _with_interval(figure: dict[str, Any] | None) -> str:
+    if figure is None or figure["value"] is None:
         return "not defined"
-    interval = f" [{found['low']:.2f}, {found['high']:.2f}]" if found.get("low") is not None else ""
-    return f"{found['value']:.2f}{interval}"
+    interval = f" [{figure['low']:.2f}, {figure['high']:.2f}]" if figure.get("low") is not None else ""
+    return f"{figure['value']:.2f}{interval}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from emosphere.evaluation.bootstrap import draw_speakers
-from emosphere.evaluation.regions import region_figures
+from emosphere.evaluation.region_figures import region_figures
 from emosphere.metrics import region_report
 
 
@@ -12,12 +12,12 @@ def twin(predicted: list[int], true: list[int], num_regions: int) -> tuple[float
     """UAR, macro-F1 and accuracy clip by clip."""
     recalls, f1s = [], []
     for region in range(num_regions):
-        found = sum(p == t == region for p, t in zip(predicted, true, strict=True))
+        hits = sum(p == t == region for p, t in zip(predicted, true, strict=True))
         num_true, num_predicted = true.count(region), predicted.count(region)
         if num_true:
-            recalls.append(found / num_true)
+            recalls.append(hits / num_true)
         if num_true or num_predicted:
-            f1s.append(2 * found / (num_true + num_predicted))
+            f1s.append(2 * hits / (num_true + num_predicted))
     hits = sum(p == t for p, t in zip(predicted, true, strict=True))
     return sum(recalls) / len(recalls), sum(f1s) / len(f1s), hits / len(true)
 
@@ -27,18 +27,20 @@ def test_every_draw_is_what_the_drawn_clips_themselves_give() -> None:
     speaker = np.sort(rng.integers(0, 4, 80))
     true, predicted = rng.integers(-1, 5, 80), rng.integers(0, 8, 80)
     draws = draw_speakers(4, 15, seed=0)
-    found = region_figures(predicted, true, 8, speaker, draws)
+    figures = region_figures(predicted, true, 8, speaker, draws)
     for place, counts in enumerate(draws):
         rows = [
             r for who, count in enumerate(counts) for _ in range(int(count)) for r in np.flatnonzero(speaker == who)
         ]
         rows = [row for row in rows if true[row] >= 0]
         wanted = twin(predicted[rows].tolist(), true[rows].tolist(), 8)
-        np.testing.assert_allclose((found.uar[place], found.macro_f1[place], found.accuracy[place]), wanted, rtol=1e-12)
+        np.testing.assert_allclose(
+            (figures.uar[place], figures.macro_f1[place], figures.accuracy[place]), wanted, rtol=1e-12
+        )
     report = region_report(torch.from_numpy(predicted), torch.from_numpy(true), 8)
-    assert found.confusion.tolist() == report.confusion.tolist()
+    assert figures.confusion.tolist() == report.confusion.tolist()
 
 
 def test_without_any_region_there_is_no_figure() -> None:
-    found = region_figures(np.zeros(3, np.int64), np.full(3, -1), 8, np.zeros(3, np.int64), np.ones((2, 1)))
-    assert np.isnan([found.uar, found.macro_f1, found.accuracy]).all()
+    figures = region_figures(np.zeros(3, np.int64), np.full(3, -1), 8, np.zeros(3, np.int64), np.ones((2, 1)))
+    assert np.isnan([figures.uar, figures.macro_f1, figures.accuracy]).all()

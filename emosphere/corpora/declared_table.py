@@ -7,7 +7,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.clips.manifest import MANIFEST, absolute_uri, acted_rows
+from emosphere.clips.acted_table import acted_rows
+from emosphere.clips.manifest import MANIFEST, absolute_uri
 from emosphere.clips.rows import CENTRED, Corpus, Row, Scale, read_csv, uri_for
 from emosphere.errors import UsageError
 from emosphere.store import Location
@@ -26,20 +27,20 @@ def read_table(
     split: str | None = None,
     audio: Location | None = None,
 ) -> Corpus:
-    """Rows of a table whose labels lie on ``scale``; its kind is told by its ending, ``.csv`` or ``.parquet``.
+    """Rows of a table whose labels lie on ``scale``; its kind follows from its ending, ``.csv`` or ``.parquet``.
 
     Columns are known by the manifest's names (``path`` does for ``uri``) or by ``columns``, role -> name in the table.
     ``corpus`` and ``split`` hold for every row where no column gives them. Paths count from ``audio``, else from the
     table's folder or the one above. A speaker's key gets the corpus in front, unless it is there already. Raises
     UsageError for an undeclared scale and for columns that are missing or unknown.
     """
-    cells = _parquet(source) if source.path.endswith(".parquet") else read_csv(source)
-    found = list(cells[0])
-    name_of = _names(found, dict(columns or {}), source)
+    table = _parquet(source) if source.path.endswith(".parquet") else read_csv(source)
+    existing = list(table[0])
+    name_of = _names(existing, dict(columns or {}), source)
     if not any(dim in name_of for dim in VAD_DIMS):
         raise UsageError(
             f"{source.uri}: has none of the columns {', '.join(VAD_DIMS)}; name them by --columns valence=NAME,..., "
-            "or say --words if only emotion words were acted. Found " + ", ".join(found) + "."
+            "or say --words if only emotion words were acted. Found " + ", ".join(existing) + "."
         )
     if scale is None:
         raise UsageError(
@@ -56,17 +57,17 @@ def read_table(
         if role not in name_of:
             raise UsageError(f"{source.uri}: no column says the {role}; name it by --columns {role}=NAME.")
     rows = []
-    for number, given in enumerate(cells):
+    for number, given in enumerate(table):
         row = {role: given[name] for role, name in name_of.items()}
         row = {"corpus": corpus, "split": split} | row
         rows.append(_row(row, f"{source.uri} row {number}", source, audio))
-    unused = [name for name in found if name not in name_of.values()]
+    unused = [name for name in existing if name not in name_of.values()]
     notes = [f"{source.uri}: columns not used: {', '.join(unused)}."] if unused else []
     return Corpus(rows=rows, scales=dict.fromkeys(VAD_DIMS, scale), notes=notes)
 
 
 def read_words(source: Location) -> Corpus:
-    """Rows of a CSV table of acted emotion words, see :func:`emosphere.clips.manifest.acted_rows`."""
+    """Rows of a CSV table of acted emotion words, see :func:`emosphere.clips.acted_table.acted_rows`."""
     try:
         content = source.read_bytes()
     except OSError as error:
@@ -97,12 +98,12 @@ def parse_columns(text: str | None, roles: tuple[str, ...] = ROLES) -> dict[str,
     return columns
 
 
-def _names(found: list[str], columns: dict[str, str], source: Location) -> dict[str, str]:
-    absent = [f"{role}={name}" for role, name in columns.items() if name not in found]
+def _names(existing: list[str], columns: dict[str, str], source: Location) -> dict[str, str]:
+    absent = [f"{role}={name}" for role, name in columns.items() if name not in existing]
     if absent:
-        raise UsageError(f"{source.uri}: --columns names {', '.join(absent)}; the table has {', '.join(found)}.")
-    names = {role: role for role in ROLES if role in found} | columns
-    if "path" in found and "path" not in names.values():
+        raise UsageError(f"{source.uri}: --columns names {', '.join(absent)}; the table has {', '.join(existing)}.")
+    names = {role: role for role in ROLES if role in existing} | columns
+    if "path" in existing and "path" not in names.values():
         if "uri" in names and "uri" not in columns:
             raise UsageError(f"{source.uri}: has both a uri and a path; say which by --columns uri=NAME.")
         names.setdefault("uri", "path")
@@ -130,23 +131,23 @@ def _row(row: Row, place: str, source: Location, audio: Location | None) -> Row:
         uri = uri_for(audio.child(uri))
     return row | {
         "uri": absolute_uri(uri, source),
-        "start_ms": _whole(row.get("start_ms"), "start_ms", place) or 0,
-        "end_ms": _whole(row.get("end_ms"), "end_ms", place),
-        "channel": _whole(row.get("channel"), "channel", place),
-        "weak": _truth(row.get("weak"), place),
+        "start_ms": _whole_number(row.get("start_ms"), "start_ms", place) or 0,
+        "end_ms": _whole_number(row.get("end_ms"), "end_ms", place),
+        "channel": _whole_number(row.get("channel"), "channel", place),
+        "weak": _boolean(row.get("weak"), place),
         "speaker": speaker if speaker.startswith(f"{corpus}_") else f"{corpus}_{speaker}",
         "split": str(row["split"]),
         "corpus": corpus,
-        **{role: _word(row.get(role)) for role in ("category", "intensity", "gender", "ratings")},
+        **{role: _text(row.get(role)) for role in ("category", "intensity", "gender", "ratings")},
         "where": place,
     }
 
 
-def _word(value: Any) -> str | None:
+def _text(value: Any) -> str | None:
     return str(value).strip() or None if value is not None else None
 
 
-def _whole(value: Any, role: str, place: str) -> int | None:
+def _whole_number(value: Any, role: str, place: str) -> int | None:
     if value is None or not str(value).strip():
         return None
     try:
@@ -158,7 +159,7 @@ def _whole(value: Any, role: str, place: str) -> int | None:
     return int(number)
 
 
-def _truth(value: Any, place: str) -> bool:
+def _boolean(value: Any, place: str) -> bool:
     words = {"true": True, "1": True, "false": False, "0": False, "": False, "none": False}
     try:
         return words[str(value).strip().lower()]

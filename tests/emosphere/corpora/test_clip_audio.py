@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from emosphere.corpora.audio import clip_ms, clip_samples
+from emosphere.corpora.clip_audio import clip_ms, clip_samples
 from emosphere.errors import BadRecording
 
 

@@ -1,4 +1,4 @@
-"""From cells to segments with their audio and its quality: all that is heard before a model judges it."""
+"""From cells to segments with their audio and its quality: all that is known of them before a model scores them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def find_segments(
     segment_config: SegmentConfig,
     quality_config: QualityConfig,
 ) -> list[list[SpeechSegment]]:
-    """Segments of each of ``cells``, in the order of time. Each cell is heard on its own.
+    """Segments of each of ``cells``, in the order of time. What is found in a cell depends on that cell alone.
 
     Without ``activity`` all of a cell counts as speech and is cut evenly; there is no noise to compare it with then.
     """

@@ -62,10 +62,10 @@ def check_enough(config: TrainConfig, clips: list[Clip], num_workers: int) -> No
 def _check_classes(config: TrainConfig, clips: list[Clip], learnt: list[Clip]) -> None:
     """Refuse a category head that nothing teaches; warn of the classes that no clip does, and what follows."""
     heads, where = config.network.heads, config.clips.manifest
-    found = {clip.category for clip in learnt}
-    absent = [word for word in config.clips.categories if word not in found]
+    categories = {clip.category for clip in learnt}
+    absent = [word for word in config.clips.categories if word not in categories]
     if "category" in heads and len(absent) == len(config.clips.categories):
-        words = ", ".join(sorted(word for word in found if word)) or "none"
+        words = ", ".join(sorted(word for word in categories if word)) or "none"
         raise UsageError(
             f"{where}: no clip to learn from has one of clips.categories, {', '.join(absent)} (found: {words}), so "
             "nothing teaches the category head; name the corpus's words, or leave the head out."
@@ -75,8 +75,8 @@ def _check_classes(config: TrainConfig, clips: list[Clip], learnt: list[Clip]) -
     if "region" not in heads:
         return
     names = REGION_NAMES[config.num_regions]
-    cells = {clip.region for clip in learnt}
-    if empty := [name for index, name in enumerate(names) if index not in cells]:
+    regions = {clip.region for clip in learnt}
+    if empty := [name for index, name in enumerate(names) if index not in regions]:
         log.warning("%s: no clip to learn from teaches the regions %s", where, ", ".join(empty))
     if config.clips.calibrate and all(clip.region < 0 for clip in clips if clip.split in config.clips.calibrate):
         log.warning("%s: no clip of clips.calibrate has a region; region_prob will not be calibrated", where)

@@ -11,7 +11,7 @@ import pytest
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
-from pipelines.card.tables import figure_tables, is_measured
+from pipelines.card.figure_tables import figure_tables, is_measured
 from pipelines.card.text import card_text, model_card
 from pipelines.evaluate.command import evaluate
 from tests.evaluations import EVALUATION
@@ -60,8 +60,8 @@ def test_intervals_and_slices_are_quoted(measured: Path) -> None:
     assert is_measured(evaluation)
     tables = figure_tables(evaluation)
     for dim in ("valence", "arousal", "dominance"):
-        found = evaluation["overall"]["figures"]["ccc"][dim]
-        assert f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]" in tables
+        figure = evaluation["overall"]["figures"]["ccc"][dim]
+        assert f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]" in tables
     assert "30 clips of" in tables
     assert "30 of the targets are means of emotion *words*" in tables
     for kind, parts in evaluation["slices"].items():

@@ -1,0 +1,48 @@
+"""Clips on their way through Ray Data: rows to decode, and what was decoded of them, as Arrow tables."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from emosphere.clips.manifest import Clip
+from emosphere.config import to_mapping
+
+CLIPS_PER_TASK: Final = 16
+DECODED: Final = pa.schema(
+    {
+        "row": pa.int64(),
+        "version": pa.int64(),
+        "shape": pa.list_(pa.int64()),
+        "values": pa.large_binary(),
+        "error": pa.string(),
+    }
+)
+"""One version of one clip: its ``values`` and their ``shape``, or the ``error`` that says why there are none."""
+
+
+def clip_tables(rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
+    """``rows``, each with its ``clip``, as tables of one task each."""
+    plain = [{**row, "clip": json.dumps(to_mapping(row["clip"]))} for row in rows]
+    return [pa.Table.from_pylist(plain[at : at + CLIPS_PER_TASK]) for at in range(0, len(plain), CLIPS_PER_TASK)]
+
+
+def clips_of(table: pa.Table) -> list[tuple[int, Clip]]:
+    """Row number and clip of each row of what :func:`clip_tables` made."""
+    clips = []
+    for row, text in zip(table["row"].to_pylist(), table["clip"].to_pylist(), strict=True):
+        values = json.loads(text)
+        clips.append((row, Clip(**values | {"vad": tuple(values["vad"])})))
+    return clips
+
+
+def decoded_row(row: int, version: int, values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """A row of DECODED for what could be read."""
+    return {"row": row, "version": version, "shape": list(values.shape), "values": values.tobytes(), "error": None}
+
+
+def unreadable_row(row: int, version: int, error: Exception) -> dict[str, Any]:
+    """A row of DECODED for what could not."""
+    return {"row": row, "version": version, "shape": [], "values": None, "error": str(error)}

@@ -1,0 +1,30 @@
+"""Clips decoded anew in every epoch go through the front end of the network that learns from them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from emosphere.model.network import Network
+from pipelines.train import streamed_clips
+from pipelines.train.streamed_clips import StreamedClips
+from tests.pipelines.train.tiny_config import CLIP, LOGMEL, config
+
+
+def test_streamed_clips_follow_the_device_of_their_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[torch.device] = []
+
+    def clip_features(waveform: np.ndarray, front_end: Any, min_samples: int, device: torch.device) -> Tensor:
+        devices.append(device)
+        return torch.zeros(1, 12)
+
+    monkeypatch.setattr(streamed_clips, "clip_features", clip_features)
+    settings = config(LOGMEL)
+    clips = StreamedClips([CLIP], settings)
+    network = Network(settings.network)
+    for device in ("cpu", "meta"):
+        clips.use_front_end_of(network.to(device))
+        clips._features(np.zeros(16_000, np.float32))
+    assert [device.type for device in devices] == ["cpu", "meta"]
