@@ -79,9 +79,9 @@ AXES: Final = {"arousal": ((0, 90), "middle"), "valence": ((90, 90), "start"), "
 EYE: Final = (math.radians(18), math.radians(62))
 """Azimuth and polar angle of the direction that the globe is seen from."""
 OUTLINE: Final = (
-    *((-45, polar) for polar in range(0, 90, 5)),
-    *((azimuth, 90) for azimuth in range(-45, 45, 5)),
-    *((45, polar) for polar in range(90, -1, -5)),
+    *((-45, polar) for polar in range(0, 90, 3)),
+    *((azimuth, 90) for azimuth in range(-45, 45, 3)),
+    *((45, polar) for polar in range(90, -1, -3)),
 )
 """Border of an octant: azimuth from its middle, polar angle from the nearer pole, in degrees."""
 
@@ -104,7 +104,7 @@ def _globe(x: float, y: float, radius: float) -> Iterator[str]:
         flat = [(a, b) if near >= 0 else (a / math.hypot(a, b), b / math.hypot(a, b)) for a, b, near in seen]
         if max(near for *_, near in seen) > 0:
             points = " ".join(f"{x + radius * a:.1f} {y - radius * b:.1f}" for a, b in flat)
-            yield f'<path fill="{COLOURS[name]}" d="M{points}Z"/>'
+            yield f'<path fill="{COLOURS[name]}" stroke="{COLOURS[name]}" d="M{points}Z"/>'
     yield f'<circle class="g" cx="{x:g}" cy="{y:g}" r="{radius:g}"/>'
     for name, middle in _octants().items():
         a, b, near = _seen(*middle)
