@@ -40,7 +40,7 @@ def demo(
 
     def work() -> dict[str, Any]:
         from emosphere.errors import UsageError
-        from pipelines.out.ledger import HOME
+        from pipelines.output.ledger import HOME
         from pipelines.score.command import score
         from pipelines.sql.command import sql
 

@@ -20,8 +20,8 @@ from emosphere.tables.identity import id_key, public_uri
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.listing import list_archives
 from pipelines.archive.recording import options_for
-from pipelines.out.lease import describe
-from pipelines.out.ledger import HOME, Ledger
+from pipelines.output.lease import describe
+from pipelines.output.ledger import HOME, Ledger
 from pipelines.score.settings import ScoreSettings
 
 State = Literal["ok", "warn", "fail"]

@@ -17,10 +17,10 @@ from emosphere.tables.schema import SCHEMA_VERSION, arrow_schema
 from pipelines.cluster.scratch import sweep_scratch
 from pipelines.erase.proof import remains
 from pipelines.erase.target import Matches, Target, find_recordings
-from pipelines.out.forgotten import FILE, remember
-from pipelines.out.lease import Lease
-from pipelines.out.ledger import HOME, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
-from pipelines.out.snapshot import VERSIONS, read_snapshot, replace_published, version_path
+from pipelines.output.forgotten import FILE, remember
+from pipelines.output.lease import Lease
+from pipelines.output.ledger import HOME, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
+from pipelines.output.snapshot import VERSIONS, read_snapshot, replace_published, version_path
 
 MARKER = "erasing.json"
 """Ids that are being erased: whoever comes next, with whatever command, first brings that to its end."""

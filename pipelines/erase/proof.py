@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from emosphere.store import Location
 from pipelines.erase.target import Matches, labelled_speaker
-from pipelines.out.forgotten import FILE
-from pipelines.out.ledger import HOME
+from pipelines.output.forgotten import FILE
+from pipelines.output.ledger import HOME
 
 
 def remains(out: Location, matches: Matches, speaker: str | None) -> Iterator[str]:

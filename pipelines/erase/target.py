@@ -15,8 +15,8 @@ from emosphere.errors import EmosphereError, UsageError
 from emosphere.store import Location, explained, locate, unsigned
 from emosphere.tables.identity import IdKey, id_key, recording_id
 from pipelines.archive.listing import list_archives
-from pipelines.out.forgotten import Forgotten, lineage
-from pipelines.out.ledger import Ledger, parquet_files
+from pipelines.output.forgotten import Forgotten, lineage
+from pipelines.output.ledger import Ledger, parquet_files
 
 MANY_URIS = 50
 """Beyond so many names a text is searched word by word."""

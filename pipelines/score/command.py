@@ -12,8 +12,8 @@ from emosphere.store import unsigned
 from emosphere.tables.identity import id_key
 from pipelines.cluster.host import host_facts
 from pipelines.erase import command as erasure
-from pipelines.out.lease import Overtaken
-from pipelines.out.ledger import RunHeader, new_run_id
+from pipelines.output.lease import Overtaken
+from pipelines.output.ledger import RunHeader, new_run_id
 from pipelines.score.job import Job
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.due import Due

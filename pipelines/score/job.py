@@ -13,8 +13,8 @@ from emosphere.redaction import redact
 from emosphere.store import unsigned
 from emosphere.tables.identity import id_key, public_uri
 from pipelines.archive.seal import seal_for
-from pipelines.out.lease import Lease
-from pipelines.out.ledger import Begun, Ledger, RunHeader, command_key, new_run_id
+from pipelines.output.lease import Lease
+from pipelines.output.ledger import Begun, Ledger, RunHeader, command_key, new_run_id
 from pipelines.score.publish.result import file_metadata
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import settings_digest

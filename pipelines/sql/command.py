@@ -8,7 +8,7 @@ import duckdb
 from emosphere.errors import UsageError
 from emosphere.store import Location, locate
 from emosphere.tables.schema import TABLES
-from pipelines.out.snapshot import read_snapshot
+from pipelines.output.snapshot import read_snapshot
 
 FORMATS: Final = ("table", "csv", "json")
 

@@ -19,7 +19,7 @@ import soundfile
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.store import Location, locate
 from pipelines.cluster.resources import MOST_LANES
-from pipelines.out.ledger import read_parquet
+from pipelines.output.ledger import read_parquet
 from tests.chaos.nodes import Nodes
 from tests.chaos.proxy import FaultProxy
 

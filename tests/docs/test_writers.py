@@ -43,7 +43,7 @@ def test_the_settings_page_knows_every_kind_of_key(line: str) -> None:
 
 
 def test_a_room_stands_on_what_its_files_import() -> None:
-    assert write_rooms.stands_on("pipelines", "sql") == ["out"]
+    assert write_rooms.stands_on("pipelines", "sql") == ["output"]
     assert write_rooms.stands_on("emosphere", "errors") == []
 
 

@@ -1,7 +1,7 @@
 """emosphere doctor says what would fail, and leaves nothing behind."""
 
 from emosphere.store import locate
-from pipelines.out.lease import Lease
+from pipelines.output.lease import Lease
 
 
 def test_a_healthy_machine_is_reported_line_by_line(emosphere, root, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from emosphere.tables.identity import recording_id
 from emosphere.tables.schema import arrow_schema
-from pipelines.out.ledger import parquet_bytes
+from pipelines.output.ledger import parquet_bytes
 
 URI = "s3://calls/customer-17/a.wav"
 

@@ -16,7 +16,7 @@ from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.errors import MachineError
 from emosphere.store import locate
 from pipelines.cluster.resources import Pool
-from pipelines.out.ledger import read_parquet
+from pipelines.output.ledger import read_parquet
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.chain import Progress

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipelines.out.ledger import RunHeader
+from pipelines.output.ledger import RunHeader
 
 
 def run_header(**changes: Any) -> RunHeader:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.archive.recording import RECORDING_SCHEMA
-from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.settings import PlanSettings, ScoreSettings
 
 SMALLEST_PART_BYTES, SMALLEST_PART_UNITS, SHARES = 2 << 20, 4, 32

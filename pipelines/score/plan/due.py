@@ -10,9 +10,9 @@ from emosphere.errors import RETRIED_CODES, UsageError
 from emosphere.tables.identity import recording_id
 from pipelines.archive.dates import Window
 from pipelines.archive.listing import list_archives
-from pipelines.out.forgotten import Forgotten, read_forgotten
-from pipelines.out.ledger import RunHeader
-from pipelines.out.snapshot import read_snapshot
+from pipelines.output.forgotten import Forgotten, read_forgotten
+from pipelines.output.ledger import RunHeader
+from pipelines.output.snapshot import read_snapshot
 from pipelines.score.job import Job
 from pipelines.score.plan.choose import FINISHED_COLUMNS, Choice
 from pipelines.score.plan.cut import write_plan

@@ -14,7 +14,7 @@ from emosphere.errors import RETRIED_CODES, MachineError
 from emosphere.tables.identity import file_number
 from emosphere.tables.schema import RECORDINGS, arrow_schema
 from pipelines.cluster.scratch import scratch_database
-from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.output.ledger import Ledger, RunHeader
 
 DATABASE_MEMORY = "256MB"
 """What the scratch database of a run may hold before it spills to disk."""

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from emosphere.store import ABSENT, Location
 from emosphere.tables.schema import arrow_schema, columns_from, sort_keys
-from pipelines.out.ledger import Ledger, RunHeader, parquet_bytes, read_parquet
-from pipelines.out.snapshot import commit_snapshot, replace_published
+from pipelines.output.ledger import Ledger, RunHeader, parquet_bytes, read_parquet
+from pipelines.output.snapshot import commit_snapshot, replace_published
 from pipelines.score.publish.fold import FOLDED_TABLES, Folded
 
 FILE_BYTES = 128 << 20

@@ -6,7 +6,7 @@ from typing import Any
 from emosphere.model.description import Description
 from emosphere.region_names import REGION_NAMES
 from emosphere.store import Location
-from pipelines.out.ledger import RunHeader
+from pipelines.output.ledger import RunHeader
 from pipelines.score.publish.fold import Folded
 
 

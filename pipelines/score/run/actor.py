@@ -16,7 +16,7 @@ from emosphere.speech.cells import Cell
 from emosphere.store import Location
 from pipelines.archive.seal import UNSEALED, Seal
 from pipelines.cluster.resources import Pool
-from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.policy import is_phone_call, withheld_channels
 from pipelines.score.publish.staged import staged_part
 from pipelines.score.run.decoders import Decoders, Event

@@ -17,7 +17,7 @@ from emosphere.errors import MachineError, UsageError
 from emosphere.store import Location
 from pipelines.archive.seal import Seal
 from pipelines.cluster.resources import connect, pool_for
-from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.policy import NO_ROLES
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.settings import ScoreSettings

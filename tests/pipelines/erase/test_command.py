@@ -19,8 +19,8 @@ from pipelines.archive.recording import Recording
 from pipelines.erase import command as erasure
 from pipelines.erase.command import Remains, erase
 from pipelines.erase.target import Matches, Target
-from pipelines.out.forgotten import Forgotten, lineage, read_forgotten, remember
-from pipelines.out.ledger import Ledger, parquet_bytes
+from pipelines.output.forgotten import Forgotten, lineage, read_forgotten, remember
+from pipelines.output.ledger import Ledger, parquet_bytes
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from tests.pipelines.erase.erased import all_text, assert_whole, names, uri

@@ -12,7 +12,7 @@ from emosphere.store import Location, locate
 from emosphere.tables.identity import recording_id
 from pipelines.erase.command import erase
 from pipelines.erase.target import Target
-from pipelines.out.lease import Held, Lease
+from pipelines.output.lease import Held, Lease
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from tests.pipelines.erase.erased import all_text, assert_whole, names, uri
@@ -91,7 +91,7 @@ def test_kill_9_in_the_middle_and_the_same_command_again(made, home, root):
 
 
 def test_while_a_run_is_at_work_nothing_is_erased(made, home, monkeypatch):
-    from pipelines.out import lease as leases
+    from pipelines.output import lease as leases
 
     monkeypatch.setattr(leases, "BEAT_S", 0.1)
     monkeypatch.setattr(leases, "POLL_S", 0.1)

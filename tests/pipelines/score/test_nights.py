@@ -18,9 +18,9 @@ from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
 from pipelines.cluster.resources import Resources
-from pipelines.out import lease as leases
-from pipelines.out.lease import Held, Lease, Overtaken, describe
-from pipelines.out.ledger import Ledger, parquet_bytes, read_parquet
+from pipelines.output import lease as leases
+from pipelines.output.lease import Held, Lease, Overtaken, describe
+from pipelines.output.ledger import Ledger, parquet_bytes, read_parquet
 from pipelines.score import command as scoring
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.job import Job

@@ -12,7 +12,7 @@ from emosphere.inference import Scorer
 from emosphere.speech.cells import Cell
 from emosphere.store import locate
 from pipelines.cluster.resources import Pool
-from pipelines.out.ledger import Ledger
+from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.dry_run import preview
 from pipelines.score.policy import is_prohibited, withheld_channels, withhold_cells

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from emosphere.errors import MachineError
-from pipelines.out.ledger import Ledger
+from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest

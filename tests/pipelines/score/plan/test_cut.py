@@ -12,8 +12,8 @@ from pipelines.archive.dates import Window
 from pipelines.archive.fetch import FetchLimits
 from pipelines.archive.members import ListLimits
 from pipelines.archive.recording import Recording
-from pipelines.out.lease import Overtaken
-from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.output.lease import Overtaken
+from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import SHARES, write_plan
 from pipelines.score.run.decoders import cells_of

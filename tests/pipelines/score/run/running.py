@@ -13,7 +13,7 @@ from emosphere.store import Location, locate
 from pipelines.archive.dates import Window
 from pipelines.archive.listing import list_archives
 from pipelines.cluster.resources import Pool
-from pipelines.out.ledger import Ledger, RunHeader
+from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import write_plan
 from pipelines.score.run.actor import ScoreParts

@@ -22,7 +22,7 @@ from emosphere.errors import BadCheckpoint, MachineError
 from emosphere.inference import Scorer
 from emosphere.store import locate
 from pipelines.archive.fetch import Fetcher
-from pipelines.out.ledger import Ledger
+from pipelines.output.ledger import Ledger
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.run.decoders import PartDecoding
 from pipelines.score.settings import PlanSettings, ScoreSettings

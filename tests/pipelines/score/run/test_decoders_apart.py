@@ -16,7 +16,7 @@ from emosphere.errors import MachineError
 from emosphere.store import locate
 from pipelines.archive.seal import UNSEALED
 from pipelines.cluster.resources import Resources, connect
-from pipelines.out.ledger import Ledger
+from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.actor import TRIES

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from emosphere.store import locate
-from pipelines.out import lease as leases
-from pipelines.out.lease import Held, Holder, Lease, Overtaken, current, describe
+from pipelines.output import lease as leases
+from pipelines.output.lease import Held, Holder, Lease, Overtaken, current, describe
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_holder_that_wakes_up_after_a_takeover_is_stopped_and_takes_nothing_ba
 
 def test_a_dead_process_of_this_machine_is_taken_over_at_once(home, root):
     """With the real times: no waiting for silence where the process table already knows."""
-    command = [sys.executable, "-m", "tests.pipelines.out.lease_holder", home.path]
+    command = [sys.executable, "-m", "tests.pipelines.output.lease_holder", home.path]
     child = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "held\n"
     os.kill(child.pid, signal.SIGKILL)

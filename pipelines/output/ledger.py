@@ -70,12 +70,12 @@ class Ledger:
 
     @property
     def lease(self) -> Location:
-        """Folder of the records of who may write; see pipelines/out/lease.py."""
+        """Folder of the records of who may write; see pipelines/output/lease.py."""
         return self.home.child("lease")
 
     @property
     def snapshot(self) -> Location:
-        """What points at the versions that readers see; see pipelines/out/snapshot.py."""
+        """What points at the versions that readers see; see pipelines/output/snapshot.py."""
         return self.home.child("snapshot.json")
 
     # Unfinished runs

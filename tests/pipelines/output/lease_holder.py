@@ -4,7 +4,7 @@ import sys
 import time
 
 from emosphere.store import locate
-from pipelines.out.lease import Lease
+from pipelines.output.lease import Lease
 
 
 def main(folder: str) -> None:

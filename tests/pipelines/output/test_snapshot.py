@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from emosphere.store import Location, locate
-from pipelines.out.forgotten import Forgotten, read_forgotten, remember
-from pipelines.out.lease import Overtaken
-from pipelines.out.ledger import Ledger, json_bytes, parquet_bytes, read_parquet
-from pipelines.out.snapshot import commit_snapshot, read_snapshot, replace_published, version_path
+from pipelines.output.forgotten import Forgotten, read_forgotten, remember
+from pipelines.output.lease import Overtaken
+from pipelines.output.ledger import Ledger, json_bytes, parquet_bytes, read_parquet
+from pipelines.output.snapshot import commit_snapshot, read_snapshot, replace_published, version_path
 from tests.pipelines.headers import run_header
 
 PATH = "recordings/dt=2026-11-20/model=m-0/part-00.parquet"

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.store import ABSENT, Location
-from pipelines.out.ledger import HOME, Ledger, RunHeader, json_bytes, parquet_bytes
+from pipelines.output.ledger import HOME, Ledger, RunHeader, json_bytes, parquet_bytes
 
 VERSIONS = f"{HOME}/tables"
 """Folder of the kept versions, below OUT."""
