@@ -1,7 +1,6 @@
 """Writes the rooms into docs/README.md: what each is for, by its docstring, and what it stands on, by its imports."""
 
 import ast
-import re
 import tomllib
 from pathlib import Path
 
@@ -61,7 +60,8 @@ def as_page(text: str) -> str:
     """The page with its tables of rooms written anew."""
     for container, table in tables().items():
         begin, end = f"<!-- {container}:begin -->", f"<!-- {container}:end -->"
-        text = re.sub(f"{begin}.*?{end}", lambda _, new=f"{begin}\n{table}\n{end}": new, text, flags=re.DOTALL)
+        above, below = text.split(begin)[0], text.split(end)[1]
+        text = f"{above}{begin}\n{table}\n{end}{below}"
     return text
 
 
