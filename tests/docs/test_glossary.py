@@ -13,23 +13,25 @@ def listed(text: str) -> set[str]:
 
 PLAIN = listed(
     """
-    activity agreement answer apart architecture attention audio bad baseline batch bit cache challenge change check
-    child choose column command compare compress cut date decode drop dry end error evaluate export fact failure
-    fallback fetch figure file find format found gate geometry grid held hold host identity in inference isolate job
-    key label leave limit list location lose loss lost machine main many mean memory message model name native noise
-    out outcome page pipeline plain plan plot pool predict prediction progress publish quality random readable
-    remain renew replace report resource result row same scale score self setting sixteen sound source speech state
-    statistics style target text time timeline too train unhealthy unknown unreadable usage wait weight window write
+    absolute acted activity agreement answer apart architecture attention audio bad baseline batch bit cache
+    challenge change check child choose column command compare compress cut date declared decode drop dry end error
+    evaluate export fact failure fallback fetch figure file find finish format gate geometry grid held hold host
+    identity in inference isolate job key label leave length limit list location lose loss lost machine main many
+    map match mean memory message model name native noise option order outcome output pack page path pipeline plain
+    plan plot pool predict prediction progress publish quality random read readable reason record remain renew
+    replace report resource result row same scale score section self setting sixteen sound source speech state
+    statistics style target text time timeline too train unhealthy unknown unreadable unusable usage weight whole
+    window write
     """
 )
 """Words that a name uses as everybody does; one with a meaning of this house's own belongs into the glossary."""
 
 FIELD = listed(
     """
-    aac activation audeering audformat augment av bar block bootstrap calibration chart classification cluster codec
-    config conv corpora demo distribute emosphere epoch ffmpeg graph heap iemocap layer libsndfile log logmel mel
-    metric mp3 msp norm odyssey optimiser podcast prefetch pretrained redaction resample schema soundfile sql stream
-    table tar tensor transformer zip
+    aac activation arrow audeering audformat augment av bar block bootstrap calibration classification cluster codec
+    config conv corpora demo distribute emosphere epoch feature ffmpeg graph heap heat html iemocap iterable layer
+    libsndfile log logmel mel metric mp3 msp norm odyssey optimiser podcast prefetch pretrained redaction resample
+    scatter schema shard soundfile sql stream svg table tar tensor transformer zip
     """
 )
 """Terms and proper names of audio, learning and data processing, in the sense that they have there."""
