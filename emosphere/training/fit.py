@@ -40,8 +40,8 @@ class Ranks(Protocol):
         """Rows of all workers, in one order everywhere; gradient reaches this worker's own."""
         ...
 
-    def average(self, value: Tensor) -> None:
-        """Replace a value by its mean over the workers."""
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a value over the workers."""
         ...
 
 
@@ -129,7 +129,7 @@ class Fit:
             )
         if self._learnt_weights is not None and self._ranks is not None:
             for weight in self._learnt_weights.parameters():
-                self._ranks.average(cast(Tensor, weight.grad))
+                weight.grad = self._ranks.mean(cast(Tensor, weight.grad))
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         self._optimiser.step()
