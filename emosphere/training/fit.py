@@ -1,9 +1,10 @@
 """A network in training: one update at a time.
 
 Concordance is a statistic of many clips, but a network may hold only a few at once, and several workers share them. So
-an update has two passes. The first asks the network for all answers, without gradient. Then the loss over all of them,
-and its gradient with respect to each answer, is taken once. The second pass asks again, with the same random draws, and
-hands each answer's gradient down. Where all clips fit at once the first pass keeps its graph and there is no second.
+an update has two passes. The first computes all answers, without gradient. Then the loss over all of them, and its
+gradient with respect to each answer, is taken once. The second pass computes the answers again, with the same random
+draws, and continues from each answer's gradient. Where all clips fit at once the first pass keeps its graph and there
+is no second.
 """
 
 import contextlib
