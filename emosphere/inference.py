@@ -44,7 +44,7 @@ class Scorer:
         checkpoint: Checkpoint,
         *,
         device: str = "cpu",
-        listen: SpeechSettings | None = None,
+        speech: SpeechSettings | None = None,
         batch: BatchSettings | None = None,
         threads: Executor | None = None,
     ) -> None:
@@ -53,15 +53,15 @@ class Scorer:
         Raises UsageError where segments could be longer than what the model was trained to hear at once.
         """
         self.checkpoint = checkpoint
-        self.listen = listen or SpeechSettings()
-        self.listen.check_model(checkpoint)
+        self.speech = speech or SpeechSettings()
+        self.speech.check_model(checkpoint)
         self.batch = batch or BatchSettings()
         pool_s = self.batch.pool_s if self.batch.pool_s is not None else 32 * self.batch.batch_s
         self._pool_samples = int(pool_s * 1000 * SAMPLES_PER_MS)
         self._predictor = Predictor(
             checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision, threads=threads
         )
-        self._activity = SpeechActivity().to(device) if self.listen.find_speech else None
+        self._activity = SpeechActivity().to(device) if self.speech.find_speech else None
         self._num_regions = checkpoint.config.num_regions or 8
         self._vad_radius_90 = checkpoint.config.vad_radius_90
         self.spent_s = {"find_speech": 0.0, "predict": 0.0}
@@ -92,7 +92,7 @@ class Scorer:
         blocks = to_model_rate(
             iter([samples.T]), sample_rate_hz=sample_rate_hz, num_channels=len(samples), num_dropped=0
         )
-        cells = cut_cells(blocks, start_sample=0, first_cell=0, stop_cell=None, grid=self.listen.grid)
+        cells = cut_cells(blocks, start_sample=0, first_cell=0, stop_cell=None, grid=self.speech.grid)
         events: list[tuple[int, Cell | None]] = [*((0, cell) for cell in cells), (0, None)]
         [(_, scored)] = self.score_cells(events)
         rows = [row for row in scored.rows if row["channel"] in scored.distinct_channels]
@@ -117,7 +117,7 @@ class Scorer:
     def _find_segments(self, cells: list[Cell]) -> list[list[SpeechSegment]]:
         """Segments of each cell."""
         began = time.perf_counter()
-        segments = find_segments(cells, self._activity, self.listen.segment, self.listen.quality)
+        segments = find_segments(cells, self._activity, self.speech.segment, self.speech.quality)
         self.spent_s["find_speech"] += time.perf_counter() - began
         return segments
 
@@ -136,13 +136,13 @@ class Scorer:
         return rows
 
 
-def load(model: str = "default", *, device: str | None = None, listen: SpeechSettings | None = None) -> Scorer:
+def load(model: str = "default", *, device: str | None = None, speech: SpeechSettings | None = None) -> Scorer:
     """A scorer with the model of that name: ``default`` (bundled), a folder, a URL, or ``hf:ORG/NAME``.
 
-    ``device`` is a torch device; by default the GPU where there is one. ``listen``: how speech is found and cut.
-    Raises BadCheckpoint if there is no such model, UsageError if ``listen`` cuts longer segments than it can hear.
+    ``device`` is a torch device; by default the GPU where there is one. ``speech``: how speech is found and cut.
+    Raises BadCheckpoint if there is no such model, UsageError if ``speech`` cuts longer segments than it can hear.
     """
-    return Scorer(load_checkpoint(find_model(model)), device=device or default_device(), listen=listen)
+    return Scorer(load_checkpoint(find_model(model)), device=device or default_device(), speech=speech)
 
 
 def default_device() -> str:

@@ -1,9 +1,10 @@
 """A network in training: one update at a time.
 
 Concordance is a statistic of many clips, but a network may hold only a few at once, and several workers share them. So
-an update has two passes. The first asks the network for all answers, without gradient. Then the loss over all of them,
-and its gradient with respect to each answer, is taken once. The second pass asks again, with the same random draws, and
-hands each answer's gradient down. Where all clips fit at once the first pass keeps its graph and there is no second.
+an update has two passes. The first computes all answers, without gradient. Then the loss over all of them, and its
+gradient with respect to each answer, is taken once. The second pass computes the answers again, with the same random
+draws, and continues from each answer's gradient. Where all clips fit at once the first pass keeps its graph and there
+is no second.
 """
 
 import contextlib
@@ -40,8 +41,8 @@ class Ranks(Protocol):
         """Rows of all workers, in one order everywhere; gradient reaches this worker's own."""
         ...
 
-    def average(self, value: Tensor) -> None:
-        """Replace a value by its mean over the workers."""
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a value over the workers."""
         ...
 
 
@@ -129,7 +130,7 @@ class Fit:
             )
         if self._learnt_weights is not None and self._ranks is not None:
             for weight in self._learnt_weights.parameters():
-                self._ranks.average(cast(Tensor, weight.grad))
+                weight.grad = self._ranks.mean(cast(Tensor, weight.grad))
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         self._optimiser.step()

@@ -35,9 +35,11 @@ class DistributedRanks:
             gathered[number][name] = torch.cat(parts)
         return gathered
 
-    def average(self, value: Tensor) -> None:
-        dist.all_reduce(value)
-        value /= self.count
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a tensor of one shape over all ranks."""
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / self.count
 
     def _rows_of_all(self, own: Tensor) -> list[Tensor]:
         """Each rank's (row, column) tensor."""

@@ -21,7 +21,7 @@ def test_the_lanes_hear_the_segments_of_the_scorer_and_give_its_answers(root: Pa
     samples = decode(path.read_bytes())
     assert samples is not None
     rows = windows(path.name, samples, find_speech)
-    wanted = Scorer(load_checkpoint(BUNDLED), listen=SpeechSettings(find_speech=find_speech)).score(samples, 16_000)
+    wanted = Scorer(load_checkpoint(BUNDLED), speech=SpeechSettings(find_speech=find_speech)).score(samples, 16_000)
     assert [(row["start_ms"], row["end_ms"]) for row in rows] == list(
         zip(wanted["start_ms"], wanted["end_ms"], strict=True)
     )

@@ -45,20 +45,20 @@ def test_a_waveform_becomes_rows_with_the_columns_of_segments_that_apply(scorer,
 
 
 def test_utterances_cut_before_can_be_taken_whole(scorer, voice):
-    listen = SpeechSettings(find_speech=False)
-    whole = Scorer(load_checkpoint(BUNDLED), listen=listen).score(voice[: 16_000 * 5], 16_000)
+    speech = SpeechSettings(find_speech=False)
+    whole = Scorer(load_checkpoint(BUNDLED), speech=speech).score(voice[: 16_000 * 5], 16_000)
     assert whole[["start_ms", "end_ms", "speech_ms"]].to_numpy().tolist() == [[0, 5000, 5000]]
     assert scorer.score(voice[: 16_000 * 5], 16_000)["speech_ms"].sum() < 5000
 
 
 def test_segments_longer_than_the_model_was_trained_for_are_refused_when_it_is_loaded(scorer):
-    listen = SpeechSettings(segment=SegmentConfig(max_s=12.5))
-    for make in (lambda: emosphere.load(listen=listen), lambda: Scorer(scorer.checkpoint, listen=listen)):
+    speech = SpeechSettings(segment=SegmentConfig(max_s=12.5))
+    for make in (lambda: emosphere.load(speech=speech), lambda: Scorer(scorer.checkpoint, speech=speech)):
         with pytest.raises(
             UsageError, match=r"max_s=12\.5: the model emosphere-default was trained .* at most 12\.0 s"
         ):
             make()
-    assert emosphere.load(device="cpu", listen=SpeechSettings(find_speech=False)).listen.find_speech is False
+    assert emosphere.load(device="cpu", speech=SpeechSettings(find_speech=False)).speech.find_speech is False
 
 
 def test_one_length_holds_for_segments_checkpoints_clips_and_evaluation():
@@ -100,7 +100,7 @@ def test_what_is_no_waveform_is_refused(scorer, wave):
 
 
 def test_keys_may_interleave_and_each_comes_out_whole(scorer, voice):
-    cells = list(cut_cells([voice[None]], start_sample=0, first_cell=0, stop_cell=None, grid=scorer.listen.grid))
+    cells = list(cut_cells([voice[None]], start_sample=0, first_cell=0, stop_cell=None, grid=scorer.speech.grid))
     events = [(key, cell) for cell in cells for key in "ab"] + [("b", None), ("a", None), ("none", None)]
     scored = dict(scorer.score_cells(events))
     assert set(scored) == {"a", "b", "none"}

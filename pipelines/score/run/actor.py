@@ -88,7 +88,7 @@ class ScoreParts:
         return Scorer(
             checkpoint,
             device=device,
-            listen=settings.listen,
+            speech=settings.listen,
             batch=settings.batch,
             threads=self._threads if device == "cpu" else None,
         )

@@ -26,10 +26,10 @@ def exact(**settings: Any) -> LogMelEncoder:
     return encoder(**settings).double()
 
 
-def bound(ear: LogMelEncoder, num_samples: int) -> float:
+def bound(net: LogMelEncoder, num_samples: int) -> float:
     """On what rounding in float64 does to frames of a clip: its spectra, bands and layers, mean and deviation."""
-    num_frames = num_samples // ear.hop_samples
-    return rounding_bound(torch.float64, ear.window_samples + ear.mel_bands.shape[0] + num_terms(ear) + 2 * num_frames)
+    num_frames = num_samples // net.hop_samples
+    return rounding_bound(torch.float64, net.window_samples + net.mel_bands.shape[0] + num_terms(net) + 2 * num_frames)
 
 
 def test_a_tone_is_loudest_in_its_own_band() -> None:
@@ -46,59 +46,59 @@ def test_frames_stand_only_where_a_whole_window_fits(num_samples: int, num_frame
 
 
 def test_mel_energies_agree_with_a_slow_transform() -> None:
-    ear, waveform = exact(), sound(2000).double()
-    features = ear.features(waveform[None], torch.tensor([2000])).values[0]
+    net, waveform = exact(), sound(2000).double()
+    features = net.features(waveform[None], torch.tensor([2000])).values[0]
     for frame in (0, 3):
         window = waveform[frame * 256 : frame * 256 + 640] * torch.hann_window(640).double()
         # Whole turns are left out before they are multiplied: an angle of thousands has few digits left.
         turns = (torch.arange(513)[:, None] * torch.arange(640)[None] % 1024).double() / 1024
         cosine, sine = (wave(2 * torch.pi * turns) @ window for wave in (torch.cos, torch.sin))
         energy = cosine.square() + sine.square()
-        assert deviation(features[frame], torch.log(energy @ ear.mel_bands + 1e-10)) < bound(ear, 2000)
+        assert deviation(features[frame], torch.log(energy @ net.mel_bands + 1e-10)) < bound(net, 2000)
 
 
 @pytest.mark.parametrize("spread", ["clip", "band"])
 def test_level_does_not_matter(spread: str) -> None:
-    ear, waveform = encoder(spread=spread), sound(8000)[None]
-    loud, soft = (ear.features(gain * waveform, torch.tensor([8000])) for gain in (1.0, 0.05))
-    torch.testing.assert_close(ear(loud).values, ear(soft).values, rtol=0, atol=1e-3)
+    net, waveform = encoder(spread=spread), sound(8000)[None]
+    loud, soft = (net.features(gain * waveform, torch.tensor([8000])) for gain in (1.0, 0.05))
+    torch.testing.assert_close(net(loud).values, net(soft).values, rtol=0, atol=1e-3)
 
 
 def test_normalised_bands_have_no_mean_and_the_clip_unit_deviation() -> None:
-    ear = exact()
-    features = ear.features(torch.stack([sound(9000), sound(9000, 200.0)]).double(), torch.tensor([9000, 5000]))
-    values = ear.normalise(features)
+    net = exact()
+    features = net.features(torch.stack([sound(9000), sound(9000, 200.0)]).double(), torch.tensor([9000, 5000]))
+    values = net.normalise(features)
     for row in range(2):
         valid = values[row][features.is_valid[row]]  # the test sound never pauses
-        assert valid.mean(dim=0).abs().max() < bound(ear, 9000)
+        assert valid.mean(dim=0).abs().max() < bound(net, 9000)
         assert 0.6 < float(valid.square().mean()) <= 1.0  # the constant in the divisor takes some away
     assert values[1][~features.is_valid[1]].abs().max() == 0
 
 
 def test_silence_is_finite() -> None:
-    ear = encoder()
-    frames = ear(ear.features(torch.zeros(1, 4000), torch.tensor([4000])))
+    net = encoder()
+    frames = net(net.features(torch.zeros(1, 4000), torch.tensor([4000])))
     assert frames.values.isfinite().all()
 
 
 def test_padding_is_never_heard() -> None:
-    ear = exact()
-    features = ear.features(torch.stack([sound(9000), sound(9000)]).double(), torch.tensor([9000, 5000]))
+    net = exact()
+    features = net.features(torch.stack([sound(9000), sound(9000)]).double(), torch.tensor([9000, 5000]))
     spoilt = Frames(features.values.masked_fill(~features.is_valid[:, :, None], 50.0), features.is_valid)
-    first, second = ear(features), ear(spoilt)
-    assert deviation(*(frames.values[frames.is_valid].detach() for frames in (second, first))) < bound(ear, 9000)
+    first, second = net(features), net(spoilt)
+    assert deviation(*(frames.values[frames.is_valid].detach() for frames in (second, first))) < bound(net, 9000)
 
 
 @pytest.mark.parametrize("num_samples", [640, 5000, 5200, 5500, 8999])
 def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(num_samples: int) -> None:
-    ear = exact()
+    net = exact()
     batch = torch.stack([sound(9000), sound(9000)]).double()
     batch[1, num_samples:] = 0
-    together = ear(ear.features(batch, torch.tensor([9000, num_samples])))
-    alone = ear(ear.features(batch[1:, :num_samples], torch.tensor([num_samples])))
+    together = net(net.features(batch, torch.tensor([9000, num_samples])))
+    alone = net(net.features(batch[1:, :num_samples], torch.tensor([num_samples])))
     length = alone.values.shape[1]
     assert int(together.is_valid[1].sum()) == int(alone.is_valid.sum()) == length
-    assert deviation(together.values[1, :length].detach(), alone.values[0].detach()) < bound(ear, 9000)
+    assert deviation(together.values[1, :length].detach(), alone.values[0].detach()) < bound(net, 9000)
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,8 @@ class Pretended:
             for mine, others in zip(own, (self.answers, self.targets), strict=True)
         ]
 
-    def average(self, value: Tensor) -> None:
-        pass
+    def mean(self, value: Tensor) -> Tensor:
+        return value
 
 
 def test_two_ranks_with_unequal_shares_have_the_gradients_of_one() -> None:

@@ -1,4 +1,4 @@
-"""What workers tell one another: rows of all, of every kind, in two messages, with gradient for their own."""
+"""What ranks exchange: rows of all, of every kind, in two messages, with gradient for their own; means over all."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ def as_rank(rank: int, folder: str) -> None:
     torch.cat([answer.flatten() for answer in answers.values()]).square().sum().backward()
     gradients = {name: answer.grad for name, answer in own[0].items()}
     detached = {name: answer.detach() for name, answer in answers.items()}
-    torch.save((detached, targets, gradients, len(messages)), f"{folder}/{rank}.pt")
+    mean = DistributedRanks().mean(torch.tensor([rank, 3.0]))
+    torch.save((detached, targets, gradients, len(messages), mean), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -48,8 +49,9 @@ def test_all_workers_know_the_rows_of_all_after_two_messages(tmp_path: Path) -> 
     torch.multiprocessing.spawn(as_rank, (str(tmp_path),), nprocs=2)
     each = [rows_of(0), rows_of(1)]
     for rank in (0, 1):
-        answers, targets, gradients, messages = torch.load(tmp_path / f"{rank}.pt")
+        answers, targets, gradients, messages, mean = torch.load(tmp_path / f"{rank}.pt")
         assert messages == 2, "the numbers of rows, and all the rest"
+        assert mean.tolist() == [0.5, 3.0]
         for number, gathered in enumerate((answers, targets)):
             assert gathered.keys() == each[0][number].keys()
             for name, tensor in gathered.items():
