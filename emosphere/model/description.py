@@ -56,9 +56,9 @@ class CheckpointConfig:
     scale: Literal["centred"] = "centred"
     """Each dimension lies in [-1, 1], 0 is the middle of the rating scale."""
     sample_rate_hz: int = 16_000
-    """Rate of the waveforms that go into it."""
+    """Rate of the waveforms it hears."""
     max_clip_s: float = 12.0
-    """Longest clip that it was trained to take at once."""
+    """Longest clip it was meant to hear at once."""
     format: Literal["emosphere-1"] = FORMAT
     """Layout of this file."""
 

@@ -36,10 +36,8 @@ def test_a_constant_stays_what_it_is_to_both_ends() -> None:
 
 
 @pytest.mark.parametrize("every", [2, 4])
-def test_thinning_does_not_alias(every: int) -> None:
-    """What is too fast for the frames left does not come back as something slow: a ripple that repeats every 2 or 4
-    frames would look constant at each fourth frame.
-    """
+def test_what_is_too_fast_for_the_frames_left_does_not_come_back_as_something_slow(every: int) -> None:
+    """A ripple that repeats every 2 or 4 frames would look constant at each fourth frame."""
     ripple = torch.cos(2 * torch.pi * torch.arange(64) / every)[:, None]
     assert ripple[::4].abs().min() == 1
     assert thin(whole(ripple), 4).values[0, 2:-2].abs().max() < 1e-5

@@ -35,27 +35,27 @@ def test_frames_stand_only_where_a_whole_window_fits(num_samples: int, num_frame
 
 
 def test_mel_energies_agree_with_a_slow_transform() -> None:
-    net, waveform = encoder(), sound(2000)
-    features = net.features(waveform[None], torch.tensor([2000])).values[0]
+    ear, waveform = encoder(), sound(2000)
+    features = ear.features(waveform[None], torch.tensor([2000])).values[0]
     for frame in (0, 3):
         window = waveform[frame * 256 : frame * 256 + 640].double() * torch.hann_window(640).double()
         angles = torch.arange(513)[:, None] * torch.arange(640)[None] * (2 * torch.pi / 1024)
         energy = (torch.cos(angles).double() @ window).square() + (torch.sin(angles).double() @ window).square()
-        expected = torch.log(energy @ net.mel_bands.double() + 1e-10)
+        expected = torch.log(energy @ ear.mel_bands.double() + 1e-10)
         torch.testing.assert_close(features[frame].double(), expected, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("spread", ["clip", "band"])
 def test_level_does_not_matter(spread: str) -> None:
-    net, waveform = encoder(spread=spread), sound(8000)[None]
-    loud, soft = (net.features(gain * waveform, torch.tensor([8000])) for gain in (1.0, 0.05))
-    torch.testing.assert_close(net(loud).values, net(soft).values, rtol=0, atol=1e-3)
+    ear, waveform = encoder(spread=spread), sound(8000)[None]
+    loud, soft = (ear.features(gain * waveform, torch.tensor([8000])) for gain in (1.0, 0.05))
+    torch.testing.assert_close(ear(loud).values, ear(soft).values, rtol=0, atol=1e-3)
 
 
 def test_normalised_bands_have_no_mean_and_the_clip_unit_deviation() -> None:
-    net = encoder()
-    features = net.features(torch.stack([sound(9000), sound(9000, 200.0)]), torch.tensor([9000, 5000]))
-    values = net.normalise(features)
+    ear = encoder()
+    features = ear.features(torch.stack([sound(9000), sound(9000, 200.0)]), torch.tensor([9000, 5000]))
+    values = ear.normalise(features)
     for row in range(2):
         valid = values[row][features.is_valid[row]]  # the test sound never pauses
         assert valid.mean(dim=0).abs().max() < 1e-5
@@ -64,27 +64,27 @@ def test_normalised_bands_have_no_mean_and_the_clip_unit_deviation() -> None:
 
 
 def test_silence_is_finite() -> None:
-    net = encoder()
-    frames = net(net.features(torch.zeros(1, 4000), torch.tensor([4000])))
+    ear = encoder()
+    frames = ear(ear.features(torch.zeros(1, 4000), torch.tensor([4000])))
     assert frames.values.isfinite().all()
 
 
 def test_padding_is_never_heard() -> None:
-    net = encoder()
-    features = net.features(torch.stack([sound(9000), sound(9000)]), torch.tensor([9000, 5000]))
+    ear = encoder()
+    features = ear.features(torch.stack([sound(9000), sound(9000)]), torch.tensor([9000, 5000]))
     spoilt = Frames(features.values.masked_fill(~features.is_valid[:, :, None], 50.0), features.is_valid)
-    first, second = net(features), net(spoilt)
+    first, second = ear(features), ear(spoilt)
     mask = first.is_valid[:, :, None]
     torch.testing.assert_close(first.values * mask, second.values * mask, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_samples", [640, 5000, 5200, 5500, 8999])
 def test_a_clip_alone_and_in_a_batch_gives_the_same_frames(num_samples: int) -> None:
-    net = encoder()
+    ear = encoder()
     batch = torch.stack([sound(9000), sound(9000)])
     batch[1, num_samples:] = 0
-    together = net(net.features(batch, torch.tensor([9000, num_samples])))
-    alone = net(net.features(batch[1:, :num_samples], torch.tensor([num_samples])))
+    together = ear(ear.features(batch, torch.tensor([9000, num_samples])))
+    alone = ear(ear.features(batch[1:, :num_samples], torch.tensor([num_samples])))
     length = alone.values.shape[1]
     assert int(together.is_valid[1].sum()) == int(alone.is_valid.sum()) == length
     torch.testing.assert_close(together.values[1, :length], alone.values[0], rtol=0, atol=1e-5)
