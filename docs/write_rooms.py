@@ -1,10 +1,11 @@
-"""Writes the rooms into docs/README.md: what each is for, by its docstring, and what it stands on, by its imports."""
+"""Writes into docs/README.md the way of the data, and the rooms: what each is for, and what it stands on."""
 
 import ast
 import tomllib
 from pathlib import Path
 
 from docs.docstrings import ROOT, in_one_line
+from docs.write_pictures import STEPS
 
 PAGE = ROOT / "docs" / "README.md"
 CONTAINERS = ("pipelines", "emosphere")
@@ -40,6 +41,12 @@ def floors(container: str) -> list[str]:
     return next(contract["layers"] for contract in contracts if contract.get("containers") == [container])
 
 
+def way() -> str:
+    """The picture of the way as a table, for who reads in a terminal."""
+    lines = ["| part | step | file | what comes out |", "| --- | --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| {part} | {step} | `{file}` | {gives} |" for part, step, file, gives in STEPS)])
+
+
 def tables() -> dict[str, str]:
     """Container -> its rooms as a table, from the top floor down."""
     written = {}
@@ -58,7 +65,7 @@ def tables() -> dict[str, str]:
 
 def as_page(text: str) -> str:
     """The page with its tables of rooms written anew."""
-    for container, table in tables().items():
+    for container, table in {"way": way(), **tables()}.items():
         begin, end = f"<!-- {container}:begin -->", f"<!-- {container}:end -->"
         above, below = text.split(begin)[0], text.split(end)[1]
         text = f"{above}{begin}\n{table}\n{end}{below}"

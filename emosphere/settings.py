@@ -7,8 +7,8 @@ from emosphere.errors import UsageError
 from emosphere.model.architecture import Precision
 from emosphere.model.description import Description
 from emosphere.speech.cells import CellGrid
+from emosphere.speech.cut_segments import SegmentConfig
 from emosphere.speech.quality import QualityConfig
-from emosphere.speech.segment import SegmentConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,9 +18,9 @@ from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.fast.encoder import quicken
 from emosphere.speech.activity import SpeechActivity
 from emosphere.speech.cells import CellGrid, cut_cells
+from emosphere.speech.cut_segments import SegmentConfig
 from emosphere.speech.find_segments import find_segments
 from emosphere.speech.quality import QualityConfig
-from emosphere.speech.segment import SegmentConfig
 
 RATE_HZ = 16_000
 SPAN = ("uri", "channel", "start_ms", "end_ms")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from emosphere.audio.decode_outcome import MODEL_RATE_HZ
 from emosphere.speech.activity import FRAME, SpeechActivity, speech_probabilities_of_cells
 from emosphere.speech.cells import Cell
+from emosphere.speech.cut_segments import FRAME_MS, Segment, SegmentConfig, even_segments, segments_of, speech_runs
 from emosphere.speech.quality import QualityConfig, confidence, measure, noise_level_db
-from emosphere.speech.segment import FRAME_MS, Segment, SegmentConfig, even_segments, segments_of, speech_runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -1,11 +1,12 @@
-"""What a network answers to whole clips."""
+"""What a network answers: as one to whole clips, and member by member to what it learns from."""
 
 from collections import defaultdict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from emosphere.clips.batches import Clips, evaluation_batches, to_device
+from emosphere.model.frames import Frames
 from emosphere.model.network import Network
 
 Answers = dict[str, Tensor]
@@ -26,3 +27,19 @@ def answers_for(network: Network, clips: Clips, rows: list[int], *, version: int
         places += [place[row] for row in batch_rows]
     in_order = torch.argsort(torch.tensor(places))
     return {name: torch.cat(answers)[in_order] for name, answers in batches.items()}
+
+
+class MemberAnswers(nn.Module):
+    """A network asked for every member's answers: a module, for what DistributedDataParallel wraps is a ``forward``."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Frames, detached: frozenset[str]) -> Answers:
+        """Head's name -> (member x clip, output): all clips for the first member, then all for the second, and so on.
+
+        Heads named in ``detached`` send no gradient into pooling and encoder.
+        """
+        answers = self.network.member_answers(self.network.embed(features), detached=detached)
+        return {name: rows.flatten(0, 1) for name, rows in answers.items()}

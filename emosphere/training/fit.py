@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from emosphere.clips.batches import Batch, to_device
 from emosphere.errors import UsageError
-from emosphere.model.frames import Frames
 from emosphere.model.network import Network
-from emosphere.training.answers import Answers
+from emosphere.training.answers import Answers, MemberAnswers
 from emosphere.training.fit_config import FitConfig
 from emosphere.training.loss import LearntWeights, detached_heads, loss_terms, total
 from emosphere.training.optimiser import build_optimiser, rate_at
@@ -44,22 +43,6 @@ class Ranks(Protocol):
     def mean(self, value: Tensor) -> Tensor:
         """Mean of a value over the workers."""
         ...
-
-
-class MemberAnswers(nn.Module):
-    """A network asked for every member's answers: a module, for what DistributedDataParallel wraps is a ``forward``."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, features: Frames, detached: frozenset[str]) -> Answers:
-        """Head's name -> (member x clip, output): all clips for the first member, then all for the second, and so on.
-
-        Heads named in ``detached`` send no gradient into pooling and encoder.
-        """
-        answers = self.network.member_answers(self.network.embed(features), detached=detached)
-        return {name: rows.flatten(0, 1) for name, rows in answers.items()}
 
 
 class Fit:

@@ -64,7 +64,7 @@ def _score(job: Job, on_progress: OnProgress) -> dict[str, Any]:
         with Choice() as choice:
             due = Due(job, choice)
             due.list_archives()
-            due.leave_out_finished()
+            due.compare_with_tables()
             fresh = None
             if choice.chosen or job.ledger.begun(job.key) is not None:
                 job.lease.acquire()
@@ -134,7 +134,7 @@ def with_late_files(job: Job, header: RunHeader) -> RunHeader:
     with contextlib.suppress(UsageError), Choice() as choice:
         due = Due(job, choice)
         due.list_archives()
-        due.leave_out_finished(planned)
+        due.compare_with_tables(planned)
         if choice.chosen:
             log.info("%d recordings came since; they are added", choice.chosen)
             return due.add_to_plan(header)

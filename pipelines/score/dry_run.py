@@ -30,7 +30,7 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
     with Choice() as choice:
         due = Due(job, choice)
         due.list_archives()
-        due.leave_out_finished()
+        due.compare_with_tables()
         sample = list(islice(choice.recordings(), 0, None, max(1, choice.chosen // PROBED)))[:PROBED]
     withheld = withheld_channels(request.roles, request.exception)
     probed_bytes, probed_s, probed_withheld = _probe(sample, job, withheld)

@@ -15,7 +15,7 @@ PLAIN = listed(
     """
     absolute acted activity agreement answer apart architecture attention audio bad baseline batch bit cache
     challenge change check child choose column command compare compress cut date declared decode drop dry end error
-    evaluate export fact failure fallback fetch figure file find finish format gate geometry grid held hold host
+    evaluate export fact failure  fetch figure file find finish format gate geometry grid held hold host
     identity in inference isolate job key label leave length limit list location lose loss lost machine main many
     map match mean memory message model name native noise option order outcome output pack page path pipeline plain
     plan plot pool predict prediction progress publish quality random read readable reason record remain renew

@@ -19,7 +19,7 @@ from emosphere.model.description import MAX_CLIP_S, CheckpointConfig
 from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.cells import Cell, cut_cells
-from emosphere.speech.segment import SegmentConfig
+from emosphere.speech.cut_segments import SegmentConfig
 
 
 @pytest.fixture(scope="module")

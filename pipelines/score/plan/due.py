@@ -50,7 +50,7 @@ class Due:
                 f"{', '.join(job.named_archives)}: no recordings there (hidden files and sidecars do not count)."
             )
 
-    def leave_out_finished(self, planned: Iterable[pa.Table] = ()) -> None:
+    def compare_with_tables(self, planned: Iterable[pa.Table] = ()) -> None:
         """Compare what was listed with the tables, and with the parts of this command's own unfinished plan."""
         job = self._job
         self._published_last = self._last_published()
@@ -61,9 +61,9 @@ class Due:
         """Make it true again, under the lease: others may have written since the archives were listed without it."""
         if read_forgotten(self._job.ledger.home) != self._forgotten:
             self.list_archives()
-            self.leave_out_finished()
+            self.compare_with_tables()
         elif self._last_published() != self._published_last:
-            self.leave_out_finished()
+            self.compare_with_tables()
 
     def write_plan(self) -> RunHeader | None:
         """Begin a run and store its plan. None where nothing is due; then a run that died while planning is over."""

@@ -10,7 +10,7 @@ import torch
 
 from emosphere.speech.activity import LEVEL_DB, levelled, speech_probabilities_of_cells
 from emosphere.speech.cells import Cell
-from emosphere.speech.segment import SegmentConfig
+from emosphere.speech.cut_segments import SegmentConfig
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pytest
 
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.speech.cells import Cell, CellGrid, cut_cells
+from emosphere.speech.cut_segments import SegmentConfig
 from emosphere.speech.find_segments import find_segments
 from emosphere.speech.quality import QualityConfig
-from emosphere.speech.segment import SegmentConfig
 
 
 @pytest.fixture(scope="module")

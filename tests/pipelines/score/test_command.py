@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from emosphere.errors import UsageError
 from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, SpeechSettings
-from emosphere.speech.segment import SegmentConfig
+from emosphere.speech.cut_segments import SegmentConfig
 from pipelines.archive.dates import Window, parse_time
 from pipelines.cluster.resources import Resources
 from pipelines.score.command import TooManyFailures, score

@@ -38,14 +38,14 @@ def while_it_lists(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], ob
     """Have somebody else do something, once, after the next command has listed and before it takes the lease."""
 
     def set_up(work: Callable[[], object]) -> None:
-        real, left = Due.leave_out_finished, [work]
+        real, left = Due.compare_with_tables, [work]
 
         def compare_and_wait(self: Due, *args: object) -> None:
             real(self, *args)
             if left:
                 left.pop()()
 
-        monkeypatch.setattr(Due, "leave_out_finished", compare_and_wait)
+        monkeypatch.setattr(Due, "compare_with_tables", compare_and_wait)
 
     return set_up
 

@@ -166,7 +166,7 @@ def test_without_a_promised_duration_the_first_unit_takes_all():
 def test_the_settings_digest_follows_what_can_change_a_row():
     """And nothing else."""
     from emosphere.settings import BatchSettings, SpeechSettings
-    from emosphere.speech.segment import SegmentConfig
+    from emosphere.speech.cut_segments import SegmentConfig
     from pipelines.cluster.resources import Resources
 
     plain = settings_digest(ScoreSettings(), {})

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emosphere.settings import SpeechSettings
-from emosphere.speech.segment import SegmentConfig
+from emosphere.speech.cut_segments import SegmentConfig
 from emosphere.tables.schema import TABLES
 from pipelines.score.command import score
 from pipelines.score.publish import replace as publishing

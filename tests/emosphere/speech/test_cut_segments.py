@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emosphere.speech.activity import FRAME, speech_probabilities_of_cells
-from emosphere.speech.segment import FRAME_MS, Segment, SegmentConfig, even_segments, segments_of, speech_runs
+from emosphere.speech.cut_segments import FRAME_MS, Segment, SegmentConfig, even_segments, segments_of, speech_runs
 
 CONFIG = SegmentConfig()
 MAX_FRAMES = 375
