@@ -107,8 +107,11 @@ def test_a_pretrained_encoder_is_run_by_its_faster_path(monkeypatch: pytest.Monk
 def test_bfloat16_moves_scores_by_little_and_only_where_it_was_asked_for() -> None:
     torch.manual_seed(0)
     loaded = checkpoint(TINY_GROUP_NORM)
-    exact = Predictor(loaded).predict(clips()).vad
-    near = Predictor(loaded, precision="bfloat16").predict(clips()).vad
+    # Over 64 frames torch attends by code for AVX-512, also where ATEN_CPU_CAPABILITY forbids it: then it refuses.
+    longest = 30_000 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 20_000
+    given = [clip[:longest] for clip in clips()]
+    exact = Predictor(loaded).predict(given).vad
+    near = Predictor(loaded, precision="bfloat16").predict(given).vad
     mean = exact.mean(axis=0)  # fresh weights answer it to everything: what matters is how clips differ
     assert 0 < deviation(near - mean, exact - mean) < rounding_bound(torch.bfloat16, 2 * num_layers(loaded.network))
     logmel = checkpoint()
