@@ -1,6 +1,5 @@
 """A decoding: the limits it is held to, the header that promises, the outcome known once all is out."""
 
-import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -36,10 +35,9 @@ class DecodeLimits:
     sign of life now and then could go on for ever. A day of audio takes about ten minutes."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_duration_s < self.max_duration_s < math.inf:
+        if not 0 <= self.min_duration_s < self.max_duration_s:
             raise ValueError(
-                f"min_duration_s={self.min_duration_s} must be at least 0 and below "
-                f"max_duration_s={self.max_duration_s}, a finite number."
+                f"min_duration_s={self.min_duration_s} must be below max_duration_s={self.max_duration_s}."
             )
         if self.max_channels < 1:
             raise ValueError(f"max_channels={self.max_channels} must be at least 1.")
@@ -48,7 +46,7 @@ class DecodeLimits:
                 f"min_sample_rate_hz={self.min_sample_rate_hz} must be below "
                 f"max_sample_rate_hz={self.max_sample_rate_hz}."
             )
-        if self.max_memory_bytes < SMALLEST_MEMORY_BYTES:
+        if 0 <= self.max_memory_bytes < SMALLEST_MEMORY_BYTES:
             raise ValueError(
                 f"max_memory_bytes={self.max_memory_bytes} must be at least {SMALLEST_MEMORY_BYTES}: a decoder takes "
                 "that much before it has read anything."

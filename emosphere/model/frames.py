@@ -1,4 +1,4 @@
-"""Sequences of unequal length in one tensor, and what keeps the padding between them from being features."""
+"""Sequences of unequal length in one tensor, and what keeps the padding between them out of what is computed."""
 
 from typing import NamedTuple
 

@@ -50,7 +50,7 @@ class LogMelEncoder(nn.Module):
     def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
         """Natural-log mel energies every 16 ms, not normalised. It learns nothing, so training may keep the result.
 
-        A frame stands only where its whole window holds samples of the clip, so padding is never features.
+        A frame stands only where its whole window holds samples of the clip, so padding never enters the features.
         """
         windows = waveforms.unfold(1, self.window_samples, self.hop_samples) * self.window
         spectra = torch.fft.rfft(windows, n=self.fft_samples)

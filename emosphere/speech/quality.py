@@ -34,12 +34,9 @@ class QualityConfig:
     """With less speech above noise a segment is ``noisy``."""
 
     def __post_init__(self) -> None:
-        if not self.min_s >= 0:
-            raise ValueError(f"min_s={self.min_s} must be at least 0.")
-        if not 0 <= self.max_clipped_ratio <= 1:
-            raise ValueError(f"max_clipped_ratio={self.max_clipped_ratio} must be a share, from 0 to 1.")
-        if math.isnan(self.min_rms_db) or math.isnan(self.min_snr_db):
-            raise ValueError(f"min_rms_db={self.min_rms_db} and min_snr_db={self.min_snr_db} must be numbers of dB.")
+        for name in ("min_s", "max_clipped_ratio", "min_rms_db", "min_snr_db"):
+            if math.isnan(value := getattr(self, name)):
+                raise ValueError(f"{name}={value} must be a number; one that no segment reaches leaves the reason out.")
 
 
 class Quality(NamedTuple):

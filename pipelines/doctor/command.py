@@ -62,7 +62,7 @@ def doctor(
     findings = [
         *_guarded("versions", _versions),
         *_guarded("codecs", _codecs),
-        *_guarded("model", lambda: _model(model)),
+        *_guarded("model", lambda: _model(model, settings)),
         *_guarded("machine", _machine),
         *_guarded("ray", _ray),
     ]
@@ -121,11 +121,12 @@ def _codecs() -> Iterator[Finding]:
     )
 
 
-def _model(model: str) -> Iterator[Finding]:
+def _model(model: str, settings: ScoreSettings) -> Iterator[Finding]:
     from emosphere.model.checkpoint import load_checkpoint
     from emosphere.model.find import find_model
 
     checkpoint = load_checkpoint(find_model(model))
+    settings.listen.check_model(checkpoint)
     yield Finding("model", "ok", f"{checkpoint.name}-{checkpoint.digest}, licence {checkpoint.licence}")
 
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import ray.train
 import torch
@@ -31,6 +31,8 @@ from pipelines.train.timed_epoch import run_epoch
 from pipelines.train.write import write_model
 
 STATE_NAME = "state.pt"
+EARLIER_KEYS: Final = {"at_rest": "at_weight_zero", "rest_weights": "weights_at_weight_zero"}
+"""Of the state of a training that was begun before 2026-11-28, and today's."""
 FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
 IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
@@ -41,6 +43,17 @@ and ranks with unequal numbers of pieces, which broadcast them unequally often, 
 def train_on_worker(arguments: dict[str, Any]) -> None:
     """Ray Train's entry: every rank comes through here, and reports equally often."""
     Worker(arguments["config"], arguments["clips"]).run()
+
+
+def saved_state() -> dict[str, Any] | None:
+    """What the last report of this training left, under today's keys; None where it begins."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        # weights_only: tensors and plain containers, nothing else is unpickled.
+        state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True, map_location="cpu")
+    return {EARLIER_KEYS.get(name, name): value for name, value in state.items()}
 
 
 class Worker:
@@ -57,7 +70,7 @@ class Worker:
             self.clips = clips_in_memory(ray.train.get_dataset_shard(FEATURES), clips, config)
         self.learnt = self._rows_of(config.clips.train)
         self.chosen_by = self._rows_of(config.clips.choose)
-        self.state = self._saved_state() or {
+        self.state = saved_state() or {
             "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "held_out": [],
             "at_weight_zero": None, "weights_at_weight_zero": None,
         }  # fmt: skip
@@ -175,15 +188,6 @@ class Worker:
         with tempfile.TemporaryDirectory() as folder:
             torch.save(self.state, Path(folder) / STATE_NAME)
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-
-    def _saved_state(self) -> dict[str, Any] | None:
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            return None
-        with checkpoint.as_directory() as folder:
-            # weights_only: tensors and plain containers, nothing else is unpickled.
-            state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True, map_location="cpu")
-        return state
 
     def _rows_of(self, splits: Sequence[str]) -> list[int]:
         return [row for row, clip in enumerate(self.clips.clips) if clip.split in splits]

@@ -1,5 +1,6 @@
 """What the pages name exists: verbs, options, settings, words of make, files, names in the code."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -244,3 +245,16 @@ def test_the_rows_drawn_are_those_of_the_bundled_model() -> None:
             [fresh["start_ms"], fresh["end_ms"]], abs=32
         )
         assert [float(row[dim]) for dim in VAD_DIMS] == pytest.approx([fresh[dim] for dim in VAD_DIMS], abs=0.05)
+
+
+@pytest.mark.parametrize("page", ["docs/README.md", "CONTRIBUTING.md"])
+def test_every_method_of_a_recipe_is_one_of_its_class(page: str) -> None:
+    members: dict[str, set[str]] = {}
+    for path in sorted(
+        path for package in ("emosphere", "pipelines", "jobs") for path in (ROOT / package).rglob("*.py")
+    ):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                members.setdefault(node.name, set()).update(re.findall(r"\w+", ast.unparse(node)))
+    pairs = re.findall(r"`([A-Z]\w*)\.(\w+)`", text_of(ROOT, page))
+    assert [f"{name}.{member}" for name, member in pairs if name in members and member not in members[name]] == []

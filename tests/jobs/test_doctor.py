@@ -51,6 +51,15 @@ def test_the_runs_own_settings_hold_here_too(emosphere, tmp_path):
     assert "REFUSED" in {line["check"]: line["found"] for line in answer.json["findings"]}["archive"]
 
 
+def test_segments_longer_than_the_model_may_take_are_said_before_the_run(emosphere, tmp_path):
+    (tmp_path / "night.toml").write_text("[listen.segment]\nmax_s = 15\n")
+    answer = emosphere("doctor", "--config", tmp_path / "night.toml", "--json")
+    assert answer.code == 1
+    model = {line["check"]: line for line in answer.json["findings"]}["model"]
+    assert model["state"] == "fail"
+    assert "[listen.segment] max_s=15.0: the model emosphere-default was trained on clips" in model["found"]
+
+
 def test_a_model_that_is_not_there_is_named(emosphere):
     answer = emosphere("doctor", "--model", "no/such/folder")
     assert answer.code == 1
