@@ -1,5 +1,7 @@
 """What every test may ask for."""
 
+import os
+import platform
 import random
 from pathlib import Path
 
@@ -18,6 +20,26 @@ settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+LIMITS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+"""Variables by which torch, oneDNN and MKL are told to use fewer instructions than the processor has."""
+
+
+def pytest_report_header() -> str:
+    """What decides in which order sums are taken, and so the last bits of a result."""
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    return (
+        f"cpu: {_processor()}, capability {torch.backends.cpu.get_cpu_capability()}, "
+        f"{torch.get_num_threads()} torch threads (1 in tests), limits: {' '.join(limits) or 'none'}"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 @pytest.fixture(scope="session")

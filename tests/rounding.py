@@ -42,6 +42,15 @@ def deviation(found: Any, wanted: Any) -> float:
     return float(np.sqrt(np.square(found - wanted).sum() / np.square(wanted).sum()))
 
 
+def assert_close(found: Any, wanted: Any, bound: float) -> None:
+    """:func:`deviation` stays below ``bound``; a failure names both and the instructions torch multiplied by."""
+    moved = deviation(found, wanted)
+    assert moved < bound, (
+        f"found a deviation of {moved:.3g}, wanted less than {bound:.3g}, "
+        f"on a CPU of capability {torch.backends.cpu.get_cpu_capability()}"
+    )
+
+
 def num_terms(network: nn.Module, num_attended: int = 0) -> int:
     """Terms that are added one after the other on the way through all layers of ``network``, at most: a rounding each.
 

@@ -51,7 +51,7 @@ def test_utterances_cut_before_can_be_taken_whole(scorer, voice):
     assert scorer.score(voice[: 16_000 * 5], 16_000)["speech_ms"].sum() < 5000
 
 
-def test_segments_longer_than_the_model_was_trained_for_are_refused_when_it_is_loaded(scorer):
+def test_segments_longer_than_the_models_clips_are_refused_when_it_is_loaded(scorer):
     speech = SpeechSettings(segment=SegmentConfig(max_s=12.5))
     for make in (lambda: emosphere.load(speech=speech), lambda: Scorer(scorer.checkpoint, speech=speech)):
         with pytest.raises(

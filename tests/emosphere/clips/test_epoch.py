@@ -40,7 +40,7 @@ def same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
     )
 
 
-def test_two_workers_hear_together_what_one_hears_alone() -> None:
+def test_two_ranks_together_get_the_features_that_one_gets_alone() -> None:
     alone = drawn()
     assert len(alone) == 11
     assert same(drawn(rank=0, num_ranks=2) + drawn(rank=1, num_ranks=2), alone)

@@ -16,7 +16,7 @@ from emosphere.model import export
 from emosphere.model.architecture import NetworkConfig
 from emosphere.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from emosphere.model.description import CheckpointConfig
-from emosphere.model.export import export_onnx
+from emosphere.model.export import TOLERANCE, export_onnx
 from emosphere.model.find import BUNDLED
 from emosphere.model.network import Network
 from emosphere.model.predict import Predictor
@@ -54,6 +54,7 @@ def answers(path: Path, clips: list[np.ndarray], *, padding: float = 0.0) -> lis
 
 
 def agrees(checkpoint: Checkpoint, path: Path) -> None:
+    # TOLERANCE is what export_onnx promises of a graph, whose sums another runtime takes; rounding stays far below it.
     predictor, dice = Predictor(checkpoint), np.random.default_rng(5)
     spread = []
     for lengths in BATCHES:
@@ -70,7 +71,7 @@ def agrees(checkpoint: Checkpoint, path: Path) -> None:
             outputs = answers(path, clips, padding=padding)
             assert len(outputs) == len(wanted)
             for one, other in zip(outputs, wanted, strict=True):
-                np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+                np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE)
     # The comparison means nothing where all answers are alike.
     assert np.concatenate(spread).std(axis=0).max() > 2e-3
 
@@ -80,7 +81,7 @@ def test_the_bundled_model_answers_alike_as_a_graph(tmp_path: Path) -> None:
     exported = export_onnx(checkpoint, tmp_path, card="# Card\n")
     assert exported.path == tmp_path / "model.onnx"
     assert exported.num_bytes == exported.path.stat().st_size > 7_000_000
-    assert exported.largest_difference < 1e-4
+    assert exported.largest_difference <= TOLERANCE
     assert (tmp_path / "README.md").read_text() == "# Card\n"
     agrees(checkpoint, exported.path)
     metadata = onnxruntime.InferenceSession(str(exported.path)).get_modelmeta().custom_metadata_map

@@ -1,4 +1,4 @@
-"""Style pooling by the design's numbers and by a slow twin, both in float64."""
+"""Style pooling by the design's numbers and by a slow twin, in float64."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from emosphere.model.architecture import MeanPoolingConfig, StatisticsPoolingConfig, StylePoolingConfig
 from emosphere.model.frames import Frames, validity
 from emosphere.model.pooling import MeanPooling, StatisticsPooling, StylePooling, build_pooling
-from tests.rounding import deviation, num_terms, rounding_bound
+from tests.rounding import assert_close, num_terms, rounding_bound
 
 LENGTHS = torch.tensor([9, 4, 1])
 NUM_OTHER_TERMS = 8
@@ -35,10 +35,10 @@ def ragged(fill: float) -> Frames:
     return Frames(values.masked_fill(~is_valid[:, :, None], fill), is_valid)
 
 
-def assert_agree(pooling: torch.nn.Module, found: torch.Tensor, wanted: torch.Tensor) -> None:
+def assert_agrees(pooling: torch.nn.Module, found: torch.Tensor, wanted: torch.Tensor) -> None:
     """But for rounding: over 9 frames at most twice, in an attention and in a mean."""
-    bound = rounding_bound(torch.float64, num_terms(pooling, 2 * 9) + NUM_OTHER_TERMS)
-    assert deviation(found.detach(), wanted.detach()) < bound
+    bound = rounding_bound(found.dtype, num_terms(pooling, 2 * 9) + NUM_OTHER_TERMS)
+    assert_close(found.detach(), wanted.detach(), bound)
 
 
 def test_the_papers_style_pooling_has_its_28_322_816_parameters() -> None:
@@ -66,18 +66,20 @@ def test_base_plus_widens_768_features_in_the_first_layer() -> None:
 
 
 @pytest.mark.parametrize("make", [small_style, small_statistics, small_mean])
-def test_a_clips_vector_does_not_depend_on_its_company(make: type) -> None:
-    pooling, frames = make(), ragged(0.0)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_clips_vector_does_not_depend_on_its_company(make: type, dtype: torch.dtype) -> None:
+    pooling, frames = make().to(dtype), ragged(0.0)
+    frames = Frames(frames.values.to(dtype), frames.is_valid)
     together = pooling(frames)
     for row, length in enumerate(LENGTHS):
         alone = pooling(Frames(frames.values[row : row + 1, :length], frames.is_valid[row : row + 1, :length]))
-        assert_agree(pooling, together[row], alone[0])
+        assert_agrees(pooling, together[row], alone[0])
 
 
 @pytest.mark.parametrize("make", [small_style, small_statistics, small_mean])
 def test_what_stands_in_the_padding_is_never_heard(make: type) -> None:
     pooling = make()
-    assert_agree(pooling, pooling(ragged(1e4)), pooling(ragged(0.0)))
+    assert_agrees(pooling, pooling(ragged(1e4)), pooling(ragged(0.0)))
 
 
 def test_style_pooling_agrees_with_its_slow_twin() -> None:
@@ -85,7 +87,7 @@ def test_style_pooling_agrees_with_its_slow_twin() -> None:
     found = pooling(frames)
     for row, length in enumerate(LENGTHS):
         expected = slow_style(pooling, frames.values[row, :length])
-        assert_agree(pooling, found[row], expected)
+        assert_agrees(pooling, found[row], expected)
 
 
 def test_statistics_pooling_agrees_with_its_slow_twin() -> None:
@@ -100,7 +102,7 @@ def test_statistics_pooling_agrees_with_its_slow_twin() -> None:
         mean = sum(w * x for w, x in zip(weights, frame_list, strict=True))
         square = sum(w * x * x for w, x in zip(weights, frame_list, strict=True))
         expected = torch.cat([mean, (square - mean * mean).clamp(min=1e-5).sqrt()])
-        assert_agree(pooling, found[row], expected)
+        assert_agrees(pooling, found[row], expected)
 
 
 def test_mean_pooling_agrees_with_its_slow_twin() -> None:
@@ -108,7 +110,7 @@ def test_mean_pooling_agrees_with_its_slow_twin() -> None:
     assert (pooling.out_features, list(pooling.parameters())) == (6, [])
     for row, length in enumerate(LENGTHS):
         expected = sum(frames.values[row, frame] for frame in range(length)) / length
-        assert_agree(pooling, pooling(frames)[row], expected)
+        assert_agrees(pooling, pooling(frames)[row], expected)
 
 
 def test_one_frame_gives_a_finite_gradient() -> None:
@@ -124,7 +126,7 @@ def test_attention_divides_by_the_root_of_the_whole_width() -> None:
     attention = small_style().attention
     frames = torch.randn(2, 8, dtype=torch.float64)
     found = attention(Frames(frames[None], torch.ones(1, 2, dtype=torch.bool))).values[0]
-    assert_agree(attention, found, slow_attention(attention, frames))
+    assert_agrees(attention, found, slow_attention(attention, frames))
 
 
 def test_an_even_kernel_is_refused() -> None:

@@ -48,13 +48,13 @@ def test_segments_are_in_order_apart_inside_and_short_enough(found):
     st.integers(0, 1000),
     st.integers(0, 5000),
 )
-def test_whatever_config_is_accepted_can_cut(heard, max_s, min_s, min_speech_ms, pause_ms, pad_ms):
+def test_whatever_config_is_accepted_can_cut(found, max_s, min_s, min_speech_ms, pause_ms, pad_ms):
     try:
         config = SegmentConfig(max_s=max_s, min_s=min_s, min_speech_ms=min_speech_ms, pause_ms=pause_ms, pad_ms=pad_ms)
     except ValueError:
         return
-    for segment in [*segments_of(heard, config), *even_segments(len(heard), config)]:
-        assert 0 <= segment.start_frame < segment.stop_frame <= len(heard)
+    for segment in [*segments_of(found, config), *even_segments(len(found), config)]:
+        assert 0 <= segment.start_frame < segment.stop_frame <= len(found)
         assert (segment.stop_frame - segment.start_frame) * FRAME_MS <= 1000 * max_s
 
 

@@ -20,7 +20,7 @@ from emosphere.model.network import Network
 from emosphere.training import Fit, FitConfig
 from emosphere.training.loss import LossConfig
 from emosphere.training.optimiser import build_optimiser, rate_at
-from tests.rounding import deviation, num_terms, rounding_bound
+from tests.rounding import assert_close, num_terms, rounding_bound
 
 WEIGHTS = {"region": torch.ones(8)}
 
@@ -149,7 +149,7 @@ def assert_same(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
     """But for rounding: there and back through the network, over the frames that a clip and that a batch has."""
     assert one.keys() == two.keys()
     bound = rounding_bound(torch.float64, 2 * num_terms(network(), 30) + 12 * 30)
-    assert deviation(*(torch.cat([tensors[name].flatten() for name in one]) for tensors in (one, two))) < bound
+    assert_close(*(torch.cat([tensors[name].flatten() for name in one]) for tensors in (one, two)), bound)
 
 
 def textbook_gradients(batch: Batch, *, vad_only: bool = False) -> dict[str, Tensor]:

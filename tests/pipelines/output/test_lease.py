@@ -54,7 +54,8 @@ def test_a_live_holder_keeps_it_and_the_other_is_told_who_it_is(home, quick):
     mine.release()
 
 
-def test_a_holder_on_another_machine_that_fell_silent_is_taken_over_and_the_number_grows(home, quick):
+def test_a_holder_on_another_machine_that_fell_silent_is_taken_over(home, quick):
+    """And the number grows."""
     dead = elsewhere(home)
     dead.acquire()
     fall_silent(dead)
@@ -81,7 +82,8 @@ def test_clocks_that_disagree_do_not_matter(home, quick, since):
         mine.release()
 
 
-def test_a_holder_that_wakes_up_after_a_takeover_is_stopped_and_takes_nothing_back(home, quick):
+def test_a_holder_that_wakes_up_after_a_takeover_is_stopped(home, quick):
+    """And takes nothing back."""
     sleeper = elsewhere(home)
     sleeper.acquire()
     sleeper.check()

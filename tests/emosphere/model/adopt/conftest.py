@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import save_file
 
 from tests.encoders import TINY as TINY_ENCODER
-from tests.rounding import deviation, num_terms, rounding_bound
+from tests.rounding import assert_close, num_terms, rounding_bound
 
 Tensors = dict[str, torch.Tensor]
 Answer = Callable[[np.ndarray], np.ndarray]
@@ -156,9 +156,9 @@ def publish_audeering(folder: Path) -> Published:
         "problem_type": "regression",
     }
     (folder / "config.json").write_text(json.dumps(model.config.to_dict() | labels))
-    hearing = {"do_normalize": True, "feature_size": 1, "padding_side": "right", "padding_value": 0.0}
-    hearing |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "return_attention_mask": True}
-    (folder / "preprocessor_config.json").write_text(json.dumps(hearing | {"sampling_rate": 16_000}))
+    extractor = {"do_normalize": True, "feature_size": 1, "padding_side": "right", "padding_value": 0.0}
+    extractor |= {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "return_attention_mask": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(extractor | {"sampling_rate": 16_000}))
     (folder / "README.md").write_text("---\nlanguage: en\nlicense: cc-by-nc-sa-4.0\n---\n# Model\n")
     save_file(tensors, folder / "model.safetensors")
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder)
@@ -220,6 +220,6 @@ def agree(clips: list[np.ndarray]) -> Callable[[Published], None]:
         # Two layers attend to the 49 frames of the longest clip, a pooling takes their mean and perhaps deviation.
         bound = rounding_bound(torch.float32, num_terms(checkpoint.network, 3 * 49))
         for found in (together.vad, alone):
-            assert deviation(found, centred) < bound
+            assert_close(found, centred, bound)
 
     return check
