@@ -49,7 +49,7 @@ def as_markdown(docstring: str) -> str:
 
 
 def in_one_line(docstring: str) -> str:
-    """The same for a cell of a table."""
+    """The same for a value in a table."""
     return " ".join(as_markdown(docstring).split()).replace("|", r"\|")
 
 
