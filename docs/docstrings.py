@@ -33,13 +33,13 @@ def class_in(tree: ast.Module, name: str) -> ast.ClassDef:
 
 def attribute_docstrings(body: list[ast.stmt]) -> dict[str, str]:
     """Name -> the string that stands right below its assignment; names without one are missing."""
-    found = {}
+    docstrings = {}
     for above, below in itertools.pairwise(body):
         if isinstance(above, ast.AnnAssign | ast.Assign) and isinstance(below, ast.Expr):
             target = above.target if isinstance(above, ast.AnnAssign) else above.targets[0]
             if isinstance(target, ast.Name) and isinstance(below.value, ast.Constant):
-                found[target.id] = inspect.cleandoc(str(below.value.value))
-    return found
+                docstrings[target.id] = inspect.cleandoc(str(below.value.value))
+    return docstrings
 
 
 def as_markdown(docstring: str) -> str:
@@ -49,7 +49,7 @@ def as_markdown(docstring: str) -> str:
 
 
 def in_one_line(docstring: str) -> str:
-    """The same for a cell of a table."""
+    """The same for a value in a table."""
     return " ".join(as_markdown(docstring).split()).replace("|", r"\|")
 
 

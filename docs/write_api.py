@@ -97,7 +97,7 @@ def _head(node: ast.FunctionDef | ast.ClassDef, source: str) -> Iterator[str]:
 
 
 def _written(source: str, node: ast.expr | None) -> str:
-    """A type or a default as code, for a cell of a table."""
+    """A type or a default as code, for a value in a table."""
     return "" if node is None else f"`{in_one_line(ast.get_source_segment(source, node) or '')}`"
 
 

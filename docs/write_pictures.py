@@ -223,8 +223,8 @@ def scored_rows(recordings: Iterable[str] = RECORDINGS) -> Iterator[dict[str, An
     scorer = emosphere.load("default", device="cpu")
     with TemporaryDirectory() as folder:
         for name in recordings:
-            found = scorer.score(_waveform(name, Path(folder)), sample_rate_hz=16_000)
-            for row in found[list(COLUMNS)].to_dict("records"):
+            segments = scorer.score(_waveform(name, Path(folder)), sample_rate_hz=16_000)
+            for row in segments[list(COLUMNS)].to_dict("records"):
                 yield {"recording": name} | {
                     key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()
                 }

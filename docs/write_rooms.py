@@ -29,8 +29,8 @@ def stands_on(container: str, room: str) -> list[str]:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    found = {name.split(".")[1] for name in names if name.startswith(f"{container}.")}
-    return sorted(found & rooms_in(container).keys() - {room})
+    imported = {name.split(".")[1] for name in names if name.startswith(f"{container}.")}
+    return sorted(imported & rooms_in(container).keys() - {room})
 
 
 def floors(container: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -107,7 +107,12 @@ class Scorer:
 
         Keys may interleave. What is held is bounded by :class:`BatchSettings`, however long the stream.
         """
-        stream: _Stream[Key] = _Stream(self)
+        stream: _Stream[Key] = _Stream(
+            self._find_segments,
+            self._score_segments,
+            cells_at_once=self.batch.cells,
+            pool_samples=self._pool_samples,
+        )
         for key, cell in events:
             stream.take(key, cell)
             yield from stream.pop_whole()
@@ -157,8 +162,19 @@ class _Stream(Generic[Key]):
     their segments until there are enough for the network.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
+    def __init__(
+        self,
+        segments_of: Callable[[list[Cell]], list[list[SpeechSegment]]],
+        rows_of: Callable[[list[SpeechSegment]], list[dict[str, Any]]],
+        *,
+        cells_at_once: int,
+        pool_samples: int,
+    ) -> None:
+        """``segments_of`` finds those of each of ``cells_at_once`` cells; ``rows_of`` scores each of some segments, of
+        ``pool_samples`` samples or more together.
+        """
+        self._segments_of, self._rows_of = segments_of, rows_of
+        self._cells_at_once, self._pool_samples = cells_at_once, pool_samples
         self._keys: dict[Key, _OpenKey] = {}
         self._cells: list[tuple[Key, Cell]] = []
         self._segments: list[tuple[Key, SpeechSegment]] = []
@@ -171,9 +187,9 @@ class _Stream(Generic[Key]):
         elif not open_key.takes_for_copy(cell):
             open_key.num_waiting += 1
             self._cells.append((key, cell))
-        if len(self._cells) >= self._scorer.batch.cells:
+        if len(self._cells) >= self._cells_at_once:
             self._find_segments()
-        if sum(len(segment.samples) for _, segment in self._segments) >= self._scorer._pool_samples:
+        if sum(len(segment.samples) for _, segment in self._segments) >= self._pool_samples:
             self._score_segments()
 
     def finish(self) -> None:
@@ -190,7 +206,7 @@ class _Stream(Generic[Key]):
     def _find_segments(self) -> None:
         if not self._cells:
             return
-        segments_by_cell = self._scorer._find_segments([cell for _, cell in self._cells])
+        segments_by_cell = self._segments_of([cell for _, cell in self._cells])
         for (key, _), segments in zip(self._cells, segments_by_cell, strict=True):
             self._keys[key].num_waiting += len(segments) - 1
             self._segments += [(key, segment) for segment in segments]
@@ -199,7 +215,7 @@ class _Stream(Generic[Key]):
     def _score_segments(self) -> None:
         if not self._segments:
             return
-        rows = self._scorer._score_segments([segment for _, segment in self._segments])
+        rows = self._rows_of([segment for _, segment in self._segments])
         for (key, segment), row in zip(self._segments, rows, strict=True):
             self._keys[key].rows.append((segment.cell_index, row))
             self._keys[key].num_waiting -= 1

@@ -43,7 +43,7 @@ def ablate(
         with progress_printer("training", progress_line) as on_progress:
             return command.ablate(
                 table, out, over=over, seeds=seeds, labels=row or (), split=split, num_workers=workers,
-                tell=lambda line: print(line, file=sys.stderr, flush=True), on_progress=on_progress,
+                on_line=lambda line: print(line, file=sys.stderr, flush=True), on_progress=on_progress,
             )  # fmt: skip
 
     run(work, as_json=json, show=_summary)

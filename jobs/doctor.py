@@ -34,7 +34,8 @@ def doctor(
 
         findings = command.doctor(archive, out, model, load_config(ScoreSettings, config))
         broken = [finding.check for finding in findings if finding.state == "fail"]
-        result = {"findings": [finding._asdict() for finding in findings], "healthy": not broken}
+        lines = [{"check": one.check, "state": one.state, "found": one.details} for one in findings]
+        result = {"findings": lines, "healthy": not broken}
         if broken:
             print(_report(result), file=sys.stderr)
             raise command.Unhealthy(f"a run would fail: {', '.join(broken)}", result)

@@ -1,0 +1,1 @@
+"""What each verb does, on Ray; one room per verb, and below them what they share."""

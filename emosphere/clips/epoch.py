@@ -12,7 +12,7 @@ from emosphere.model.frames import pad_frames
 
 
 class PlannedBatch(NamedTuple):
-    """Clips that are one batch, of all workers together."""
+    """Clips that are one batch, of all ranks together."""
 
     rows: list[int]
     longest: int
@@ -34,7 +34,7 @@ def plan_epoch(
     seed: int,
     epoch: int,
 ) -> list[PlannedBatch]:
-    """Every clip of ``rows`` once, in batches that (seed, epoch) alone decide, however many workers share them.
+    """Every clip of ``rows`` once, in batches that (seed, epoch) alone decide, however many ranks share them.
 
     No batch holds more than ``batch_size`` clips, and all are as equal as can be: a concordance over a small rest would
     mean little. With ``pool_batches`` above 1 so many batches at a time are sorted by length before they are cut, then
@@ -70,7 +70,7 @@ def training_shares(
     rank: int = 0,
     num_ranks: int = 1,
 ) -> Iterator[list[Batch]]:
-    """One worker's share of each planned batch, in nearly equal pieces of at most ``micro_batch_size`` clips.
+    """One rank's share of each planned batch, in nearly equal pieces of at most ``micro_batch_size`` clips.
 
     What happens to a clip depends on (seed, epoch, clip) alone, not on which rank gets it.
     """

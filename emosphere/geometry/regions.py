@@ -1,4 +1,4 @@
-"""Cells of the sphere: the paper's 8 octants, or 18 or 32 cells of equal angular step."""
+"""Regions of the sphere: the paper's 8 octants, or 18 or 32 of equal angular step."""
 
 import math
 from typing import Final
@@ -13,7 +13,7 @@ from emosphere.region_names import NUM_AZIMUTH_BINS
 def region_of(vad: Float[Tensor, "*batch 3"], num_regions: int = 8) -> Int[Tensor, "*batch"]:
     """Index into ``REGION_NAMES[num_regions]`` of each centred VAD point, computed in float64.
 
-    Azimuth cells are [k step, (k + 1) step) degrees, polar cells upper-inclusive, so a polar angle of exactly 90
+    Azimuth bins are [k step, (k + 1) step) degrees, polar bins upper-inclusive, so a polar angle of exactly 90
     belongs to the upper half. For 8 regions the signs decide (EmoSphere-SER's rule): averaged ratings often lie
     exactly on an axis.
 

@@ -37,7 +37,7 @@ class IdKey:
         """The text with ``names``, and whatever looks like a path or URI, put behind hashes. Files of Python stay."""
         for name in sorted({name for name in names if len(name) > 1}, key=len, reverse=True):
             text = text.replace(name, self._short(name))
-        return _ADDRESS.sub(lambda found: self._short(found.group()), text)
+        return _ADDRESS.sub(lambda match: self._short(match.group()), text)
 
     def _short(self, name: str) -> str:
         return f"keyed:{self.hash(name)[:12]}"

@@ -1,6 +1,6 @@
 """A network in training: one update at a time.
 
-Concordance is a statistic of many clips, but a network may hold only a few at once, and several workers share them. So
+Concordance is a statistic of many clips, but a network may hold only a few at once, and several ranks share them. So
 an update has two passes. The first computes all answers, without gradient. Then the loss over all of them, and its
 gradient with respect to each answer, is taken once. The second pass computes the answers again, with the same random
 draws, and continues from each answer's gradient. Where all clips fit at once the first pass keeps its graph and there
@@ -27,21 +27,21 @@ from emosphere.training.optimiser import build_optimiser, rate_at
 from emosphere.training.replay import random_state, wind_back
 
 Share = Sequence[Batch]
-"""This worker's part of one batch, in pieces that go through the network at once."""
+"""This rank's part of one batch, in pieces that go through the network at once."""
 
 
 class Ranks(Protocol):
-    """The other workers of a fit."""
+    """The ranks of a fit: what one of them needs of the others."""
 
     count: int
-    """Workers, this one included."""
+    """How many they are, this one included."""
 
     def gather(self, own: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
-        """Rows of all workers, in one order everywhere; gradient reaches this worker's own."""
+        """Rows of all ranks, in one order everywhere; gradient reaches this rank's own."""
         ...
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean of a value over the workers."""
+        """Mean of a value over the ranks."""
         ...
 
 
@@ -83,7 +83,7 @@ class Fit:
         return (self._mean or self.network).eval()
 
     def epoch(self, shares: Iterable[Share], epoch: int) -> dict[str, float]:
-        """One round over this worker's shares of the batches; returns each term's mean over the updates."""
+        """One round over this rank's shares of the batches; returns each term's mean over the updates."""
         self._synced.train()
         sums: defaultdict[str, float] = defaultdict(float)
         num_steps = 0
@@ -178,7 +178,7 @@ class Fit:
         )
         loss = total(terms) if self._learnt_weights is None else self._learnt_weights(terms)
         (loss / num_groups).backward()  # into `own` and the learnt weights, not yet into the network
-        # DistributedDataParallel averages gradients, while a shared loss is one over the clips of all workers.
+        # DistributedDataParallel averages gradients, while a shared loss is one over the clips of all ranks.
         gradients = {name: tensor.grad * num_ranks for name, tensor in own.items() if tensor.grad is not None}
         return terms, gradients
 
@@ -197,7 +197,7 @@ class Fit:
         return answers
 
     def _synced_if(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Gradients are averaged over the workers once per update, at its last backward pass."""
+        """Gradients are averaged over the ranks once per update, at its last backward pass."""
         if not is_last and isinstance(self._synced, nn.parallel.DistributedDataParallel):
             manager: contextlib.AbstractContextManager[Any] = self._synced.no_sync()
             return manager

@@ -59,7 +59,7 @@ def ablate(
     labels: Sequence[str] = (),
     split: str | None = None,
     num_workers: int = 1,
-    tell: Callable[[str], None] = lambda line: None,
+    on_line: Callable[[str], None] = lambda line: None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Train every row with every seed (finished ones are not trained again) and compare them.
@@ -86,7 +86,7 @@ def ablate(
     for seed in range(seeds):
         for row in rows:
             folder = out / Path(row.config).stem / f"seed-{seed}"
-            tell(f"{row.label}: seed {seed} of {seeds}")
+            on_line(f"{row.label}: seed {seed} of {seeds}")
             config = dataclasses.replace(configs[row.label], seed=seed, out=str(folder), folds=0)
             train_with(config, num_workers=num_workers, feature_cache=feature_cache, on_progress=on_progress)
             evaluation = json.loads((folder / EVALUATION_NAME).read_text(encoding="utf-8"))

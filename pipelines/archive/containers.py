@@ -20,10 +20,10 @@ RANGE_BYTES = 8 << 20
 """Most bytes of a member that are asked for at once: a store answers late, not slowly."""
 ZIP_BLOCK_BYTES = 4 << 20
 """Bytes read ahead in a zip, of which members are usually read one after the other."""
-LARGEST_CELL = 1 << 30
-"""Bytes; a larger cell of a table, which has to lie in memory, is REFUSED."""
-CELLS_AT_ONCE, CELLS_BYTES = 16, 64 << 20
-"""Cells in memory at once, and about their bytes."""
+LARGEST_VALUE = 1 << 30
+"""Bytes; a larger value of a table, which has to lie in memory, is REFUSED."""
+VALUES_AT_ONCE, VALUES_BYTES = 16, 64 << 20
+"""Values of a table in memory at once, and about their bytes."""
 
 
 class Readable(Protocol):
@@ -116,8 +116,8 @@ class CompressedTar:
 
 
 class AudioTable:
-    """A Parquet table with audio. Rows in order read each row group once; in memory are a few cells and one page, which
-    its writer chose (Parquet allows 2 GiB).
+    """A Parquet table with audio. Rows in order read each row group once; in memory are a few values and one page,
+    which its writer chose (Parquet allows 2 GiB).
     """
 
     num_entries = 1
@@ -128,24 +128,24 @@ class AudioTable:
         self._table = pq.ParquetFile(self._file, buffer_size=PAGES_BYTES, pre_buffer=False)
         self._where: tuple[int, str] | None = None
         self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._cells: list[Any] = []
+        self._values: list[Any] = []
         self._first = self._stop = 0
 
     def open(self, recording: Recording, max_unpack_ratio: float) -> AbstractContextManager[Readable]:
-        """Bytes of one cell. Raises KeyError if the table has no such row, BadRecording for an empty or huge one."""
+        """Bytes of one value. Raises KeyError if the table has no such row, BadRecording for an empty or huge one."""
         check_version(recording, self._version)
         column, row = recording.member or "", recording.offset or 0
         for group in range(self._table.num_row_groups):
             num_rows = self._table.metadata.row_group(group).num_rows
             if row < num_rows:
-                return nullcontext(io.BytesIO(self._cell(group, column, row, max_unpack_ratio)))
+                return nullcontext(io.BytesIO(self._value(group, column, row, max_unpack_ratio)))
             row -= num_rows
         raise KeyError(row)
 
     def close(self) -> None:
         self._file.close()
 
-    def _cell(self, group: int, column: str, row: int, max_unpack_ratio: float) -> bytes:
+    def _value(self, group: int, column: str, row: int, max_unpack_ratio: float) -> bytes:
         if self._where != (group, column) or row < self._first:
             self._begin(group, column, max_unpack_ratio)
         while row >= self._stop:
@@ -153,8 +153,8 @@ class AudioTable:
             if batch is None:
                 raise EOFError("the row group ends before its last row")
             self._first, self._stop = self._stop, self._stop + len(batch)
-            self._cells = batch.column(0)
-        value = self._cells[row - self._first].as_py()
+            self._values = batch.column(0)
+        value = self._values[row - self._first].as_py()
         data: bytes | None = value.get("bytes") if isinstance(value, dict) else value
         if not data:
             raise BadRecording("EMPTY", "The cell holds no bytes.")
@@ -168,12 +168,12 @@ class AudioTable:
         chunks = [facts.column(number) for number in range(facts.num_columns)]
         chunk = {chunk.path_in_schema: chunk for chunk in chunks}[leaf]
         usual = chunk.total_uncompressed_size // max(facts.num_rows, 1)
-        if usual > LARGEST_CELL:
-            raise BadRecording("REFUSED", f"Cells of {usual} bytes are more than the limit of {LARGEST_CELL}.")
+        if usual > LARGEST_VALUE:
+            raise BadRecording("REFUSED", f"Cells of {usual} bytes are more than the limit of {LARGEST_VALUE}.")
         _refuse_bomb(chunk.total_uncompressed_size, chunk.total_compressed_size, max_unpack_ratio, "a bomb")
-        at_once = max(1, min(CELLS_AT_ONCE, CELLS_BYTES // max(usual, 1)))
+        at_once = max(1, min(VALUES_AT_ONCE, VALUES_BYTES // max(usual, 1)))
         self._batches = self._table.iter_batches(at_once, row_groups=[group], columns=[leaf], use_threads=False)
-        self._where, self._cells, self._first, self._stop = (group, column), [], 0, 0
+        self._where, self._values, self._first, self._stop = (group, column), [], 0, 0
 
 
 Container = PlainTar | Zip | CompressedTar | AudioTable

@@ -18,7 +18,7 @@ from emosphere.store import ABSENT, Location, explained, locate, unsigned
 from pipelines.archive.inventory import inventory_objects, is_inventory
 from pipelines.archive.members import BROKEN, ListLimits, tar_members, zip_members
 from pipelines.archive.recording import Recording, content_version, modified, options_for, url_bytes
-from pipelines.archive.tables import audio_cells, has_audio, join_attributes, manifest_entries
+from pipelines.archive.tables import audio_values, has_audio, join_attributes, manifest_entries
 
 SIDECARS = [
     ".csv",
@@ -215,7 +215,7 @@ def _open_file(
         elif lower.endswith(TARS):
             yield from tar_members(location, info, wanted=_is_recording, limits=limits)
         elif lower.endswith(TABLES) and has_audio(location):
-            yield from audio_cells(location, info, limits)
+            yield from audio_values(location, info, limits)
         elif named_by == "user" and lower.endswith(TABLES + LISTS):
             yield from _manifest_recordings(location, store_options, limits)
         elif named_by == "manifest" and lower.endswith(TABLES):

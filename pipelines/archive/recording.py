@@ -16,7 +16,7 @@ Kind = Literal["object", "zip", "tar", "cell"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A file, a member of an archive file, or a cell of a Parquet table."""
+    """A file, a member of an archive file, or a value of a Parquet table."""
 
     source_uri: str
     """Identity: absolute, unsigned."""

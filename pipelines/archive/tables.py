@@ -38,7 +38,7 @@ def audio_column(schema: pa.Schema) -> str | None:
     return None
 
 
-def audio_cells(location: Location, info: dict[str, Any], limits: ListLimits) -> Iterator[Recording]:
+def audio_values(location: Location, info: dict[str, Any], limits: ListLimits) -> Iterator[Recording]:
     """One recording per row; the other columns become its attributes. Reads no audio, and a few rows at a time.
 
     Raises BadRecording for a table of too many rows.

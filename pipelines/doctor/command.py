@@ -47,7 +47,7 @@ class Finding(NamedTuple):
 
     check: str
     state: State
-    found: str
+    details: str
 
 
 class Unhealthy(Verdict):
@@ -70,7 +70,7 @@ def doctor(
         findings += _guarded("archive", lambda: _archive(archive, settings))
     if out is not None:
         findings += _guarded("out", lambda: _out(out, settings))
-    return [finding._replace(found=redact(finding.found)) for finding in findings]
+    return [finding._replace(details=redact(finding.details)) for finding in findings]
 
 
 def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:

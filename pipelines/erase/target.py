@@ -136,7 +136,7 @@ def labelled_speaker(attributes: str | None) -> str | None:
 
 def _is_past(row: dict[str, Any], cutoff: datetime.datetime) -> bool:
     """Whether the end of retention alone keeps a row's recording from being scored again: a plain file, changed before
-    it. The time of a member or a table's cell is whatever its packer wrote; under a key nobody can tell.
+    it. The time of a member or a table's value is whatever its packer wrote; under a key nobody can tell.
     """
     uri, modified = row.get("source_uri") or "", row.get("modified_at")
     return "://" in uri and not _MEMBER.match(uri) and modified is not None and modified < cutoff

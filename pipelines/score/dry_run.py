@@ -34,7 +34,7 @@ def preview(request: ScoreRequest) -> dict[str, Any]:
         sample = list(islice(choice.recordings(), 0, None, max(1, choice.chosen // PROBED)))[:PROBED]
     withheld = withheld_channels(request.roles, request.exception)
     probed_bytes, probed_s, probed_withheld = _probe(sample, job, withheld)
-    # Cells of a table tell no size: they count by number.
+    # Values of a table tell no size: they count by number.
     share = choice.num_bytes / probed_bytes if probed_bytes else choice.chosen / max(len(sample), 1)
     audio_s = probed_s * share
     return {

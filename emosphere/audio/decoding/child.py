@@ -106,7 +106,7 @@ class IsolatedDecoder:
         # As bytes: names need not be text.
         request = {"path": os.fsencode(os.path.abspath(path)).hex(), "start_s": start_s}
         self._waited_s = 0.0
-        self._ask(request)
+        self._send_request(request)
         while True:
             letter, body = self._receive()
             if letter == HEADER:
@@ -140,7 +140,7 @@ class IsolatedDecoder:
         with contextlib.suppress(Exception):
             self.close()
 
-    def _ask(self, request: dict[str, Any]) -> None:
+    def _send_request(self, request: dict[str, Any]) -> None:
         line = json.dumps(request).encode() + b"\n"
         for is_last_try in (False, True):
             child = self._child or self._start()
@@ -242,7 +242,7 @@ class IsolatedDecoder:
             return
         deadline = time.monotonic() + STOP_TIMEOUT_S
         try:
-            self._ask({"stop": True})
+            self._send_request({"stop": True})
             while time.monotonic() < deadline:
                 letter, _ = self._receive()
                 if letter in (STOPPED, OUTCOME):

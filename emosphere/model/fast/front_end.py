@@ -46,7 +46,7 @@ class FrontEnd:
         num_frames = (waveforms.shape[1] - self._reach) // self._stride + 1
         weights = self._first.weights(waveforms, num_samples)
         tile = self._tile_frames or num_frames
-        found = waveforms.new_zeros(len(waveforms), num_frames, self._rest[-1].out_channels, dtype=self._dtype)
+        features = waveforms.new_zeros(len(waveforms), num_frames, self._rest[-1].out_channels, dtype=self._dtype)
         # A tile needs whole strides of samples: its last frame reaches into the stride after its own, and further.
         slack = (math.ceil(self._reach / self._stride) * self._stride) + self._kernels[0][0]
         waveforms = nn.functional.pad(waveforms, (0, slack))
@@ -56,8 +56,8 @@ class FrontEnd:
             rows = slice(row, min(row + clips, len(waveforms)))
             for frame in range(0, num_frames if ends is None else max(ends[rows]), tile):
                 count = min(tile, num_frames - frame)
-                found[rows, frame : frame + count] = self._tile(waveforms[rows], weights, rows, frame, count)
-        return found
+                features[rows, frame : frame + count] = self._tile(waveforms[rows], weights, rows, frame, count)
+        return features
 
     def _tile(
         self, waveforms: Tensor, weights: tuple[Tensor, Tensor], rows: slice, frame: int, count: int

@@ -24,13 +24,13 @@ def from_angles(azimuth_deg: float, polar_deg: float) -> Tensor:
 
 
 def textbook(valence: float, arousal: float, dominance: float, num_azimuth: int) -> tuple[int, float]:
-    """Section 2.3 of design/method.md as printed, and how far (in cells) the point is from the nearest border."""
+    """Section 2.3 of design/method.md as printed, and how far (in steps) the point is from the nearest border."""
     step = 2 * math.pi / num_azimuth
     azimuth = math.atan2(valence, arousal) % (2 * math.pi) / step
     polar = math.atan2(math.hypot(arousal, valence), dominance) / step
-    cell = min(math.floor(azimuth), num_azimuth - 1)
+    azimuth_bin = min(math.floor(azimuth), num_azimuth - 1)
     layer = min(max(math.ceil(polar) - 1, 0), num_azimuth // 2 - 1)
-    return layer * num_azimuth + cell, min(abs(azimuth - round(azimuth)), abs(polar - round(polar)))
+    return layer * num_azimuth + azimuth_bin, min(abs(azimuth - round(azimuth)), abs(polar - round(polar)))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_finer_tables_equal_the_textbook_inside(num_regions: int) -> None:
 
 
 @pytest.mark.parametrize("num_regions", [18, 32])
-def test_the_middle_of_every_cell_has_its_own_index(num_regions: int) -> None:
+def test_the_middle_of_every_region_has_its_own_index(num_regions: int) -> None:
     num_azimuth = NUM_AZIMUTH_BINS[num_regions]
     step = 360 / num_azimuth
     middles = [
@@ -92,7 +92,7 @@ def test_the_middle_of_every_cell_has_its_own_index(num_regions: int) -> None:
 
 
 @pytest.mark.parametrize("num_regions", [18, 32])
-def test_names_tell_the_ranges_of_the_cell(num_regions: int) -> None:
+def test_names_tell_the_ranges_of_the_region(num_regions: int) -> None:
     step = 360 // NUM_AZIMUTH_BINS[num_regions]
     assert REGION_NAMES[num_regions][0] == f"az000-0{step} pol000-0{step}"
     assert REGION_NAMES[num_regions][-1] == f"az{360 - step}-360 pol{180 - step}-180"
@@ -103,22 +103,22 @@ def test_every_region_has_a_name_of_its_own(num_regions: int) -> None:
     assert len(set(REGION_NAMES[num_regions])) == len(REGION_NAMES[num_regions]) == num_regions
 
 
-# (arousal, valence) that lie exactly on the borders of 45 degrees; cell k begins at its lower border.
+# (arousal, valence) that lie exactly on the borders of 45 degrees; azimuth bin k begins at its lower border.
 COMPASS = [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)]
 
 
-@pytest.mark.parametrize(("cell", "direction"), list(enumerate(COMPASS)), ids=str)
+@pytest.mark.parametrize(("azimuth_bin", "direction"), list(enumerate(COMPASS)), ids=str)
 @pytest.mark.parametrize("length", [1.0, 0.1, 1 / 3, 1e-30, 1e30])
-def test_a_border_belongs_to_the_cell_that_begins_there(cell: int, direction: tuple[int, int], length: float) -> None:
+def test_a_border_belongs_to_the_bin_it_begins(azimuth_bin: int, direction: tuple[int, int], length: float) -> None:
     arousal, valence = (float(torch.tensor(part * length, dtype=torch.float32)) for part in direction)
     # Alone and in a batch: a vectorised loop and its tail may round an angle differently.
     batch = point(valence, arousal, -0.01 * length).expand(9, 3)
-    assert region_of(batch, 32).tolist() == [16 + cell] * 9
-    assert region_of(batch[0], 32).item() == 16 + cell
+    assert region_of(batch, 32).tolist() == [16 + azimuth_bin] * 9
+    assert region_of(batch[0], 32).item() == 16 + azimuth_bin
 
 
 @pytest.mark.parametrize(
-    ("arousal", "valence", "dominance", "polar_cell"),
+    ("arousal", "valence", "dominance", "polar_bin"),
     [
         pytest.param(0.0, 0.0, 1.0, 0, id="pole"),
         pytest.param(0.6, 0.0, 0.6, 0, id="45 degrees"),
@@ -131,8 +131,8 @@ def test_a_border_belongs_to_the_cell_that_begins_there(cell: int, direction: tu
         pytest.param(0.0, 0.0, -1.0, 3, id="the other pole"),
     ],
 )
-def test_polar_cells_hold_their_upper_border(arousal: float, valence: float, dominance: float, polar_cell: int) -> None:
-    assert region_of(point(valence, arousal, dominance), 32).item() // 8 == polar_cell
+def test_polar_bins_hold_their_upper_border(arousal: float, valence: float, dominance: float, polar_bin: int) -> None:
+    assert region_of(point(valence, arousal, dominance), 32).item() // 8 == polar_bin
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_known_points_of_the_eighteen(azimuth_deg: float, polar_deg: float, regi
 
 
 @pytest.mark.parametrize(
-    ("arousal", "valence", "azimuth_cell"), [(1, 0, 0), (-1, 0, 3), (0, 1, 1), (0, -1, 4), (0, 0, 0), (-1, -0.0, 3)]
+    ("arousal", "valence", "azimuth_bin"), [(1, 0, 0), (-1, 0, 3), (0, 1, 1), (0, -1, 4), (0, 0, 0), (-1, -0.0, 3)]
 )
-def test_axes_in_the_eighteen(arousal: float, valence: float, azimuth_cell: int) -> None:
-    assert region_of(point(valence, arousal, -1e-3), 18).item() % 6 == azimuth_cell
+def test_axes_in_the_eighteen(arousal: float, valence: float, azimuth_bin: int) -> None:
+    assert region_of(point(valence, arousal, -1e-3), 18).item() % 6 == azimuth_bin
 
 
 @pytest.mark.parametrize("num_regions", [8, 18, 32])

@@ -20,7 +20,7 @@ from pipelines.archive.seal import UNSEALED
 from tests.pipelines.archive.building import listed, member, touch
 
 
-def test_cells_of_a_table_with_audio_are_recordings_with_attributes(tmp_path):
+def test_values_of_a_table_with_audio_are_recordings_with_attributes(tmp_path):
     audio = pa.array([{"bytes": b"one", "path": "1.wav"}, {"bytes": b"two", "path": None}])
     pq.write_table(pa.table({"audio": audio, "call": ["0012", "0013"]}), tmp_path / "calls.parquet", row_group_size=1)
     recordings = listed(tmp_path)
@@ -62,14 +62,14 @@ def table_of_calls(path: Path, num_rows: int, num_bytes: int) -> bytes:
         "call": [f"{number:04d}" for number in range(num_rows)],
         "picture": pa.array([[{"bytes": os.urandom(1000)}] for _ in sounds]),
     }
-    # As writers that mind such cells do; the usual page holds a thousand.
+    # As writers that mind such values do; the usual page holds a thousand.
     page = {"write_batch_size": 1, "data_page_size": num_bytes, "use_dictionary": ["call"]}
     pq.write_table(pa.table(columns), path, row_group_size=num_rows // 2, **page)
     return sounds[0]
 
 
 def test_a_table_on_s3_is_listed_without_its_audio(s3, requests, tmp_path):
-    """And to fetch a cell costs the bytes of a few cells."""
+    """And to fetch a value costs the bytes of a few values."""
     first = table_of_calls(tmp_path / "calls.parquet", 160, 100_000)
     s3.put(str(tmp_path / "calls.parquet"), "audio/tables/calls.parquet")
     requests.clear()
@@ -83,7 +83,7 @@ def test_a_table_on_s3_is_listed_without_its_audio(s3, requests, tmp_path):
     fetcher.close()
 
 
-def test_cells_come_out_right_in_any_order(tmp_path):
+def test_values_come_out_right_in_any_order(tmp_path):
     """Over batches and row groups too."""
     sounds = [f"sound {number}".encode() for number in range(100)]
     pq.write_table(pa.table({"audio": sounds}), tmp_path / "a.parquet", row_group_size=40)
@@ -102,7 +102,7 @@ def test_a_table_of_too_many_rows_is_one_refused_row(tmp_path):
     assert found[0].member == "audio"
 
 
-def test_cells_too_large_for_memory_are_refused(tmp_path, monkeypatch):
+def test_values_too_large_for_memory_are_refused(tmp_path, monkeypatch):
     """Also those that unpack without end."""
     # Pages of different zeros: a dictionary would hold equal ones once.
     zeros = [bytes((8 << 20) + number) for number in range(10)]
@@ -114,7 +114,7 @@ def test_cells_too_large_for_memory_are_refused(tmp_path, monkeypatch):
     with pytest.raises(BadRecording, match="taken for a bomb") as refused:
         fetcher.local_path(recordings[0])
     assert refused.value.code == "REFUSED"
-    monkeypatch.setattr(containers, "LARGEST_CELL", 4_000)
+    monkeypatch.setattr(containers, "LARGEST_VALUE", 4_000)
     with pytest.raises(BadRecording, match="more than the limit of 4000") as refused:
         fetcher.local_path(recordings[-1])
     assert refused.value.code == "REFUSED"
