@@ -87,7 +87,7 @@ def bound(slow: PretrainedEncoder, frames: Frames, dtype: torch.dtype) -> float:
 def bound_of_features(slow: PretrainedEncoder, waveforms: torch.Tensor, dtype: torch.dtype) -> float:
     """A group norm sums over all that the first convolution finds in a clip."""
     front_end = slow.model.feature_extractor
-    num_summed = waveforms.shape[1] // slow.model.config.conv_stride[0] if slow.hears_one_by_one else 0
+    num_summed = waveforms.shape[1] // slow.model.config.conv_stride[0] if slow.needs_single_clips else 0
     return rounding_bound(dtype, num_terms(front_end) + num_summed, gain_of_norms(front_end))
 
 
