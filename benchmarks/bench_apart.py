@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--hours", type=int, default=4)
     parser.add_argument("--formats", nargs="+", default=["wav", "mp3"])
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     lines = [
         "| audio | decoders | wall s (median) | spread s | audio s per s | wall / beside | peak MiB "
         "(actor/decoder/Ray and driver) | busy s: wait, speech, model |",
@@ -27,14 +27,14 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as scratch:
         wave = material()
-        for ending in asked.formats:
+        for ending in arguments.formats:
             archive = Path(scratch) / ending
             archive.mkdir()
             write(archive / f"0.{ending}", 1, wave)
-            for number in range(1, asked.hours):
+            for number in range(1, arguments.hours):
                 shutil.copyfile(archive / f"0.{ending}", archive / f"{number}.{ending}")
             runs: dict[str, list[dict]] = {"beside": [], "apart": []}
-            for _ in range(asked.rounds):
+            for _ in range(arguments.rounds):
                 for where, done in runs.items():
                     settings = Path(scratch) / "settings.toml"
                     settings.write_text(f'[resources]\ndecode = "{where}"\n')
@@ -45,14 +45,14 @@ def main() -> None:
                 walls, last = [each["wall_s"] for each in done], done[-1]
                 median = statistics.median(walls)
                 lines.append(
-                    f"| {asked.hours} h {ending} | {where} | {median:.1f} | {max(walls) - min(walls):.1f} | "
+                    f"| {arguments.hours} h {ending} | {where} | {median:.1f} | {max(walls) - min(walls):.1f} | "
                     f"{last['audio_s'] / median:.0f} | {median / beside:.2f} | "
                     f"{memory_and_busy(last, last['peak_mib'])} |"
                 )
                 print(lines[-1], flush=True)
     head = (
-        f"# Decoders beside the model, or apart\n\n`python benchmarks/{Path(__file__).name} --hours {asked.hours} "
-        f"--formats {' '.join(asked.formats)} --rounds {asked.rounds}`, {machine()}. Both on one machine."
+        f"# Decoders beside the model, or apart\n\n`python benchmarks/{Path(__file__).name} --hours {arguments.hours} "
+        f"--formats {' '.join(arguments.formats)} --rounds {arguments.rounds}`, {machine()}. Both on one machine."
     )
     save("apart", head, lines)
 

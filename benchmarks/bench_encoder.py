@@ -1,8 +1,8 @@
 """How fast is the encoder, beside transformers' and torchaudio's with the same weights, and how near to the machine?
 
-Random weights of the published shape, windows of one length, no heads. All lanes run in turn, round after round, so
-that what else the machine does meets them alike; the ratio is the median over rounds. Lanes in one precision must give
-the same frames. Processor seconds are counted beside wall seconds: with one thread they hardly depend on what else
+Random weights of the published shape, windows of one length, no heads. All engines run in turn, round after round, so
+that what else the machine does meets them alike; the ratio is the median over rounds. Engines in one precision must
+give the same frames. Processor seconds are counted beside wall seconds: with one thread they hardly depend on what else
 runs. A precision that this processor has no instructions for is left out unless --precisions names it.
 Writes benchmarks/results/DATE-encoder-KIND-SIZE-NCPU.md.
 """
@@ -29,21 +29,21 @@ from emosphere.model.pretrained import PretrainedEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
-Lane = Callable[[], torch.Tensor]
+Work = Callable[[], torch.Tensor]
 
 
-def lanes_of(encoder: PretrainedEncoder, waveforms: torch.Tensor, precision: str) -> dict[str, Lane]:
+def engines_of(encoder: PretrainedEncoder, waveforms: torch.Tensor, precision: str) -> dict[str, Work]:
     """Each implementation from the same normalised waveforms to its last hidden states."""
     dtype = DTYPES[precision]
     lengths = torch.full([len(waveforms)], waveforms.shape[1])
     normal = encoder.normalise(waveforms, lengths).to(dtype)
-    theirs = copy.deepcopy(encoder.model).to(dtype)
+    plain = copy.deepcopy(encoder.model).to(dtype)
     audio = import_huggingface_model(encoder.model).eval().to(dtype)
-    ours = quicken(encoder, precision)
+    fast = quicken(encoder, precision)
     return {
-        "transformers": lambda: theirs(normal).last_hidden_state,
+        "transformers": lambda: plain(normal).last_hidden_state,
         "torchaudio": lambda: audio(normal)[0],
-        "emosphere": lambda: ours(ours.features(waveforms, lengths)).values,
+        "emosphere": lambda: fast(fast.features(waveforms, lengths)).values,
     }
 
 
@@ -60,16 +60,16 @@ def flops_of(config: Any, seconds: float) -> float:
     return flops + 2 * length * width * (channels + position + config.num_hidden_layers * layer)
 
 
-def matrix_of(dtype: torch.dtype, size: int) -> Lane:
+def matrix_of(dtype: torch.dtype, size: int) -> Work:
     """The product of two square matrices: the rate that nothing beats."""
     left, right = torch.randn(2, size, size).to(dtype)
     return lambda: left @ right
 
 
-def timed(lane: Lane) -> tuple[float, float, torch.Tensor]:
+def timed(work: Work) -> tuple[float, float, torch.Tensor]:
     """Wall seconds, processor seconds, result."""
     wall, busy = time.perf_counter(), time.process_time()
-    result = lane()
+    result = work()
     return time.perf_counter() - wall, time.process_time() - busy, result
 
 
@@ -79,15 +79,15 @@ def measure(precision: str, arguments: argparse.Namespace, encoder: PretrainedEn
     if wanted is not None:
         waveforms = arguments.waveforms
     arguments.waveforms = waveforms
-    lanes = lanes_of(encoder, waveforms, precision)
+    engines = engines_of(encoder, waveforms, precision)
     matrix = matrix_of(DTYPES[precision], arguments.matrix)
     audio_s = arguments.clips * arguments.seconds
     gflop = flops_of(encoder.model.config, arguments.seconds) * arguments.clips / 1e9
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ["matrix product", *lanes]}
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ["matrix product", *engines]}
     difference: dict[str, float] = {}
     for turn in range(arguments.rounds + 1):  # the first warms up
-        for name, lane in {"matrix product": matrix, **lanes}.items():
-            wall_s, busy_s, result = timed(lane)
+        for name, work in {"matrix product": matrix, **engines}.items():
+            wall_s, busy_s, result = timed(work)
             if turn:
                 spent[name].append((wall_s, busy_s))
             elif name != "matrix product":
@@ -104,11 +104,11 @@ def measure(precision: str, arguments: argparse.Namespace, encoder: PretrainedEn
         ratio = [
             [one[kind] / own[kind] for one, own in zip(spent["transformers"], times, strict=True)] for kind in (0, 1)
         ]
-        cells = [precision, name, f"{statistics.median(walls):.2f}", f"{statistics.median(busys):.2f}"]
+        values = [precision, name, f"{statistics.median(walls):.2f}", f"{statistics.median(busys):.2f}"]
         if name == "matrix product":
-            cells += ["", f"{statistics.median(rates):.0f}", f"{done / statistics.median(busys):.0f}", "", "", "", ""]
+            values += ["", f"{statistics.median(rates):.0f}", f"{done / statistics.median(busys):.0f}", "", "", "", ""]
         else:
-            cells += [
+            values += [
                 f"{audio_s / statistics.median(walls):.1f}",
                 f"{statistics.median(rates):.0f}",
                 f"{done / statistics.median(busys):.0f}",
@@ -117,7 +117,7 @@ def measure(precision: str, arguments: argparse.Namespace, encoder: PretrainedEn
                 f"{statistics.median(ratio[1]):.2f} ({min(ratio[1]):.2f} to {max(ratio[1]):.2f})",
                 f"{difference[name]:.1e}",
             ]
-        rows.append("| " + " | ".join(cells) + " |")
+        rows.append("| " + " | ".join(values) + " |")
         print(rows[-1], flush=True)
     return rows, wanted
 
@@ -157,13 +157,13 @@ def main() -> None:
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    asked = " ".join(
+    options = " ".join(
         f"--{name} {value}" for name, value in vars(arguments).items() if name not in ("waveforms", "precisions")
     )
     head = (
-        f"# Encoder: transformers, torchaudio, emosphere\n\n`python benchmarks/{Path(__file__).name} {asked}`, commit "
-        f"{commit}, {datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), torch "
-        f"{torch.__version__}. Load average {loads[0]:.1f} at the beginning, {loads[1]:.1f} at the end: "
+        f"# Encoder: transformers, torchaudio, emosphere\n\n`python benchmarks/{Path(__file__).name} {options}`, "
+        f"commit {commit}, {datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), "
+        f"torch {torch.__version__}. Load average {loads[0]:.1f} at the beginning, {loads[1]:.1f} at the end: "
         "where it is above the number of threads, other work took part of the machine, and processor seconds count.\n\n"
     )
     name = f"{datetime.date.today()}-encoder-{arguments.kind}-{arguments.size}-{arguments.threads}threads"

@@ -4,8 +4,9 @@ Plain Ray Data, Daft and a good script (benchmarks/peers/) score the same files 
 of its own, start-up included; once with transformers' encoder, as their users would, once with ours, so that the gain
 of the engine and that of the encoder are told apart. "ideal" is the network alone on windows cut and sorted beforehand;
 for the bundled model, for which that is the smaller part, also with the core seconds of decoding and cutting added.
-All lanes run in turn, round after round; start-up is what the same command takes for a single clip, the median over the
-rounds. Answers are compared window by window with those of "ideal". Writes benchmarks/results/DATE-peers-NAME-NCPU.md.
+All engines run in turn, round after round; start-up is what the same command takes for a single clip, the median over
+the rounds. Answers are compared window by window with those of "ideal". Writes
+benchmarks/results/DATE-peers-NAME-NCPU.md.
 
     python benchmarks/bench_peers.py                                # a large encoder, then the bundled model: one table
     python benchmarks/bench_peers.py --model wavlm-base --cases clips --seconds 240
@@ -52,7 +53,7 @@ ANSWERS = ["valence", "arousal", "dominance"]
 PEERS = {"plain Ray Data": "ray_data", "Daft": "daft_files", "DataLoader script": "script"}
 IDEAL, ALL_COUNTED = "ideal", "ideal, decoding and cutting counted"
 TOLERANCE = 0.01
-"""Largest difference in V, A, D between two lanes' answers for one window: decoders round differently."""
+"""Largest difference in V, A, D between two engines' answers for one window: decoders round differently."""
 
 
 def clips(folder: Path, seconds: float) -> None:
@@ -107,14 +108,14 @@ class Race(NamedTuple):
     seconds: float
     """Of audio in each archive, all channels."""
     find_speech: bool
-    """In every lane; else windows are cut evenly in every lane."""
+    """For every engine; else windows are cut evenly."""
 
 
 RACES = (
     Race("wavlm-base", ["clips", "podcasts"], 240.0, find_speech=False),
     Race("default", ["podcasts", "calls", "hostile"], 3600.0, find_speech=True),
 )
-"""What runs when nothing is asked for."""
+"""What runs without --model."""
 
 
 def fill(folder: Path, seconds: float, paths: Iterator[Path]) -> None:
@@ -158,10 +159,10 @@ def model_folder(name: str, folder: Path) -> Path:
 
 
 @dataclass
-class Lane:
-    """One engine with one encoder."""
+class Engine:
+    """One engine with one encoder, and how its runs went."""
 
-    engine: str
+    name: str
     encoder: str
     walls: list[float] = field(default_factory=list)
     startups: list[float] = field(default_factory=list)
@@ -170,7 +171,7 @@ class Lane:
     @property
     def is_ideal(self) -> bool:
         """Whether only its work is timed, not its process."""
-        return self.engine in (IDEAL, ALL_COUNTED)
+        return self.name in (IDEAL, ALL_COUNTED)
 
     @property
     def startup_s(self) -> float:
@@ -182,44 +183,44 @@ class Lane:
         """Seconds of each run beyond start-up."""
         return [wall - self.startup_s for wall in self.walls]
 
-    def times(self, other: "Lane") -> float:
-        """How many times as long as another lane it takes, beyond start-up; median over the rounds."""
-        return statistics.median(mine / theirs for mine, theirs in zip(self.beyond, other.beyond, strict=True))
+    def times(self, other: "Engine") -> float:
+        """How many times as long as another engine it takes, beyond start-up; median over the rounds."""
+        return statistics.median(own / others for own, others in zip(self.beyond, other.beyond, strict=True))
 
 
-def run(lane: Lane, archive: Path, model: Path, find_speech: bool, scratch: Path) -> tuple[float, pd.DataFrame]:
+def run(engine: Engine, archive: Path, model: Path, find_speech: bool, scratch: Path) -> tuple[float, pd.DataFrame]:
     """Seconds of one run into a fresh place, and its answers."""
     out = Path(tempfile.mkdtemp(dir=scratch))
-    if lane.engine == "emosphere":
+    if engine.name == "emosphere":
         settings = out / "settings.toml"
         settings.write_text(f"[listen]\nfind_speech = {str(find_speech).lower()}\n")
         command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out / "tables"), "--model",
                    str(model), "--config", str(settings), "--max-error-rate", "1"]  # fmt: skip
     else:
-        module = PEERS.get(lane.engine, "ideal")
+        module = PEERS.get(engine.name, "ideal")
         command = [sys.executable, "-m", f"benchmarks.peers.{module}", str(archive), str(out / "tables"), "--model",
-                   str(model), "--encoder", lane.encoder, "--threads", str(os.cpu_count())]  # fmt: skip
+                   str(model), "--encoder", engine.encoder, "--threads", str(os.cpu_count())]  # fmt: skip
         command += ["--find-speech"] if find_speech else []
     began = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     wall_s = time.monotonic() - began
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-3000:]}"
-    if lane.is_ideal:
+    if engine.is_ideal:
         prepared_s, network_s = map(float, done.stdout.split()[-2:])
-        wall_s = network_s + (prepared_s if lane.engine == ALL_COUNTED else 0.0)
-    places = out / "tables/segments" if lane.engine == "emosphere" else out / "tables"
-    found = ds.dataset(places, format="parquet", partitioning=None).to_table().to_pandas()
-    if lane.engine == "emosphere":
-        found["uri"] = found["source_uri"].str.rpartition("/")[2]
+        wall_s = network_s + (prepared_s if engine.name == ALL_COUNTED else 0.0)
+    places = out / "tables/segments" if engine.name == "emosphere" else out / "tables"
+    answers = ds.dataset(places, format="parquet", partitioning=None).to_table().to_pandas()
+    if engine.name == "emosphere":
+        answers["uri"] = answers["source_uri"].str.rpartition("/")[2]
     shutil.rmtree(out)
-    return wall_s, found[[*KEYS, *ANSWERS]]
+    return wall_s, answers[[*KEYS, *ANSWERS]]
 
 
-def compared(wanted: pd.DataFrame, found: pd.DataFrame) -> str:
-    """How many windows two lanes share, and the largest difference of their answers."""
-    both = wanted.merge(found, on=KEYS, suffixes=("", "_found"))
-    largest = max(((both[name] - both[f"{name}_found"]).abs().max() for name in ANSWERS), default=float("nan"))
-    return f"{len(both):,} of {len(found):,}, {largest:.1e}{'' if largest < TOLERANCE else ' (!)'}"
+def compared(reference: pd.DataFrame, answers: pd.DataFrame) -> str:
+    """How many windows two engines share, and the largest difference of their answers."""
+    both = reference.merge(answers, on=KEYS, suffixes=("", "_engine"))
+    largest = max(((both[name] - both[f"{name}_engine"]).abs().max() for name in ANSWERS), default=float("nan"))
+    return f"{len(both):,} of {len(answers):,}, {largest:.1e}{'' if largest < TOLERANCE else ' (!)'}"
 
 
 def run_race(race: Race, case: str, peers: list[str], rounds: int, model: Path, scratch: Path) -> list[str]:
@@ -231,33 +232,35 @@ def run_race(race: Race, case: str, peers: list[str], rounds: int, model: Path, 
     audio_s = sum(map(channel_seconds, archive.iterdir()))
     is_small = race.model == "default"
     encoders = ["emosphere"] if is_small else ["emosphere", "transformers"]
-    lanes = [Lane(IDEAL, encoder) for encoder in encoders] + [Lane("emosphere", "emosphere")]
+    engines = [Engine(IDEAL, encoder) for encoder in encoders] + [Engine("emosphere", "emosphere")]
     if is_small:  # where the network is the smaller part of the work
-        lanes.insert(1, Lane(ALL_COUNTED, "emosphere"))
-    lanes += [Lane(peer, encoder) for encoder in encoders for peer in peers]
+        engines.insert(1, Engine(ALL_COUNTED, "emosphere"))
+    engines += [Engine(peer, encoder) for encoder in encoders for peer in peers]
     for turn in range(rounds):
-        for lane in lanes:
-            if not lane.is_ideal:
-                lane.startups.append(run(lane, one, model, race.find_speech, scratch)[0])
-            wall_s, lane.answers = run(lane, archive, model, race.find_speech, scratch)
-            lane.walls.append(wall_s)
+        for engine in engines:
+            if not engine.is_ideal:
+                engine.startups.append(run(engine, one, model, race.find_speech, scratch)[0])
+            wall_s, engine.answers = run(engine, archive, model, race.find_speech, scratch)
+            engine.walls.append(wall_s)
             print(
-                f"{case} round {turn + 1}: {lane.engine} ({lane.encoder}) {wall_s:.1f} s", file=sys.stderr, flush=True
+                f"{case} round {turn + 1}: {engine.name} ({engine.encoder}) {wall_s:.1f} s", file=sys.stderr, flush=True
             )
-    ideals, ours = [lane for lane in lanes if lane.is_ideal], next(lane for lane in lanes if lane.engine == "emosphere")
+    ideals = [engine for engine in engines if engine.is_ideal]
+    emosphere = next(engine for engine in engines if engine.name == "emosphere")
     if not is_small:
         ideals = ideals[:1]  # the one with our encoder
     rows = []
     speech = "found" if race.find_speech else "not sought"
-    for lane in lanes:
-        ratio = statistics.median(theirs / mine for theirs, mine in zip(lane.walls, ours.walls, strict=True))
+    for engine in engines:
+        ratio = statistics.median(other / own for other, own in zip(engine.walls, emosphere.walls, strict=True))
         rows.append(
-            f"| {race.model} | {case} | {speech} | {lane.engine} | {lane.encoder} | "
-            f"{statistics.median(lane.walls):.1f} | "
-            f"{max(lane.walls) - min(lane.walls):.1f} | {lane.startup_s:.1f} | "
-            f"{audio_s / statistics.median(lane.beyond):.0f} | "
-            f"{', '.join(f'{ideal.times(lane):.2f}' for ideal in ideals)} | {ratio:.2f} | {lane.times(ours):.2f} | "
-            f"{compared(ideals[0].answers, lane.answers)} |"
+            f"| {race.model} | {case} | {speech} | {engine.name} | {engine.encoder} | "
+            f"{statistics.median(engine.walls):.1f} | "
+            f"{max(engine.walls) - min(engine.walls):.1f} | {engine.startup_s:.1f} | "
+            f"{audio_s / statistics.median(engine.beyond):.0f} | "
+            f"{', '.join(f'{ideal.times(engine):.2f}' for ideal in ideals)} | {ratio:.2f} | "
+            f"{engine.times(emosphere):.2f} | "
+            f"{compared(ideals[0].answers, engine.answers)} |"
         )
         print(rows[-1], flush=True)
     shutil.rmtree(archive)
@@ -272,17 +275,19 @@ def main() -> None:
         "--seconds", type=float, help="of audio in each archive, all channels; default: 240, or each race's own"
     )
     parser.add_argument(
-        "--find-speech", action="store_true", help="in every lane (with --model); else windows are cut evenly"
+        "--find-speech", action="store_true", help="for every engine (with --model); else windows are cut evenly"
     )
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    races = [race._replace(seconds=asked.seconds or race.seconds) for race in RACES]
-    if asked.model:
-        races = [Race(asked.model, asked.cases or list(CASES), asked.seconds or 240.0, asked.find_speech)]
-    elif asked.cases or asked.find_speech:
+    arguments = parser.parse_args()
+    races = [race._replace(seconds=arguments.seconds or race.seconds) for race in RACES]
+    if arguments.model:
+        races = [
+            Race(arguments.model, arguments.cases or list(CASES), arguments.seconds or 240.0, arguments.find_speech)
+        ]
+    elif arguments.cases or arguments.find_speech:
         parser.error("--cases and --find-speech belong to one race: name its --model too")
-    if "Daft" in asked.peers and importlib.util.find_spec("daft") is None:
+    if "Daft" in arguments.peers and importlib.util.find_spec("daft") is None:
         parser.error("Daft is not installed here: pip install -r requirements-bench.lock, or name other --peers")
     os.environ["RAY_AUTH_MODE"] = "disabled"
     lines = [
@@ -298,19 +303,19 @@ def main() -> None:
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     head = (
         f"# Peers: the same files, the same weights\n\n`{Path(__file__).name}` with "
-        f"{json.dumps([race._asdict() for race in races])}, {asked.rounds} rounds, commit {commit}, "
+        f"{json.dumps([race._asdict() for race in races])}, {arguments.rounds} rounds, commit {commit}, "
         f"{datetime.date.today()}, {os.cpu_count()} CPUs ({cpu[1] if cpu else platform.processor()}), torch "
-        f"{torch.__version__}. Load at the beginning {load:.1f}. Speech is found in every lane or in "
+        f"{torch.__version__}. Load at the beginning {load:.1f}. Speech is found for every engine or for "
         "none, where windows are cut evenly.\n\n"
     )
-    kind = "-".join([race.model + ("-speech" if race.find_speech else "") for race in races] + (asked.cases or []))
+    kind = "-".join([race.model + ("-speech" if race.find_speech else "") for race in races] + (arguments.cases or []))
     name = f"{datetime.date.today()}-peers-{kind}-{os.cpu_count()}cpu.md"
     for race in races:
         with tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder)
             model = model_folder(race.model, scratch / "model")
             for case in race.cases:
-                lines += run_race(race, case, asked.peers, asked.rounds, model, scratch)
+                lines += run_race(race, case, arguments.peers, arguments.rounds, model, scratch)
                 (ROOT / "benchmarks/results" / name).write_text(head + "\n".join(lines) + "\n")  # hours are not lost
     print(f"written to benchmarks/results/{name}")
 

@@ -25,27 +25,6 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE_ROWS = 100_000
-PLAN = """
-import json, resource, sys, time
-from pipelines.score.job import Job
-from pipelines.score.plan.choose import Choice
-from pipelines.score.plan.due import Due
-from pipelines.score.request import ScoreRequest
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-job = Job(ScoreRequest(archives=(sys.argv[1],), out=sys.argv[2], dt="2026-11-20"))
-before, began, cpu = peak(), time.monotonic(), time.process_time()
-with job.lease, Choice() as choice:
-    due = Due(job, choice)
-    due.list_archives()
-    due.leave_out_finished()
-    job.lease.acquire()
-    header = due.write_plan()
-print(json.dumps({"wall_s": time.monotonic() - began, "cpu_s": time.process_time() - cpu,
-                  "before_mib": before, "peak_mib": peak(),
-                  "parts": header.num_parts, "recordings": header.num_recordings, "skipped": header.num_skipped,
-                  "run_id": header.run_id, "model": header.model_partition, "settings": header.settings_digest}))
-"""
 
 
 def objects(number: int) -> tuple[str, int, str]:
@@ -84,7 +63,11 @@ def write_inventory(folder: Path, count: int, kind: str) -> Path:
 def plan(archive: str, out: Path) -> dict:
     """Plan once, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", PLAN, archive, str(out)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", "benchmarks.plan_once", archive, str(out)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -121,7 +104,7 @@ def finish(out: Path, planned: dict) -> None:
 def s3_listing(count: int, out: Path) -> dict:
     """Plan a prefix of ``count`` objects on an S3 server in a process of its own."""
     server = subprocess.Popen(
-        [sys.executable, "-c", "from moto.server import main; main(['-p', '5055'])"],
+        [sys.executable, "-m", "moto.server", "-p", "5055"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.environ |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:5055", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
@@ -153,11 +136,11 @@ def main() -> None:
     lines = ["| what | objects | to score | parts | wall s | CPU s | peak MiB | of which before planning |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
 
-    def report(what: str, count: int, found: dict) -> None:
+    def report(what: str, count: int, planned: dict) -> None:
         lines.append(
-            f"| {what} | {count:,} | {found['recordings']:,} | {found['parts']:,} | {found['wall_s']:.1f} | "
-            f"{found['cpu_s']:.1f} | "
-            f"{found['peak_mib']:.0f} | {found['before_mib']:.0f} |"
+            f"| {what} | {count:,} | {planned['recordings']:,} | {planned['parts']:,} | {planned['wall_s']:.1f} | "
+            f"{planned['cpu_s']:.1f} | "
+            f"{planned['peak_mib']:.0f} | {planned['before_mib']:.0f} |"
         )
         print(lines[-1], flush=True)
 

@@ -75,7 +75,7 @@ def clips_and_labels(count: int, seconds: float) -> tuple[list[np.ndarray], np.n
 
 def vectors(encoder: Encoder, clips: Sequence[np.ndarray], batch: int) -> np.ndarray:
     """Mean frame of each clip, heard in batches of ``batch`` with clips of similar length."""
-    found = {}
+    vector_by_clip = {}
     order = sorted(range(len(clips)), key=lambda index: len(clips[index]))
     for begin in range(0, len(order), batch):
         rows = order[begin : begin + batch]
@@ -84,9 +84,9 @@ def vectors(encoder: Encoder, clips: Sequence[np.ndarray], batch: int) -> np.nda
         for line, row in zip(padded, rows, strict=True):
             line[: len(clips[row])] = torch.from_numpy(clips[row])
         features = encoder.features(padded, torch.tensor(lengths))
-        found |= dict(zip(rows, mean_over_frames(encoder(features)).numpy(), strict=True))
-        print(f"{len(found)} of {len(clips)} clips", flush=True)
-    return np.stack([found[row] for row in range(len(clips))])
+        vector_by_clip |= dict(zip(rows, mean_over_frames(encoder(features)).numpy(), strict=True))
+        print(f"{len(vector_by_clip)} of {len(clips)} clips", flush=True)
+    return np.stack([vector_by_clip[row] for row in range(len(clips))])
 
 
 def ridge(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -115,27 +115,27 @@ def main() -> None:
         wanted = vectors(exact, clips, arguments.batch)
         wanted_alone = vectors(exact, clips, 1)
         with ProductsOfBfloat16() if is_emulated else torch.no_grad():
-            found = vectors(near, clips, arguments.batch)
-            found_alone = vectors(near, clips, 1)
+            rounded = vectors(near, clips, arguments.batch)
+            rounded_alone = vectors(near, clips, 1)
     answer = ridge(wanted, labels)
     answers = answer(wanted)
     rows = {
-        "bfloat16 against float32": answer(found) - answers,
+        "bfloat16 against float32": answer(rounded) - answers,
         "float32, alone against in a batch": answer(wanted_alone) - answers,
-        "bfloat16, alone against in a batch": answer(found_alone) - answer(found),
+        "bfloat16, alone against in a batch": answer(rounded_alone) - answer(rounded),
     }
     lines = ["| largest (median) change | " + " | ".join(VAD_DIMS) + " |", "| --- " * 4 + "|"]
     for name, change in rows.items():
         size = np.abs(change)
-        cells = (f"{size[:, dim].max():.1e} ({np.median(size[:, dim]):.1e})" for dim in range(3))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        values = (f"{size[:, dim].max():.1e} ({np.median(size[:, dim]):.1e})" for dim in range(3))
+        lines.append(f"| {name} | " + " | ".join(values) + " |")
     spread = ", ".join(f"{dim} {answers[:, index].std():.2f}" for index, dim in enumerate(VAD_DIMS))
     how = "emulated (this processor has no such instructions)" if is_emulated else "the processor's own"
-    asked = " ".join(f"--{name} {value}" for name, value in vars(arguments).items())
+    options = " ".join(f"--{name} {value}" for name, value in vars(arguments).items())
     head = (
-        f"# What bfloat16 changes\n\n`python benchmarks/{Path(__file__).name} {asked}`, {datetime.date.today()}, torch "
-        f"{torch.__version__}; bfloat16 products: {how}. Random weights; ridge regression to the labels as head; its "
-        f"answers deviate by {spread} over the clips.\n\n"
+        f"# What bfloat16 changes\n\n`python benchmarks/{Path(__file__).name} {options}`, {datetime.date.today()}, "
+        f"torch {torch.__version__}; bfloat16 products: {how}. Random weights; ridge regression to the labels as "
+        f"head; its answers deviate by {spread} over the clips.\n\n"
     )
     target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-precision-{arguments.kind}-{arguments.size}.md"
     target.write_text(head + "\n".join(lines) + "\n")

@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--actors", type=int, nargs="*", default=[1, 2])
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     lines = [
         "| hours | actors | cores of each | wall s | audio s per s | wall s per hour beyond the smallest archive "
@@ -29,8 +29,8 @@ def main() -> None:
         hour, smallest = Path(scratch) / "hour.mp3", (0, 0.0)
         write(hour, 1, material())
         settings = Path(scratch) / "settings.toml"
-        middle = sorted(asked.hours)[len(asked.hours) // 2]
-        cases = [(hours, None) for hours in asked.hours] + [(middle, actors) for actors in asked.actors]
+        middle = sorted(arguments.hours)[len(arguments.hours) // 2]
+        cases = [(hours, None) for hours in arguments.hours] + [(middle, actors) for actors in arguments.actors]
         for hours, actors in cases:
             archive = Path(scratch) / "archive"
             archive.mkdir()
@@ -49,7 +49,7 @@ def main() -> None:
             print(lines[-1], flush=True)
     head = (
         f"# Scale: what an hour costs\n\n`python benchmarks/{Path(__file__).name} --hours "
-        f"{' '.join(map(str, asked.hours))} --actors {' '.join(map(str, asked.actors))}`, {machine()}. "
+        f"{' '.join(map(str, arguments.hours))} --actors {' '.join(map(str, arguments.actors))}`, {machine()}. "
         "One run per row, start-up included."
     )
     save("scale", head, lines)

@@ -65,11 +65,11 @@ class PeakMemory(threading.Thread):
                     name = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
                 except OSError:
                     continue
-                found = re.search(r"^Pss:\s+(\d+)", rollup, re.M)
+                match = re.search(r"^Pss:\s+(\d+)", rollup, re.M)
                 kind = (
                     "scoring actor" if "ray::MapWorker" in name else "decoder" if "isolat" in name else "Ray and driver"
                 )
-                sizes[kind] = sizes.get(kind, 0) + (int(found[1]) / 1024 if found else 0)
+                sizes[kind] = sizes.get(kind, 0) + (int(match[1]) / 1024 if match else 0)
             if sum(sizes.values()) > self.peak_mib:
                 self.peak_mib = sum(sizes.values())
             for kind, size in sizes.items():
@@ -84,10 +84,10 @@ class PeakMemory(threading.Thread):
                     parents[int(entry)] = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
                 except OSError:
                     continue
-        tree, found = [self.pid], {self.pid}
-        while more := [pid for pid, parent in parents.items() if parent in found and pid not in found]:
+        tree, known = [self.pid], {self.pid}
+        while more := [pid for pid, parent in parents.items() if parent in known and pid not in known]:
             tree += more
-            found |= set(more)
+            known |= set(more)
         return tree
 
 
@@ -171,9 +171,9 @@ def main() -> None:
                 path.unlink()
     words = (f"--{name} {' '.join(map(str, given)) if isinstance(given, list) else given}" for name, given in
              vars(arguments).items() if name != "material")  # fmt: skip
-    asked = " ".join(words)
+    options = " ".join(words)
     head = (
-        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {asked}`, {machine()}, Python "
+        f"# Score: audio per wall second\n\n`python benchmarks/{Path(__file__).name} {options}`, {machine()}, Python "
         f"{platform.python_version()}. Runs per row: {arguments.repeats}; start-up included."
     )
     save("score-" + "-".join(f"{hours:g}h" for hours in arguments.hours), head, lines)

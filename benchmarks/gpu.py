@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--size", default="large", choices=["base", "large"])
     parser.add_argument("--settings", type=json.loads, default={}, help="further settings of the encoder, as JSON")
     parser.add_argument("--precision", default="bfloat16", choices=list(DTYPES))
-    parser.add_argument("--lanes", nargs="+", default=["transformers", "emosphere"])
+    parser.add_argument("--engines", nargs="+", default=["transformers", "emosphere"])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--clips", type=int, nargs="+", default=[8, 32, 64])
     parser.add_argument("--rounds", type=int, default=10)
@@ -58,7 +58,7 @@ def main() -> None:
     torch.manual_seed(0)
     config = PretrainedConfig(kind=arguments.kind, size=arguments.size, settings=arguments.settings)
     encoder = PretrainedEncoder(config).eval().to(device)
-    ours = quicken(encoder, arguments.precision)
+    fast = quicken(encoder, arguments.precision)
     flops = flops_of(encoder.model.config, arguments.seconds)
     encoder.model.to(dtype)  # a quickened encoder keeps weights of its own
     measured = peak_of(dtype, device, arguments.matrix)
@@ -67,18 +67,18 @@ def main() -> None:
         for clips in arguments.clips:
             waveforms = 0.1 * torch.randn(clips, int(arguments.seconds * RATE_HZ), device=device)
             lengths = torch.full([clips], waveforms.shape[1], device=device)
-            lanes: dict[str, Callable[[], Any]] = {
+            engines: dict[str, Callable[[], Any]] = {
                 "transformers": lambda given=waveforms: encoder.model(given.to(dtype)).last_hidden_state,
-                "emosphere": lambda given=waveforms, lengths=lengths: ours(ours.features(given, lengths)).values,
+                "emosphere": lambda given=waveforms, lengths=lengths: fast(fast.features(given, lengths)).values,
             }
-            for lane in arguments.lanes:
+            for engine in arguments.engines:
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats(device)
-                wall_s = statistics.median(seconds_of(lanes[lane], device, arguments.rounds))
+                wall_s = statistics.median(seconds_of(engines[engine], device, arguments.rounds))
                 rate = flops * clips / wall_s
                 line = {
                     "device": name,
-                    "lane": lane,
+                    "engine": engine,
                     "precision": arguments.precision,
                     "clips": clips,
                     "audio_s_per_s": round(clips * arguments.seconds / wall_s, 1),
@@ -93,7 +93,7 @@ def main() -> None:
                 print(json.dumps(line), flush=True)
         if arguments.profile:
             with torch.profiler.profile() as profile:
-                seconds_of(lanes[arguments.lanes[-1]], device, 1)
+                seconds_of(engines[arguments.engines[-1]], device, 1)
             print(profile.key_averages().table(sort_by=f"self_{device.type}_time_total", row_limit=20))
 
 

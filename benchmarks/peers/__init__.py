@@ -1,1 +1,1 @@
-"""The lanes of the race in bench_peers.py: one file per engine, each written as its own users would write it."""
+"""The engines that bench_peers.py compares: one file each, written as its own users would write it."""

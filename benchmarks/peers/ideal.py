@@ -8,26 +8,26 @@ import time
 import numpy as np
 import torch
 
-from benchmarks.peers.lane import Judge, arguments, decode, full_batches, windows, write
+from benchmarks.peers.shared_work import ReferenceModel, decode, full_batches, parse_arguments, windows, write
 
 BATCH_S = 40.0
 
 
 def main() -> None:
-    asked = arguments()
-    paths = sorted(path for path in asked.archive.rglob("*") if path.is_file())
+    arguments = parse_arguments()
+    paths = sorted(path for path in arguments.archive.rglob("*") if path.is_file())
     torch.set_num_threads(1)
-    windows(paths[0].name, decode(paths[0].read_bytes()), asked.find_speech)  # warm
+    windows(paths[0].name, decode(paths[0].read_bytes()), arguments.find_speech)  # warm
     began = time.process_time()
-    rows = [one for path in paths for one in windows(path.name, decode(path.read_bytes()), asked.find_speech)]
-    prepared_s = (time.process_time() - began) / asked.threads
-    judge = Judge(asked.model, asked.encoder, asked.threads)
+    rows = [one for path in paths for one in windows(path.name, decode(path.read_bytes()), arguments.find_speech)]
+    prepared_s = (time.process_time() - began) / arguments.threads
+    model = ReferenceModel(arguments.model, arguments.encoder, arguments.threads)
     batches = full_batches([len(row["samples"]) for row in rows], BATCH_S)
-    judge([rows[row]["samples"] for row in batches[-1]])  # warm
+    model.predict([rows[row]["samples"] for row in batches[-1]])  # warm
     began = time.perf_counter()
-    answers = [judge([rows[row]["samples"] for row in batch]) for batch in batches]
+    answers = [model.predict([rows[row]["samples"] for row in batch]) for batch in batches]
     print(prepared_s, time.perf_counter() - began)
-    write(asked.out, [rows[row] for batch in batches for row in batch], np.concatenate(answers))
+    write(arguments.out, [rows[row] for batch in batches for row in batch], np.concatenate(answers))
 
 
 if __name__ == "__main__":

@@ -5,29 +5,37 @@ from typing import Any
 import numpy as np
 import ray.data
 
-from benchmarks.peers.lane import ANSWERS, CLIPS_PER_BATCH, SPAN, Judge, arguments, decode, windows
+from benchmarks.peers.shared_work import (
+    ANSWERS,
+    CLIPS_PER_BATCH,
+    SPAN,
+    ReferenceModel,
+    decode,
+    parse_arguments,
+    windows,
+)
 
 
 def main() -> None:
-    asked = arguments()
-    find_speech = asked.find_speech
+    arguments = parse_arguments()
+    find_speech = arguments.find_speech
 
     def cut(row: dict[str, Any]) -> list[dict[str, Any]]:
         return windows(row["path"], decode(row["bytes"]), find_speech)
 
     class Answer:
         def __init__(self) -> None:
-            self.judge = Judge(asked.model, asked.encoder, asked.threads)
+            self.model = ReferenceModel(arguments.model, arguments.encoder, arguments.threads)
 
         def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            answers = self.judge(batch["samples"])
+            answers = self.model.predict(batch["samples"])
             return {name: batch[name] for name in SPAN} | dict(zip(ANSWERS, answers.T, strict=True))
 
     (
-        ray.data.read_binary_files(str(asked.archive), include_paths=True)
+        ray.data.read_binary_files(str(arguments.archive), include_paths=True)
         .flat_map(cut)
         .map_batches(Answer, batch_size=CLIPS_PER_BATCH, concurrency=1, num_cpus=1)
-        .write_parquet(str(asked.out))
+        .write_parquet(str(arguments.out))
     )
 
 

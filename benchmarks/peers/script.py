@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.peers.lane import RATE_HZ, Judge, arguments, decode, full_batches, windows, write
+from benchmarks.peers.shared_work import (
+    RATE_HZ,
+    ReferenceModel,
+    decode,
+    full_batches,
+    parse_arguments,
+    windows,
+    write,
+)
 
 BATCH_S, POOL_S = 40.0, 640.0
 
@@ -29,30 +37,30 @@ class Windows(Dataset):
 
 
 def main() -> None:
-    asked = arguments()
+    arguments = parse_arguments()
     loader = DataLoader(
-        Windows(asked.archive, asked.find_speech),
+        Windows(arguments.archive, arguments.find_speech),
         batch_size=None,
         num_workers=max(1, (os.cpu_count() or 2) // 2),
         worker_init_fn=lambda worker: torch.set_num_threads(1),
     )
-    judge = Judge(asked.model, asked.encoder, asked.threads)
+    model = ReferenceModel(arguments.model, arguments.encoder, arguments.threads)
     pool: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     answers: list[np.ndarray] = []
 
     def empty() -> None:
         for batch in full_batches([len(one["samples"]) for one in pool], BATCH_S):
-            answers.append(judge([pool[row].pop("samples") for row in batch]))
+            answers.append(model.predict([pool[row].pop("samples") for row in batch]))
             rows.extend(pool[row] for row in batch)
         pool.clear()
 
-    for found in loader:
-        pool += found
+    for cuts in loader:
+        pool += cuts
         if sum(len(one["samples"]) for one in pool) > POOL_S * RATE_HZ:
             empty()
     empty()
-    write(asked.out, rows, np.concatenate(answers))
+    write(arguments.out, rows, np.concatenate(answers))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from benchmarks.bench_encoder import flops_of
 from tests.encoders import TINY
 
 
-def test_it_prints_a_line_per_lane_and_batch(root: Path) -> None:
+def test_it_prints_a_line_per_engine_and_batch(root: Path) -> None:
     command = [sys.executable, "benchmarks/gpu.py", "--size", "base", "--settings", json.dumps(TINY), "--rounds", "2"]
     command += ["--seconds", "0.5", "--clips", "1", "2", "--matrix", "512", "--peak-tflops", "1", "--profile"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert [(line["lane"], line["clips"]) for line in lines] == [
+    assert [(line["engine"], line["clips"]) for line in lines] == [
         ("transformers", 1),
         ("emosphere", 1),
         ("transformers", 2),

@@ -4,9 +4,9 @@ import ast
 import importlib
 import re
 import shlex
-import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,20 @@ from jobs.__main__ import app
 from pipelines.score.settings import ScoreSettings
 
 ROOT = Path(__file__).parents[2]
-TRACKED = (
-    subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
-)
-PAGES = [name for name in TRACKED if name.endswith(".md") and not name.startswith("benchmarks/results/")]
+FOLDERS = ("docs", "demo", "infra", "emosphere", "pipelines", "jobs", "tests", "benchmarks")
+
+
+@cache
+def sources() -> list[str]:
+    """Names of the project's files, from its root; asks no git, so that an unpacked archive of it can be tested too."""
+    places = [*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
+    return sorted(path.relative_to(ROOT).as_posix() for path in places if path.is_file())
+
+
+PAGES = [name for name in sources() if name.endswith(".md") and not name.startswith("benchmarks/results/")]
 """Results are history: they name what was there when they were written."""
 CARD = "emosphere/model/default/README.md"
 """Written by a training, in the words of its settings."""
-FOLDERS = ("docs", "demo", "infra", "emosphere", "pipelines", "jobs", "tests", "benchmarks")
 
 WIDTH = 120
 """Columns of prose."""
@@ -127,7 +133,7 @@ def test_design_notes_keep_their_form(root: Path) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_named_without_its_folder_exists(page: str) -> None:
     named = {match for span in code(text_of(ROOT, page)) for match in re.findall(r"(?<![\w/.-])\w+\.(?:py|sh)\b", span)}
-    assert sorted(named - {Path(name).name for name in TRACKED}) == []
+    assert sorted(named - {Path(name).name for name in sources()}) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -157,8 +163,8 @@ def is_importable(name: str) -> bool:
 
 @pytest.mark.parametrize("page", ["docs/README.md", "CONTRIBUTING.md"])
 def test_every_identifier_of_a_recipe_stands_in_the_code(page: str) -> None:
-    sources = [name for name in TRACKED if name.endswith((".py", ".toml"))]
-    known = set(re.findall(r"\w+", "\n".join(text_of(ROOT, name) for name in sources)))
+    code_files = [name for name in sources() if name.endswith((".py", ".toml"))]
+    known = set(re.findall(r"\w+", "\n".join(text_of(ROOT, name) for name in code_files)))
     spans = re.findall(r"`([A-Za-z_][\w.]*)`", text_of(ROOT, page))
     spans = [span for span in spans if not span.endswith((".py", ".md", ".toml", ".json"))]
     named = {part for span in spans for part in span.split(".") if re.search(r"_|[a-z][A-Z]|^[A-Z]", part)}
@@ -225,7 +231,7 @@ def test_the_rooms_are_those_of_the_code(root: Path) -> None:
 def test_pictures_are_the_drawn_ones(root: Path) -> None:
     drawn = write_pictures.drawn(write_pictures.kept_rows())
     assert drawn == {name: text_of(root, f"docs/pictures/{name}") for name in drawn}, "run `make docs`"
-    assert {Path(name).name for name in TRACKED if name.startswith("docs/pictures/") and name.endswith(".svg")} == {
+    assert {Path(name).name for name in sources() if name.startswith("docs/pictures/") and name.endswith(".svg")} == {
         *drawn
     }
     assert max(map(len, drawn.values())) < 20_000

@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
+from emosphere.audio.decoding.decode import DecodeLimits
 from emosphere.config import from_mapping
 from emosphere.errors import UsageError
-from pipelines.score.settings import ScoreSettings, settings_digest
+from emosphere.settings import BatchSettings, SpeechSettings
+from emosphere.speech.cut_segments import SegmentConfig
+from pipelines.archive.fetch import FetchLimits
+from pipelines.archive.members import ListLimits
+from pipelines.cluster.resources import Resources
+from pipelines.score.settings import PlanSettings, ScoreSettings, settings_digest
 
 
 def settings(table: str, values: dict[str, Any]) -> ScoreSettings:
@@ -91,3 +97,21 @@ def test_the_digest_of_the_default_settings_stays() -> None:
     """Another one would have every finished archive scored again. Raise ROWS_VERSION where rows do change."""
     assert settings_digest(ScoreSettings(), {}) == "276d82ac92561194"
     assert settings_digest(ScoreSettings(), {0: "agent"}) == "8e0a1a0d1cefb745"
+
+
+def test_the_settings_digest_follows_what_can_change_a_row() -> None:
+    """And nothing else."""
+    plain = settings_digest(ScoreSettings(), {})
+    same = ScoreSettings(
+        batch=BatchSettings(batch_s=1.0), plan=PlanSettings(part_units=1), resources=Resources(actors=3)
+    )
+    assert settings_digest(same, {}) == plain
+    assert settings_digest(ScoreSettings(fetch=FetchLimits(attempts=9, first_pause_s=0.1)), {}) == plain
+    assert settings_digest(ScoreSettings(fetch=FetchLimits(max_bytes=9)), {}) != plain
+    assert settings_digest(ScoreSettings(decode=DecodeLimits(max_wait_s=9)), {}) != plain
+    other = ScoreSettings(listen=SpeechSettings(segment=SegmentConfig(max_s=5.0)))
+    assert settings_digest(other, {}) != plain
+    assert settings_digest(ScoreSettings(), {0: "customer"}) != plain
+    assert settings_digest(ScoreSettings(archive=ListLimits(max_members=5)), {}) != plain
+    assert settings_digest(ScoreSettings(batch=BatchSettings(precision="bfloat16")), {}) != plain
+    assert settings_digest(ScoreSettings(plan=PlanSettings(score_duplicates_once=True)), {}) != plain

@@ -6,18 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emosphere.audio.decoding.decode import DecodeLimits
 from emosphere.store import locate
 from pipelines.archive.dates import Window
-from pipelines.archive.fetch import FetchLimits
-from pipelines.archive.members import ListLimits
 from pipelines.archive.recording import Recording
 from pipelines.output.lease import Overtaken
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import SHARES, write_plan
 from pipelines.score.run.decoders import cells_of
-from pipelines.score.settings import PlanSettings, ScoreSettings, settings_digest
+from pipelines.score.settings import PlanSettings, ScoreSettings
 from tests.pipelines.headers import run_header
 
 
@@ -161,25 +158,3 @@ def test_the_units_of_a_recording_cover_every_cell_once(num_units, duration_ms):
 def test_without_a_promised_duration_the_first_unit_takes_all():
     assert cells_of(0, 3, None, 60.0) == (0, None)
     assert all(stop is not None and stop <= first for first, stop in (cells_of(k, 3, None, 60.0) for k in (1, 2)))
-
-
-def test_the_settings_digest_follows_what_can_change_a_row():
-    """And nothing else."""
-    from emosphere.settings import BatchSettings, SpeechSettings
-    from emosphere.speech.cut_segments import SegmentConfig
-    from pipelines.cluster.resources import Resources
-
-    plain = settings_digest(ScoreSettings(), {})
-    same = ScoreSettings(
-        batch=BatchSettings(batch_s=1.0), plan=PlanSettings(part_units=1), resources=Resources(actors=3)
-    )
-    assert settings_digest(same, {}) == plain
-    assert settings_digest(ScoreSettings(fetch=FetchLimits(attempts=9, first_pause_s=0.1)), {}) == plain
-    assert settings_digest(ScoreSettings(fetch=FetchLimits(max_bytes=9)), {}) != plain
-    assert settings_digest(ScoreSettings(decode=DecodeLimits(max_wait_s=9)), {}) != plain
-    other = ScoreSettings(listen=SpeechSettings(segment=SegmentConfig(max_s=5.0)))
-    assert settings_digest(other, {}) != plain
-    assert settings_digest(ScoreSettings(), {0: "customer"}) != plain
-    assert settings_digest(ScoreSettings(archive=ListLimits(max_members=5)), {}) != plain
-    assert settings_digest(ScoreSettings(batch=BatchSettings(precision="bfloat16")), {}) != plain
-    assert settings_digest(ScoreSettings(plan=PlanSettings(score_duplicates_once=True)), {}) != plain

@@ -1,4 +1,4 @@
-"""What every lane shares, so that the race is over the same work: windows, network, columns of the answer."""
+"""What every engine shares, so that all do the same work: windows, network, columns of the answer."""
 
 import argparse
 import functools
@@ -29,8 +29,8 @@ CLIPS_PER_BATCH = 16
 """As many as examples of transformers use."""
 
 
-def arguments() -> argparse.Namespace:
-    """ARCHIVE and OUT, and what may differ between lanes."""
+def parse_arguments() -> argparse.Namespace:
+    """ARCHIVE and OUT, and what may differ between engines."""
     parser = argparse.ArgumentParser()
     parser.add_argument("archive", type=Path)
     parser.add_argument("out", type=Path)
@@ -63,11 +63,11 @@ def windows(uri: str, channels: np.ndarray | None, find_speech: bool) -> list[di
         return []
     cells = list(cut_cells(iter([channels]), start_sample=0, first_cell=0, stop_cell=None, grid=CellGrid()))
     own = [cell for cell in cells if cell.same_as is None]
-    found = find_segments(own, _activity() if find_speech else None, SegmentConfig(), QualityConfig())
+    segments_by_cell = find_segments(own, _activity() if find_speech else None, SegmentConfig(), QualityConfig())
     return [
         {"uri": Path(uri).name, "channel": one.channel, "start_ms": one.start_sample // 16,
          "end_ms": one.stop_sample // 16, "samples": one.samples}
-        for segments in found for one in segments
+        for segments in segments_by_cell for one in segments
     ]  # fmt: skip
 
 
@@ -76,8 +76,8 @@ def _activity() -> SpeechActivity:
     return SpeechActivity()
 
 
-class Judge:
-    """The network, with transformers' encoder or ours: waveforms as they come -> (n, 3)."""
+class ReferenceModel:
+    """The network, with transformers' encoder or ours: waveforms as they come -> (n, 3) answers."""
 
     def __init__(self, model: str, encoder: str, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -86,7 +86,7 @@ class Judge:
         self.encoders = [quicken(one, "float32") for one in own] if encoder == "emosphere" else own
 
     @torch.inference_mode()
-    def __call__(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+    def predict(self, waves: Sequence[np.ndarray]) -> np.ndarray:
         lengths = [max(len(wave), self.network.min_samples) for wave in waves]
         padded = np.zeros((len(waves), max(lengths)), np.float32)
         for row, wave in zip(padded, waves, strict=True):
