@@ -127,7 +127,7 @@ def test_two_workers_learn_what_one_learns(manifest: Path, tmp_path: Path) -> No
         )
         for loaded in (first, second)
     )
-    # There and back; 48 frames (0.8 s) are attended to twice and averaged once; gradients add up over nine such clips.
+    # There and back; 48 frames (0.8 s) are attended to twice, averaged once; gradients add up over those of nine clips.
     rounded = rounding_bound(torch.float32, 2 * num_terms(first.network, 2 * 3 * 48) + 9 * 48)
     num_steps = 2 * 2  # epochs, batches
     assert_close(mine, other, num_steps * 1e-3 * math.sqrt(3.2 * rounded) / float(other.square().mean().sqrt()))
