@@ -4,7 +4,7 @@ import gc
 import weakref
 
 import numpy as np
-import pandas.testing
+import pandas
 import pytest
 
 import emosphere
@@ -14,6 +14,7 @@ from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, ListenSettings
 from emosphere.speech.cells import Cell, cut_cells
+from tests.rounding import assert_same_rows
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_channels_stay_apart_and_identical_ones_are_one(scorer, voice):
     for channel, wave in enumerate([left, right]):
         alone = scorer.score(wave, 16_000).drop(columns="channel")
         here = both[both["channel"] == channel].drop(columns="channel").reset_index(drop=True)
-        pandas.testing.assert_frame_equal(here, alone, atol=1e-4)
+        assert_same_rows(here, alone)
 
 
 @pytest.mark.parametrize("wave", [np.zeros((2, 2, 2)), np.array([0.0, np.nan])], ids=["three axes", "NaN"])
@@ -82,7 +83,7 @@ def test_keys_may_interleave_and_each_comes_out_whole(scorer, voice):
     found = dict(scorer.score_cells(events))
     assert set(found) == {"a", "b", "none"}
     assert found["none"].rows == []
-    pandas.testing.assert_frame_equal(pandas.DataFrame(found["a"].rows), pandas.DataFrame(found["b"].rows), atol=1e-4)
+    assert_same_rows(pandas.DataFrame(found["a"].rows), pandas.DataFrame(found["b"].rows))
     assert len(found["a"].rows) == len(scorer.score(voice, 16_000))
 
 
