@@ -12,6 +12,7 @@ import math
 from typing import Any, Final
 
 import numpy as np
+import pandas
 import torch
 from torch import nn
 
@@ -69,3 +70,21 @@ def num_terms(network: nn.Module, num_attended: int = 0) -> int:
 def num_layers(network: nn.Module) -> int:
     """Modules with weights. In bfloat16, whose sums are taken in float32, each rounds twice: weights and result."""
     return sum(any(True for _ in module.parameters(recurse=False)) for module in network.modules())
+
+
+def assert_same_rows(one: pandas.DataFrame, other: pandas.DataFrame) -> None:
+    """Segments or recordings, batched otherwise: equal, but that scores may differ by 1e-4, as the contract allows.
+
+    Angles may turn as far as that turns them, which near an axis is far: they are compared by the points that they and
+    the radius give.
+    """
+    angles = [name for name in ("azimuth_deg", "polar_deg") if name in one]
+    pandas.testing.assert_frame_equal(one.drop(columns=angles), other.drop(columns=angles), atol=1e-4)
+    if angles:
+        np.testing.assert_allclose(_points(one), _points(other), rtol=0, atol=2e-4)
+
+
+def _points(rows: pandas.DataFrame) -> Any:
+    azimuth, polar = np.radians(rows["azimuth_deg"].astype(float)), np.radians(rows["polar_deg"].astype(float))
+    directions = np.sin(polar) * np.cos(azimuth), np.sin(polar) * np.sin(azimuth), np.cos(polar)
+    return np.stack([rows["radius"].astype(float) * direction for direction in directions])

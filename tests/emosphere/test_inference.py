@@ -6,7 +6,7 @@ import inspect
 import weakref
 
 import numpy as np
-import pandas.testing
+import pandas
 import pytest
 
 import emosphere
@@ -20,6 +20,7 @@ from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.cells import Cell, cut_cells
 from emosphere.speech.cut_segments import SegmentConfig
+from tests.rounding import assert_same_rows
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_channels_stay_apart_and_identical_ones_are_one(scorer, voice):
     for channel, wave in enumerate([left, right]):
         alone = scorer.score(wave, 16_000).drop(columns="channel")
         here = both[both["channel"] == channel].drop(columns="channel").reset_index(drop=True)
-        pandas.testing.assert_frame_equal(here, alone, atol=1e-4)
+        assert_same_rows(here, alone)
 
 
 @pytest.mark.parametrize("wave", [np.zeros((2, 2, 2)), np.array([0.0, np.nan])], ids=["three axes", "NaN"])
@@ -105,7 +106,7 @@ def test_keys_may_interleave_and_each_comes_out_whole(scorer, voice):
     scored = dict(scorer.score_cells(events))
     assert set(scored) == {"a", "b", "none"}
     assert scored["none"].rows == []
-    pandas.testing.assert_frame_equal(pandas.DataFrame(scored["a"].rows), pandas.DataFrame(scored["b"].rows), atol=1e-4)
+    assert_same_rows(pandas.DataFrame(scored["a"].rows), pandas.DataFrame(scored["b"].rows))
     assert len(scored["a"].rows) == len(scorer.score(voice, 16_000))
 
 

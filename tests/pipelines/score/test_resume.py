@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import pandas.testing
 import pyarrow as pa
 import pytest
 import soundfile
@@ -22,6 +21,7 @@ from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
+from tests.rounding import assert_same_rows
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("in_process")]
 NUM_RECORDINGS = 30
@@ -45,7 +45,7 @@ def undisturbed(many, tmp_path_factory) -> Path:
 
 def assert_same_tables(rows, one: Path, other: Path) -> None:
     for table in ("segments", "recordings"):
-        pandas.testing.assert_frame_equal(rows(one, table), rows(other, table), atol=1e-4)
+        assert_same_rows(rows(one, table), rows(other, table))
 
 
 def test_the_driver_killed_while_scoring(many, undisturbed, tmp_path, rows, root):

@@ -7,10 +7,10 @@ import subprocess
 import sys
 import threading
 
-import pandas.testing
 import pytest
 
 from emosphere.store import locate
+from tests.rounding import assert_same_rows
 
 pytestmark = pytest.mark.ray
 
@@ -42,9 +42,7 @@ def test_from_s3_to_s3_the_rows_are_those_of_a_disk(s3, root, tmp_path, rows):
         return frame.drop(columns=[name for name in volatile if name in frame]).sort_values(keys, ignore_index=True)
 
     for table in ("segments", "recordings"):
-        pandas.testing.assert_frame_equal(
-            comparable(rows("s3://tables/emotion", table)), comparable(rows(local, table)), atol=1e-4
-        )
+        assert_same_rows(comparable(rows("s3://tables/emotion", table)), comparable(rows(local, table)))
     status = rows("s3://tables/emotion", "recordings").set_index("source_uri")["status"]
     assert status["s3://audio/night/odd::name.wav"] == status["s3://audio/night//odd//deep.flac"] == "scored"
     counted = emosphere(root, "sql", "s3://tables/emotion", "SELECT count(*) AS n FROM segments", "--format", "json")

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import pandas.testing
 import pyarrow.parquet as pq
 import soundfile
 
 from pipelines.score.command import score
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
+from tests.rounding import assert_same_rows
 
 
 def request_for(archive: Path, out: Path) -> ScoreRequest:
@@ -33,7 +33,7 @@ def test_a_recording_has_one_file_of_many_and_keeps_it(in_process, archive, tmp_
     assert names["segments"] == names["recordings"]
     assert len(names["segments"]) > 2
     for table in names:
-        pandas.testing.assert_frame_equal(rows(out, table), rows(tmp_path / "one", table), atol=1e-4)
+        assert_same_rows(rows(out, table), rows(tmp_path / "one", table))
         assert all(len(files) == 1 for files in homes(out, table).values())
     assert all(homes(out, "recordings")[identity] == files for identity, files in homes(out, "segments").items())
     assert len(set.union(*homes(out, "recordings").values())) > 1

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import soundfile
 import torch
@@ -28,6 +29,7 @@ from pipelines.score.run.decoders import PartDecoding
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.score.unit import FIRST_FAILED
 from tests.pipelines.score.run.running import POOL, planned, staged
+from tests.rounding import assert_same_rows
 
 ROOT = Path(__file__).parents[4]
 MISBEHAVING_CHILD = ROOT / "tests/emosphere/audio/decoding/misbehaving_child.py"
@@ -145,8 +147,7 @@ def test_duplicates_scored_once_have_the_rows_of_all_scored(run, archive, monkey
     for name in rows:
         for column in all_scored[name].keys() - {"unit_id", "scored_at", "content_digest", "segments"}:
             assert rows[name][column] == all_scored[name][column]
-        for segment, other in zip(rows[name]["segments"], all_scored[name]["segments"], strict=True):
-            assert segment == pytest.approx(other, abs=1e-4)
+        assert_same_rows(pandas.DataFrame(rows[name]["segments"]), pandas.DataFrame(all_scored[name]["segments"]))
 
 
 def test_a_surprise_is_that_recordings_own_and_is_tried_again(run, archive, monkeypatch):
