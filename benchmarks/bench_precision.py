@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.audio.resample import MODEL_RATE_HZ
-from emosphere.clips.labels import MEAN_VAD, weak_vad
+from emosphere.emotion_words import MEAN_VAD, weak_vad
 from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.encoder import Encoder
 from emosphere.model.fast.encoder import has_fast_bfloat16, quicken

@@ -49,12 +49,20 @@ def load_tables(path: str | Path, *, over: str | Path | None = None, above: tupl
 
 
 def from_mapping(config_class: type[Config], values: Mapping[str, Any], *, source: str) -> Config:
-    """Build ``config_class`` (nested dataclasses allowed) from plain values; ``source`` heads every message."""
+    """Build ``config_class`` (nested dataclasses allowed) from plain values; ``source`` heads every message.
+
+    A class with ``KINDS``, a mapping from kind to class, stands for whichever of these a table's ``kind`` names. One
+    with ``REPLACED`` names settings of earlier versions, and a function from such a setting's value to what stands for
+    it today, which the message says.
+    """
     fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, config_class))}
     hints = typing.get_type_hints(config_class)
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
+            replaced = getattr(config_class, "REPLACED", {}).get(key)
+            if replaced is not None:
+                raise UsageError(f"{source}: '{key}' is a setting of an earlier version. {replaced(value)}")
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
             hint = f" Did you mean '{near[0]}'?" if near else f" It knows: {', '.join(fields)}."
             raise UsageError(f"{source}: '{key}' is not a setting of {config_class.__name__}.{hint}")
@@ -86,6 +94,12 @@ def to_mapping(config: object) -> dict[str, Any]:
     return mapping
 
 
+def kinds_of(hint: Any) -> Mapping[str, type] | None:
+    """Kind -> class, where ``hint`` is a class that stands for several; None for any other."""
+    kinds: Mapping[str, type] | None = vars(hint).get("KINDS") if isinstance(hint, type) else None
+    return kinds
+
+
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
@@ -104,6 +118,14 @@ def _kinds(option: Any) -> tuple[Any, ...]:
 
 
 def _convert(hint: Any, value: Any, *, where: str) -> Any:
+    if (kinds := kinds_of(hint)) is not None:
+        named = value.get("kind") if isinstance(value, Mapping) else None
+        if named not in kinds:
+            found = f"kind = {named!r}" if isinstance(value, Mapping) else repr(value)
+            raise UsageError(
+                f"{where}: expected a table with kind = one of {', '.join(map(repr, kinds))}; found {found}."
+            )
+        return from_mapping(kinds[named], value, source=where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise UsageError(f"{where}: expected a table, found {value!r}.")

@@ -21,7 +21,8 @@ from emosphere.speech.activity import SpeechActivity
 from emosphere.speech.cells import Cell, cut_cells
 from emosphere.speech.find_segments import SpeechSegment, find_segments
 from emosphere.tables.schema import columns_from
-from emosphere.tables.vad_columns import located
+from emosphere.tasks import Published
+from emosphere.tasks.task import Columns
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -62,8 +63,7 @@ class Scorer:
             checkpoint, device=device, batch_s=self.batch.batch_s, precision=self.batch.precision, threads=threads
         )
         self._activity = SpeechActivity().to(device) if self.speech.find_speech else None
-        self._num_regions = checkpoint.config.num_regions or 8
-        self._vad_radius_90 = checkpoint.config.vad_radius_90
+        self._tasks = checkpoint.config.tasks
         self.spent_s = {"find_speech": 0.0, "predict": 0.0}
         """Seconds spent so far on finding and measuring speech, and in the network."""
 
@@ -129,12 +129,10 @@ class Scorer:
     def _score_segments(self, segments: list[SpeechSegment]) -> list[dict[str, Any]]:
         """The row of each segment."""
         began = time.perf_counter()
-        vad, region_probs = self._predictor.predict([segment.samples for segment in segments])
-        columns = located(vad, region_probs, self._num_regions)
+        answers = self._predictor.predict([segment.samples for segment in segments])
+        columns = columns_of(Published(self._tasks, answers))
         rows = [
-            _audio_columns(segment)
-            | {name: _python_value(values[number]) for name, values in columns.items()}
-            | {"vad_radius_90": self._vad_radius_90}
+            _audio_columns(segment) | {name: _python_value(values[number]) for name, values in columns.items()}
             for number, segment in enumerate(segments)
         ]
         self.spent_s["predict"] += time.perf_counter() - began
@@ -275,6 +273,15 @@ def _audio_columns(segment: SpeechSegment) -> dict[str, Any]:
         "snr_db": segment.snr_db,
         "bandwidth_hz": segment.bandwidth_hz,
     }
+
+
+def columns_of(model: Published) -> Columns:
+    """All columns of ``segments`` that follow from a model's answers; an array of None where no head fills one."""
+    num_segments = len(next(iter(model.answers.values())))
+    columns: Columns = {name: np.full(num_segments, None) for name in columns_from("segments", "model")}
+    for head, task in model.tasks.items():
+        columns |= task.columns(model, head)
+    return columns
 
 
 def _python_value(value: Any) -> Any:

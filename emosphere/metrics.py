@@ -1,10 +1,10 @@
-"""How good predictions are: concordance per dimension, and recall per region."""
+"""How good predictions are: concordance per dimension, and recall per class."""
 
 import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from emosphere.losses.ccc import ccc as ccc_of_floats
@@ -20,59 +20,64 @@ def ccc(predicted: Float[Tensor, "item dim"], target: Float[Tensor, "item dim"])
     return ccc_of_floats(predicted.double(), target.double(), epsilon=1e-300)
 
 
-class RegionReport(NamedTuple):
-    """Counts and figures of a classification over regions."""
+def known_ccc(
+    predicted: Float[Tensor, "item dim"], target: Float[Tensor, "item dim"], is_known: Bool[Tensor, "item dim"]
+) -> Float[Tensor, "dim"]:
+    """:func:`ccc` of each column over the items whose target is known there; NaN for a column without any."""
+    if is_known.all():
+        return ccc(predicted, target)
+    columns = zip(predicted.T, target.T, is_known.T, strict=True)
+    nothing = torch.full((1,), torch.nan, dtype=torch.float64, device=predicted.device)
+    return torch.cat([ccc(x[rows, None], y[rows, None]) if rows.any() else nothing for x, y, rows in columns])
+
+
+class ClassReport(NamedTuple):
+    """Counts and figures of a classification."""
 
     confusion: Int[Tensor, "true predicted"]
-    """Items by true and predicted region."""
+    """Items by true and predicted class."""
     uar: float
-    """Unweighted average recall over the regions that occur, in [0, 1]; chance is 1 / their number."""
+    """Unweighted average recall over the classes that occur, in [0, 1]; chance is 1 / their number."""
     macro_f1: float
-    """Mean F1 over the regions that occur or were predicted, in [0, 1]."""
+    """Mean F1 over the classes that occur or were predicted, in [0, 1]."""
     accuracy: float
-    """Share of items in their own region."""
+    """Share of items in their own class."""
 
 
-def region_report(predicted: Int[Tensor, "item"], target: Int[Tensor, "item"], num_regions: int) -> RegionReport:
-    """Compare predicted with true regions; items with a negative target have none and are left out.
-
-    Raises ValueError when no item has a region.
-    """
-    has_region = target >= 0
-    if not has_region.any():
-        raise ValueError("no item has a region, so there is nothing to compare; neutral has none.")
-    predicted, target = predicted[has_region], target[has_region]
-    confusion = torch.bincount(target * num_regions + predicted, minlength=num_regions**2)
-    confusion = confusion.reshape(num_regions, num_regions)
-    uar, macro_f1, accuracy = region_scores(confusion.double())
-    return RegionReport(confusion, float(uar), float(macro_f1), float(accuracy))
+def class_report(predicted: Int[Tensor, "item"], target: Int[Tensor, "item"], num_classes: int) -> ClassReport:
+    """Compare predicted with true classes. Raises ValueError without any item."""
+    if not len(target):
+        raise ValueError("no item has a class, so there is nothing to compare.")
+    confusion = torch.bincount(target * num_classes + predicted, minlength=num_classes**2)
+    confusion = confusion.reshape(num_classes, num_classes)
+    uar, macro_f1, accuracy = class_scores(confusion.double())
+    return ClassReport(confusion, float(uar), float(macro_f1), float(accuracy))
 
 
-def region_scores(
+def class_scores(
     confusion: Float[Tensor, "*draw true predicted"],
 ) -> tuple[Float[Tensor, "*draw"], Float[Tensor, "*draw"], Float[Tensor, "*draw"]]:
-    """UAR, macro-F1 and accuracy, as :class:`RegionReport` defines them, of counts by true and predicted region.
+    """UAR, macro-F1 and accuracy, as :class:`ClassReport` defines them, of counts by true and predicted class.
 
     NaN where a table is empty.
     """
     hits = confusion.diagonal(dim1=-2, dim2=-1)
     true_counts, predicted_counts = confusion.sum(dim=-1), confusion.sum(dim=-2)
-    # 0 / 0 is a region that does not occur (recall) or is not seen at all (F1): nanmean leaves it out.
+    # 0 / 0 is a class that does not occur (recall) or is not seen at all (F1): nanmean leaves it out.
     uar = (hits / true_counts).nanmean(dim=-1)
     macro_f1 = (2 * hits / (true_counts + predicted_counts)).nanmean(dim=-1)
     return uar, macro_f1, hits.sum(dim=-1) / true_counts.sum(dim=-1)
 
 
-def calibrate_temperature(logits: Float[Tensor, "item region"], target: Int[Tensor, "item"]) -> float:
+def calibrate_temperature(logits: Float[Tensor, "item class"], target: Int[Tensor, "item"]) -> float:
     """Divisor of the logits that minimises the negative log likelihood (Guo et al. 2017), within 0.05..20.
 
-    Items with a negative target are left out; where no other is left nothing can be calibrated, and it is 1.
-    Golden-section search on the log of the divisor: the likelihood has one optimum in its inverse.
+    Golden-section search on the log of the divisor: the likelihood has one optimum in its inverse. Raises ValueError
+    without any item.
     """
-    has_region = target >= 0
-    if not has_region.any():
-        return 1.0
-    logits, target = logits[has_region].double(), target[has_region]
+    if not len(target):
+        raise ValueError("no item has a class, so there is nothing to calibrate by.")
+    logits = logits.double()
 
     def loss(log_temperature: float) -> float:
         scaled = logits / torch.tensor(log_temperature, dtype=torch.float64).exp()

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from emosphere.clips.labels import MEAN_VAD, weak_vad
 from emosphere.clips.rows import label_of, parse_csv
+from emosphere.emotion_words import MEAN_VAD, weak_vad
 from emosphere.errors import UsageError
 from emosphere.vad import VAD_DIMS
 

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from emosphere.clips.augment import RATE_HZ, DistortionConfig, Waveform, distort
-from emosphere.clips.labels import EMOTIONS
 from emosphere.clips.manifest import Clip, category_targets, region_targets, vad_targets
+from emosphere.emotion_words import EMOTIONS
 from emosphere.errors import BadClip
 from emosphere.model.description import MAX_CLIP_S
 from emosphere.model.frames import Frames, pad_frames

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 EPSILON = 1e-8
@@ -27,11 +28,22 @@ def ccc(
 
 
 def ccc_loss(
-    predicted: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"], *, reduction: Reduction = "sum"
+    predicted: Float[Tensor, "batch dim"],
+    target: Float[Tensor, "batch dim"],
+    is_known: Bool[Tensor, "batch dim"] | None = None,
+    *,
+    reduction: Reduction = "sum",
 ) -> Float[Tensor, ""]:
     """Sum or mean over columns of ``1 - ccc``: 0 to 2 per column (EmoSphere-SER, eq. 2 with its missing "1 -").
 
-    In float64: moments of float32 values far from 0 with little spread lose digits.
+    Each column is taken over the items whose target ``is_known`` there; one without any adds nothing, and the mean is
+    over the others. In float64: moments of float32 values far from 0 with little spread lose digits.
     """
-    losses = 1 - ccc(predicted.double(), target.double())
-    return losses.sum() if reduction == "sum" else losses.mean()
+    predicted, target = predicted.double(), target.double()
+    if is_known is None or is_known.all():
+        losses = 1 - ccc(predicted, target)
+    else:
+        columns = zip(predicted.T, target.T, is_known.T, strict=True)
+        parts = [1 - ccc(x[rows, None], y[rows, None]) for x, y, rows in columns if rows.any()]
+        losses = torch.cat(parts) if parts else predicted[:0].flatten()  # whose sum is 0, and has a gradient
+    return losses.sum() if reduction == "sum" or not len(losses) else losses.mean()

@@ -2,16 +2,37 @@
 seconds to import: whoever only reads a model's description does without.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Final, Literal
 
 Precision = Literal["float32", "bfloat16"]
 """Of a pretrained encoder in scoring."""
 
 
+SPEECH: Final = "speech"
+"""What the stream of a network is called that has one and no reason to call it otherwise."""
+CLIP: Final = "clip"
+"""What a head reads that answers from the clip's vector."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LogMelConfig:
+class StreamConfig:
+    """One way in which a clip is heard: from its waveform to frames."""
+
+    KINDS: ClassVar[dict[str, type["StreamConfig"]]] = {}
+    """By what a table calls it."""
+    has_bands: ClassVar[bool] = False
+    """Whether its features are bands over time, which ``[spectrum]`` may change."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogMelConfig(StreamConfig):
     """Log-mel spectrum, two convolutions over time and bands, thinning, then convolutions over time."""
+
+    has_bands: ClassVar[bool] = True
 
     kind: Literal["logmel"]
     num_mels: int = 64
@@ -47,7 +68,7 @@ class LogMelConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainedConfig:
+class PretrainedConfig(StreamConfig):
     """Which family and size; the weights themselves come from a folder when training starts."""
 
     kind: Literal["wavlm", "wav2vec2", "hubert"]
@@ -62,7 +83,9 @@ class PretrainedConfig:
     unit deviation within each clip."""
 
 
-EncoderConfig = LogMelConfig | PretrainedConfig
+StreamConfig.KINDS.update(
+    {"logmel": LogMelConfig, "wavlm": PretrainedConfig, "wav2vec2": PretrainedConfig, "hubert": PretrainedConfig}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,11 +130,50 @@ PoolingConfig = StylePoolingConfig | StatisticsPoolingConfig | MeanPoolingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HeadConfig:
-    """One question put to the clip's vector."""
+class FusionConfig:
+    """How the streams of a clip become its one vector."""
 
-    outputs: int
-    """Numbers it answers with: 3 for VAD, the number of regions for region logits."""
+    KINDS: ClassVar[dict[str, type["FusionConfig"]]] = {}
+    """By what a table calls it."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstFusionConfig(FusionConfig):
+    """The vector of the first stream: others only serve heads that read their frames."""
+
+    kind: Literal["first"] = "first"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConcatFusionConfig(FusionConfig):
+    """The vectors of all streams in a row."""
+
+    kind: Literal["concat"] = "concat"
+
+
+FusionConfig.KINDS.update({"first": FirstFusionConfig, "concat": ConcatFusionConfig})
+
+
+def _outputs_are_the_labels(value: Any) -> str:
+    return (
+        f"A head has as many outputs as its label has dimensions or classes: leave `outputs = {value}` out. The number "
+        f"of regions is `[labels.region]` `regions = {value}`, categories are `[labels.category]` `words = [...]`."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadConfig:
+    """One question put to the clip. It has as many outputs as its label has dimensions or classes."""
+
+    REPLACED: ClassVar[Mapping[str, Callable[[Any], str]]] = {"outputs": _outputs_are_the_labels}
+    """Settings of earlier versions."""
+
+    label: str = ""
+    """Which of ``[labels]`` it answers; empty: the one of its own name."""
+    reads: str = CLIP
+    """`clip`: the clip's vector; or the name of a stream, whose frames it answers one by one."""
     hidden: int = 1024
     """Width of the layer between."""
     dropout: float = 0.5
@@ -122,29 +184,57 @@ class HeadConfig:
     """After that, before the second linear layer."""
 
 
+def _encoder_is_a_stream(value: Any) -> str:
+    kind = value.get("kind") if isinstance(value, Mapping) else value
+    return f'Call the table `[network.streams.speech]`, with kind = "{kind}" and all else as it is.'
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkConfig:
     """The parts of a network; each part's ``kind`` chooses its form."""
 
-    encoder: EncoderConfig
+    REPLACED: ClassVar[Mapping[str, Callable[[Any], str]]] = {"encoder": _encoder_is_a_stream}
+    """Settings of earlier versions."""
+
+    streams: dict[str, StreamConfig]
+    """By name: every way in which a clip is heard."""
     pooling: PoolingConfig
+    """Of every stream."""
     heads: dict[str, HeadConfig]
-    """By name. ``vad`` is the regression (V, A, D, centred), ``region`` the region logits; others are auxiliary."""
+    """By name: every question put to the clip."""
+    fusion: FusionConfig | None = None
+    """How several streams become the clip's one vector; absent with one."""
     members: int = 1
     """Networks of this form side by side, whose answers are averaged. While they learn, each answers for itself."""
 
     def __post_init__(self) -> None:
-        if "vad" not in self.heads or self.heads["vad"].outputs != 3:
-            raise ValueError("heads needs one named 'vad' with outputs=3: valence, arousal, dominance.")
+        if not self.streams:
+            raise ValueError("streams names none; add [network.streams.speech] with a kind.")
+        if not self.heads:
+            raise ValueError("heads names none; add [network.heads.vad], or another question.")
+        for name in (*self.streams, *self.heads):
+            if "." in name or not name or name == CLIP:
+                raise ValueError(f"{name!r} cannot be the name of a stream or a head: no dot, not empty, not {CLIP!r}.")
+        if len(self.streams) > 1 and self.fusion is None:
+            kinds = ", ".join(FusionConfig.KINDS)
+            raise ValueError(
+                f"streams names {', '.join(self.streams)}; say by [network.fusion] kind = one of {kinds} how they "
+                "become one vector."
+            )
+        for name, head in self.heads.items():
+            if head.reads not in (CLIP, *self.streams):
+                raise ValueError(
+                    f"heads.{name}.reads={head.reads!r} is neither {CLIP!r} nor a stream: {', '.join(self.streams)}."
+                )
         if self.members < 1:
             raise ValueError(f"members={self.members} must be at least 1.")
-        if self.members > 1 and isinstance(self.encoder, PretrainedConfig):
+        if self.members > 1 and any(isinstance(stream, PretrainedConfig) for stream in self.streams.values()):
             raise ValueError(
                 f"members={self.members} with a pretrained encoder: members differ by the dice that they start from, "
                 'and these would start alike; they are for kind = "logmel".'
             )
 
     @property
-    def num_regions(self) -> int:
-        """Outputs of the region head; 0 without one."""
-        return self.heads["region"].outputs if "region" in self.heads else 0
+    def labels_of_heads(self) -> dict[str, str]:
+        """Name of the label that each head answers."""
+        return {name: head.label or name for name, head in self.heads.items()}

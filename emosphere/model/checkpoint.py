@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from emosphere.config import to_mapping
 from emosphere.errors import BadCheckpoint
-from emosphere.model.architecture import NetworkConfig, PretrainedConfig
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.description import (
     CARD_NAME,
     CONFIG_NAME,
@@ -16,7 +16,9 @@ from emosphere.model.description import (
     CheckpointConfig,
     Description,
     describe_checkpoint,
+    is_of_first_format,
 )
+from emosphere.model.first_format import weights_of_today
 from emosphere.model.network import Network
 
 
@@ -49,23 +51,25 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote. Raises BadCheckpoint, saying what was found and what was wanted."""
     folder = Path(folder)
     described = describe_checkpoint(folder)
-    network = _empty_network(described.config.network)
-    _load_weights(network, folder / WEIGHTS_NAME)
+    network = _empty_network(described.config)
+    _load_weights(network, folder / WEIGHTS_NAME, is_of_first_format=is_of_first_format(folder))
     return Checkpoint(config=described.config, digest=described.digest, network=network.eval())
 
 
-def _empty_network(config: NetworkConfig) -> Network:
+def _empty_network(config: CheckpointConfig) -> Network:
     """A network whose weights are still to be loaded, all of them: random ones for a hundred million take seconds."""
-    if not isinstance(config.encoder, PretrainedConfig):
-        return Network(config)
+    if not any(isinstance(stream, PretrainedConfig) for stream in config.network.streams.values()):
+        return Network(config.network, config.tasks)
     from transformers.initialization import no_init_weights  # seconds to import, as for the encoder itself
 
     with no_init_weights():
-        return Network(config)
+        return Network(config.network, config.tasks)
 
 
-def _load_weights(network: Network, path: Path) -> None:
+def _load_weights(network: Network, path: Path, *, is_of_first_format: bool) -> None:
     weights = load_file(path)
+    if is_of_first_format:
+        weights = weights_of_today(weights, network.config.heads)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if shapes != wanted:

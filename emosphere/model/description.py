@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,14 +14,15 @@ from safetensors import SafetensorError, safe_open
 from emosphere.config import from_mapping
 from emosphere.errors import BadCheckpoint, UsageError
 from emosphere.model.architecture import NetworkConfig
-from emosphere.vad import VAD_DIMS
+from emosphere.model.first_format import FIRST_FORMAT, of_today
+from emosphere.tasks import Task, tasks_of
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 EVALUATION_NAME = "evaluation.json"
 """What the model achieved, as its training measured it; in a folder of its own, what `emosphere evaluate` did."""
-FORMAT: Final = "emosphere-1"
+FORMAT: Final = "emosphere-2"
 MAX_CLIP_S: Final = 12.0
 """Seconds that a network hears at once in training, evaluation and scoring, unless its checkpoint says otherwise."""
 AT_WEIGHT_ZERO: Final = "at_weight_zero"
@@ -47,44 +48,26 @@ class CheckpointConfig:
     """Name for people and for partition paths; other characters than ``[a-z0-9._-]`` become ``-``."""
     licence: str
     """Licence of the weights."""
-    region_names: tuple[str, ...] = ()
-    """Region table: the name of each output of the region head, in order; empty without such a head."""
-    region_temperature: float = 1.0
-    """Region logits are divided by it, so that their softmax is calibrated."""
-    vad_radius_90: float | None = None
-    """Radius of the ball around an answer that holds the target with 90 %, on speakers like those it was calibrated
-    on; None where that was not measured, or says no more than a constant answer would."""
-    dims: tuple[str, ...] = VAD_DIMS
-    """Order of the VAD head's outputs."""
-    scale: Literal["centred"] = "centred"
-    """Each dimension lies in [-1, 1], 0 is the middle of the rating scale."""
+    labels: dict[str, Task] = field(default_factory=dict)
+    """By name: what the heads answer, with what calibration found. A label of a kind's own name may be left out."""
     sample_rate_hz: int = 16_000
     """Rate of the waveforms that go into it."""
     max_clip_s: float = MAX_CLIP_S
     """Longest clip that it was trained to take at once."""
-    format: Literal["emosphere-1"] = FORMAT
+    format: Literal["emosphere-2"] = FORMAT
     """Layout of this file."""
 
     def __post_init__(self) -> None:
-        if self.dims != VAD_DIMS:
-            raise ValueError(f"dims={list(self.dims)} must be {list(VAD_DIMS)}: the one order of this project.")
-        if len(self.region_names) != self.network.num_regions:
-            raise ValueError(
-                f"region_names has {len(self.region_names)} names, the region head {self.network.num_regions} outputs."
-            )
+        tasks_of(self.network.labels_of_heads, self.labels)  # which refuses what does not fit
         if self.sample_rate_hz != 16_000:
             raise ValueError(f"sample_rate_hz={self.sample_rate_hz} must be 16000.")
         if not 0 < self.max_clip_s < math.inf:
             raise ValueError(f"max_clip_s={self.max_clip_s} must be above 0 and finite.")
-        if not self.region_temperature > 0:
-            raise ValueError(f"region_temperature={self.region_temperature} must be above 0.")
-        if self.vad_radius_90 is not None and not self.vad_radius_90 > 0:
-            raise ValueError(f"vad_radius_90={self.vad_radius_90} must be above 0, or left out.")
 
     @property
-    def num_regions(self) -> int:
-        """Regions its region head tells apart; 0 without one."""
-        return len(self.region_names)
+    def tasks(self) -> dict[str, Task]:
+        """What each head answers."""
+        return tasks_of(self.network.labels_of_heads, self.labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,11 +106,20 @@ def describe_checkpoint(folder: str | Path) -> Description:
 
 def is_in_our_format(folder: Path) -> bool:
     """Whether its config.json says so."""
+    return _format_of(folder) in (FORMAT, FIRST_FORMAT)
+
+
+def is_of_first_format(folder: Path) -> bool:
+    """Whether its config.json says so: then its tensors bear the names of that time."""
+    return _format_of(folder) == FIRST_FORMAT
+
+
+def _format_of(folder: Path) -> Any:
     try:
         values = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(values, dict) and values.get("format") == FORMAT
+        return None
+    return values.get("format") if isinstance(values, dict) else None
 
 
 def sanitise(name: str) -> str:
@@ -152,7 +144,9 @@ def _read_config(folder: Path) -> CheckpointConfig:
     except ValueError as error:
         raise BadCheckpoint(f"{path}: not valid JSON ({error}); fetch or train the model again.") from error
     named_format = values.get("format") if isinstance(values, dict) else None
-    if named_format != FORMAT:
+    if named_format == FIRST_FORMAT:
+        values = of_today(values, source=str(path))
+    elif named_format != FORMAT:
         kind = values.get("model_type") or values.get("architectures") if isinstance(values, dict) else None
         what = f"a configuration of {kind!r}" if kind else f"format {named_format!r}"
         raise BadCheckpoint(

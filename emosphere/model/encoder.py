@@ -5,7 +5,7 @@ from typing import Protocol
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from emosphere.model.architecture import EncoderConfig, LogMelConfig, PretrainedConfig
+from emosphere.model.architecture import LogMelConfig, PretrainedConfig, StreamConfig
 from emosphere.model.frames import Frames
 from emosphere.model.logmel import LogMelEncoder
 from emosphere.model.pretrained import PretrainedEncoder
@@ -28,10 +28,11 @@ class Encoder(Protocol):
         ...
 
 
-def build_encoder(config: EncoderConfig) -> nn.Module:
+def build_encoder(config: StreamConfig) -> nn.Module:
     """The encoder that ``config`` describes, fulfilling :class:`Encoder`."""
-    encoder: nn.Module = _ENCODERS[type(config)](config)
+    encoder: nn.Module = ENCODERS[type(config)](config)
     return encoder
 
 
-_ENCODERS: dict[type, type[nn.Module]] = {LogMelConfig: LogMelEncoder, PretrainedConfig: PretrainedEncoder}
+ENCODERS: dict[type[StreamConfig], type[nn.Module]] = {LogMelConfig: LogMelEncoder, PretrainedConfig: PretrainedEncoder}
+"""The part that each kind of settings builds."""

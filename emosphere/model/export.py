@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -37,36 +36,37 @@ class ExportedGraph(NamedTuple):
     path: Path
     num_bytes: int
     largest_difference: float
-    """Over VAD and region probabilities, on CHECKED_SAMPLES of noise."""
+    """Over all outputs, on CHECKED_SAMPLES of noise."""
 
 
 class Graph(nn.Module):
-    """What the graph computes: waveforms and their lengths in, clipped VAD and calibrated region probabilities out."""
+    """What the graph computes: waveforms and their lengths in, what every head publishes out."""
 
-    def __init__(self, network: Network, region_temperature: float) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.region_temperature = region_temperature
 
     def forward(
         self, waveform: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]
     ) -> tuple[Float[Tensor, "batch output"], ...]:
-        """(batch, 3) valence, arousal, dominance in [-1, 1]; (batch, regions) with a region head."""
+        """One per head, in their order: see ``Task.published``."""
         # Whoever pads may pad with anything, and a clip too short for one frame is followed by silence.
         waveform = nn.functional.pad(waveform, (0, self.network.min_samples))
         waveform = waveform.masked_fill(~validity(num_samples, waveform.shape[1]), 0.0)
         answers = self.network(self.network.features(waveform, num_samples.clamp(min=self.network.min_samples)))
-        vad = answers["vad"].clamp(-1, 1)
-        if "region" not in answers:
-            return (vad,)
-        return vad, (answers["region"] / self.region_temperature).softmax(dim=1)
+        return tuple(task.published(answers[name]) for name, task in self.network.tasks.items())
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the outputs are called."""
+        return [task.graph_output(name) for name, task in self.network.tasks.items()]
 
 
 def export_onnx(checkpoint: Checkpoint, folder: str | Path, *, card: str) -> ExportedGraph:
     """Write model.onnx and README.md into ``folder`` (made when missing).
 
     Inputs: ``waveform`` float32 (batch, samples) at 16 kHz, ``num_samples`` int64 (batch): the samples of each row that
-    are the clip's. Outputs: ``vad``, and ``region_probs`` where the network has a region head. Both sizes are free.
+    are the clip's. Outputs: one per head, as ``Task.graph_output`` names it. Both sizes are free.
     Raises UsageError where a package is missing or the network cannot be one graph, MachineError where graph and
     network differ by more than TOLERANCE.
     """
@@ -74,7 +74,7 @@ def export_onnx(checkpoint: Checkpoint, folder: str | Path, *, card: str) -> Exp
     _check_exportable(checkpoint)
     folder = Path(folder)
     path = folder / ONNX_NAME
-    graph = Graph(checkpoint.network.cpu().eval(), checkpoint.config.region_temperature).eval()
+    graph = Graph(checkpoint.network.cpu().eval()).eval()
     weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in graph.state_dict().values())
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,18 +97,17 @@ def export_onnx(checkpoint: Checkpoint, folder: str | Path, *, card: str) -> Exp
 def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
     """What must be known to use the graph, as its metadata: texts and JSON."""
     config = checkpoint.config
-    radius = config.vad_radius_90
-    return ({} if radius is None else {"vad_radius_90": str(radius)}) | {
+    metadata = {
         "format": FORMAT,
         "name": checkpoint.name,
         "digest": checkpoint.digest,
         "licence": checkpoint.licence,
-        "dims": json.dumps(list(config.dims)),
-        "scale": f"{config.scale}: each of dims in [-1, 1], 0 is the middle of the rating scale",
-        "region_names": json.dumps(list(config.region_names)),
         "sample_rate_hz": str(config.sample_rate_hz),
         "max_clip_s": str(config.max_clip_s),
     }
+    for head, task in config.tasks.items():
+        metadata |= task.graph_metadata(head)
+    return metadata
 
 
 def _require_packages() -> None:
@@ -120,20 +119,21 @@ def _require_packages() -> None:
 
 
 def _check_exportable(checkpoint: Checkpoint) -> None:
-    encoder = checkpoint.config.network.encoder
-    if isinstance(encoder, PretrainedConfig) and cast(PretrainedEncoder, checkpoint.network.encoder).needs_single_clips:
-        raise UsageError(
-            f"{checkpoint.name}: its encoder ({encoder.kind} of size {encoder.size}) normalises over all frames of a "
-            "clip inside its convolutions, so it hears each clip by itself; that cannot be one graph for batches. "
-            "Encoders with feat_extract_norm='layer', such as those of size large, can be exported."
-        )
+    for name, stream in checkpoint.config.network.streams.items():
+        if not isinstance(stream, PretrainedConfig):
+            continue
+        if cast(PretrainedEncoder, checkpoint.network.encoders[name]).needs_single_clips:
+            raise UsageError(
+                f"{checkpoint.name}: its stream {name} ({stream.kind} of size {stream.size}) normalises over all frames "
+                "of a clip inside its convolutions, so it hears each clip by itself; that cannot be one graph for "
+                "batches. Encoders with feat_extract_norm='layer', such as those of size large, can be exported."
+            )
 
 
 def _trace(graph: Graph) -> Any:
     """The ONNX program, with both sizes free. The example's sizes are in no way special."""
     example = (torch.randn(3, 9_000), torch.tensor([9_000, 5_000, 700]))
     free = torch.export.Dim.DYNAMIC
-    num_outputs = len(graph(*example))
     with torch.no_grad(), _quiet():
         return torch.onnx.export(
             graph,
@@ -141,7 +141,7 @@ def _trace(graph: Graph) -> Any:
             dynamo=True,
             dynamic_shapes=({0: free, 1: free}, {0: free}),
             input_names=["waveform", "num_samples"],
-            output_names=["vad", "region_probs"][:num_outputs],
+            output_names=graph.output_names,
             verbose=False,
         )
 

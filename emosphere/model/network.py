@@ -1,92 +1,128 @@
-"""The network: encoder, pooling, heads. The file to read first."""
+"""The network: streams, pooling, fusion, heads. The file to read first."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
-from typing import cast
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from emosphere.model.architecture import NetworkConfig
+from emosphere.model.architecture import CLIP, NetworkConfig
 from emosphere.model.encoder import Encoder, build_encoder
 from emosphere.model.frames import Frames
+from emosphere.model.fusion import Fusion, build_fusion
 from emosphere.model.heads import Head
 from emosphere.model.pooling import build_pooling
+from emosphere.tasks import Task, tasks_of
+
+Encoders = Mapping[str, Encoder]
+"""The encoder of each stream, by its name."""
+Features = dict[str, Frames]
+"""What each stream's fixed front end made of some clips, by its name."""
+
+
+class Embedding(NamedTuple):
+    """What one member made of some clips, for its heads to read."""
+
+    vector: Float[Tensor, "batch feature"]
+    """One per clip."""
+    frames: dict[str, Frames]
+    """By stream."""
 
 
 class Network(nn.Module):
-    """Waveforms -> frames -> one vector per clip -> one answer per head, all heads in parallel.
+    """Waveforms -> frames of every stream -> one vector per clip -> one answer per head, all heads in parallel.
 
-    With ``members``, so many of these side by side behind one front end: a clip's vector is all of theirs in a row.
+    With ``members``, so many of these side by side behind one front end.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, tasks: Mapping[str, Task] | None = None) -> None:
+        """``tasks``: what each head answers; None: as the heads' names say."""
         super().__init__()
         self.config = config
-        self.encoder = build_encoder(config.encoder)
-        width = cast(Encoder, self.encoder).out_features
-        self.pooling = build_pooling(width, config.pooling)
-        self.heads = nn.ModuleDict({name: Head(self.pooling.out_features, head) for name, head in config.heads.items()})
+        self.tasks = tasks_of(config.labels_of_heads, {}) if tasks is None else dict(tasks)
+        self.streams = nn.ModuleDict({name: build_encoder(stream) for name, stream in config.streams.items()})
+        widths = {name: encoder.out_features for name, encoder in self.encoders.items()}
+        self.poolings = nn.ModuleDict({name: build_pooling(width, config.pooling) for name, width in widths.items()})
+        self.fusion: Fusion = build_fusion(
+            config.fusion, widths, {name: cast(int, pooling.out_features) for name, pooling in self.poolings.items()}
+        )
+        widths[CLIP] = self.fusion.out_features
+        self.heads = nn.ModuleDict(
+            {name: Head(widths[head.reads], self.tasks[name].outputs, head) for name, head in config.heads.items()}
+        )
         single = dataclasses.replace(config, members=1)
-        self.others = nn.ModuleList(Network(single) for _ in range(config.members - 1))
+        self.others = nn.ModuleList(Network(single, self.tasks) for _ in range(config.members - 1))
+
+    @property
+    def encoders(self) -> Encoders:
+        """Its own."""
+        return cast(Encoders, dict(self.streams.items()))
 
     @property
     def members(self) -> "list[Network]":
-        """Itself, for its own encoder, pooling and heads, then the others."""
+        """Itself, for its own streams, pooling and heads, then the others."""
         return [self, *cast("Sequence[Network]", self.others)]
 
     @property
     def min_samples(self) -> int:
-        """Shortest waveform that gives a frame; pad shorter ones with silence."""
-        return cast(Encoder, self.encoder).min_samples
+        """Shortest waveform that gives every stream a frame; pad shorter ones with silence."""
+        return max(encoder.min_samples for encoder in self.encoders.values())
 
-    def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Frames:
-        """The encoder's fixed front end, without gradient. Waveforms: 16 kHz, zeros behind ``num_samples``."""
-        return cast(Encoder, self.encoder).features(waveforms, num_samples)
+    def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Features:
+        """The streams' fixed front ends, without gradient. Waveforms: 16 kHz, zeros behind ``num_samples``."""
+        return {name: encoder.features(waveforms, num_samples) for name, encoder in self.encoders.items()}
 
-    def embed(self, features: Frames, encoders: Sequence[Encoder] = ()) -> Float[Tensor, "batch feature"]:
-        """One vector per clip; it does not depend on the other clips of the batch.
+    def embed(self, features: Features, encoders: Sequence[Encoders] = ()) -> list[Embedding]:
+        """Of each of ``members``; a clip's does not depend on the other clips of the batch.
 
-        ``encoders``, one for each of ``members``, take the place of their own.
+        ``encoders``, those of each member, take the place of their own.
         """
-        encoders = encoders or [cast(Encoder, member.encoder) for member in self.members]
-        vectors = [member.pooling(encoder(features)) for member, encoder in zip(self.members, encoders, strict=True)]
-        return torch.cat(vectors, dim=1)
+        encoders = encoders or [member.encoders for member in self.members]
+        return [member._embedding(features, own) for member, own in zip(self.members, encoders, strict=True)]
 
-    def forward(self, features: Frames) -> dict[str, Float[Tensor, "batch output"]]:
+    def forward(self, features: Features) -> dict[str, Float[Tensor, "batch output"]]:
         """Each head's answer, by its name, from what ``features`` gave: one per clip, whatever the members."""
         return self.answers(self.embed(features))
 
-    def answers(self, vectors: Float[Tensor, "batch feature"]) -> dict[str, Float[Tensor, "batch output"]]:
-        """Each head's answer, by its name, from what ``embed`` gave: the members' answers made one."""
-        return {name: _agreed(name, answers) for name, answers in self.member_answers(vectors).items()}
-
-    def member_answers(
-        self, vectors: Float[Tensor, "batch feature"], *, detached: Collection[str] = frozenset()
-    ) -> dict[str, Float[Tensor, "member batch output"]]:
-        """Each head's answer, by its name, of every member for itself, in the order of ``members``.
-
-        Training asks for these, since the targets are each member's own and not only their mean's. Heads named in
-        ``detached`` send no gradient into pooling and encoder. Raises ValueError for vectors of another width than
-        ``embed`` gives for all members.
-        """
-        if vectors.shape[1] != self.config.members * self.pooling.out_features:
-            raise ValueError(f"a vector of {vectors.shape[1]} features is not what embed() gives for all members.")
-        parts = list(zip(self.members, vectors.chunk(self.config.members, dim=1), strict=True))
-        answers = {}
-        for name in self.heads:
-            answers[name] = torch.stack(
-                [
-                    cast(Head, member.heads[name])(vector.detach() if name in detached else vector)
-                    for member, vector in parts
-                ]
-            )
+    def answers(self, embeddings: Sequence[Embedding]) -> dict[str, Float[Tensor, "batch output"]]:
+        """Each head's answer, by its name, from what ``embed`` gave: the members' answers made one, per clip."""
+        answers: dict[str, Tensor] = {}
+        for name, (values, is_valid) in self.member_answers(embeddings).items():
+            agreed = values[0] if len(values) == 1 else self.tasks[name].agree(values)
+            answers[name] = agreed if is_valid is None else self.tasks[name].summarise(agreed, is_valid)
         return answers
 
+    def member_answers(
+        self, embeddings: Sequence[Embedding], *, detached: Collection[str] = frozenset()
+    ) -> dict[str, "MemberAnswers"]:
+        """Each head's answers, by its name, of every member for itself, in the order of ``members``.
 
-def _agreed(name: str, answers: Float[Tensor, "member batch output"]) -> Float[Tensor, "batch output"]:
-    """The mean of the members' VAD, or the logits of the mean of their probabilities."""
-    if len(answers) == 1:
-        return answers[0]  # the logits as the head gave them
-    return answers.mean(0) if name == "vad" else answers.log_softmax(2).logsumexp(0)
+        Training asks for these, since the targets are each member's own and not only their mean's. Heads named in
+        ``detached`` send no gradient into what they read.
+        """
+        answers = {}
+        for name, head in self.config.heads.items():
+            is_valid = None if head.reads == CLIP else embeddings[0].frames[head.reads].is_valid
+            read = [own.vector if is_valid is None else own.frames[head.reads].values for own in embeddings]
+            values = [
+                cast(Head, member.heads[name])(values.detach() if name in detached else values)
+                for member, values in zip(self.members, read, strict=True)
+            ]
+            answers[name] = MemberAnswers(torch.stack(values), is_valid)
+        return answers
+
+    def _embedding(self, features: Features, encoders: Encoders) -> Embedding:
+        frames = {name: encoder(features[name]) for name, encoder in encoders.items()}
+        vectors = {name: self.poolings[name](own) for name, own in frames.items()}
+        return Embedding(self.fusion(vectors, frames), frames)
+
+
+class MemberAnswers(NamedTuple):
+    """What every member's head of one name gave."""
+
+    values: Float[Tensor, "member batch *frame output"]
+    """One answer per clip, or one per frame."""
+    is_valid: Tensor | None
+    """(batch, frame): False where a frame is padding; None where the head reads the clip's vector."""

@@ -1,9 +1,8 @@
-"""Waveforms in, VAD and region probabilities out: the only place that runs a trained network."""
+"""Waveforms in, answers out: the only place that runs a trained network."""
 
 import copy
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +11,13 @@ import torch
 from emosphere.model.architecture import Precision
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.cut_batches import cut_batches
-from emosphere.model.encoder import Encoder
 from emosphere.model.fast.encoder import quicken
 
 Float32 = npt.NDArray[np.float32]
 
 
-class Prediction(NamedTuple):
-    """One row per waveform, in the order given."""
-
-    vad: Float32
-    """(n, 3): valence, arousal, dominance, centred, clipped to [-1, 1]."""
-    region_probs: Float32 | None
-    """(n, num_regions): calibrated probabilities; None for a model without a region head."""
+Prediction = dict[str, Float32]
+"""By head, what it publishes: (n, numbers), one row per waveform in the order given. See ``Task.published``."""
 
 
 class Predictor:
@@ -49,7 +42,10 @@ class Predictor:
         self.checkpoint = checkpoint
         self._device = torch.device(device)
         self._network = checkpoint.network.to(self._device).eval()
-        self._encoders = [quicken(cast(Encoder, member.encoder), precision) for member in self._network.members]
+        self._encoders = [
+            {name: quicken(encoder, precision) for name, encoder in member.encoders.items()}
+            for member in self._network.members
+        ]
         self._batch_samples = int(batch_s * checkpoint.config.sample_rate_hz)
         self._max_samples = int(checkpoint.config.max_clip_s * checkpoint.config.sample_rate_hz)
         self._threads = threads
@@ -70,9 +66,8 @@ class Predictor:
         Raises ValueError for another shape, a longer clip, or samples that are not finite.
         """
         self._check(waveforms)
-        config = self.checkpoint.config
-        vad = np.zeros((len(waveforms), 3), np.float32)
-        probs = np.zeros((len(waveforms), config.num_regions), np.float32) if config.num_regions else None
+        tasks = self._network.tasks
+        predicted = {name: np.zeros((len(waveforms), task.outputs), np.float32) for name, task in tasks.items()}
         batches = cut_batches([len(waveform) for waveform in waveforms], self._batch_samples)
         clips = [[waveforms[row] for row in rows] for rows in batches]
         for batch in clips:
@@ -81,10 +76,9 @@ class Predictor:
             self.num_padding += num_samples - sum(len(waveform) for waveform in batch)
         all_answers = (map if self._threads is None else self._threads.map)(self._answers, clips)
         for rows, answers in zip(batches, all_answers, strict=True):
-            vad[rows] = answers["vad"].clamp(-1, 1).cpu().numpy()
-            if probs is not None:
-                probs[rows] = (answers["region"] / config.region_temperature).softmax(dim=1).cpu().numpy()
-        return Prediction(vad, probs)
+            for name, task in tasks.items():
+                predicted[name][rows] = task.published(answers[name]).cpu().numpy()
+        return predicted
 
     @torch.inference_mode()
     def _answers(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> dict[str, torch.Tensor]:
@@ -92,9 +86,9 @@ class Predictor:
         padded = np.zeros((len(waveforms), max(num_samples)), np.float32)
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = waveform
-        features = self._encoders[0].features(
-            torch.from_numpy(padded).to(self._device), torch.tensor(num_samples, device=self._device)
-        )
+        on_device = torch.from_numpy(padded).to(self._device)
+        lengths = torch.tensor(num_samples, device=self._device)
+        features = {name: encoder.features(on_device, lengths) for name, encoder in self._encoders[0].items()}
         return self._network.answers(self._network.embed(features, self._encoders))
 
     def _num_samples(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> list[int]:

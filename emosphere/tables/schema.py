@@ -11,7 +11,7 @@ SCHEMA_VERSION: Final = 1
 
 Origin = Literal["run", "audio", "model", "order", "unfilled", "count"]
 """What a value follows from: the ``run`` (its plan, its command, its clock), the ``audio`` of a segment, the ``model``
-that scores it, the ``order`` of a recording's segments, or the ``count`` of a run's recordings. ``unfilled``: from
+that scores it (null where it has no head for that), the ``order`` of a recording's segments, or the ``count`` of a run's recordings. ``unfilled``: from
 nothing yet, it is null. The columns of ``recordings`` are not told apart.
 """
 
@@ -36,7 +36,7 @@ class Column(NamedTuple):
 
 
 _key = partial(Column, is_sort_key=True)
-_audio, _model = partial(Column, origin="audio"), partial(Column, origin="model")
+_audio, _model = partial(Column, origin="audio"), partial(Column, origin="model", nullable=True)
 _order, _unfilled = partial(Column, origin="order"), partial(Column, origin="unfilled")
 _count = partial(Column, origin="count")
 
@@ -64,11 +64,11 @@ SEGMENTS: Final = (
     _model("polar_deg", _f32, "Angle from +dominance", "degrees, [0, 180]"),
     _model("region", _i32, "Cell of the sphere, index into the file's region table"),
     _model("region_name", _string, "Name of the region; the 8 spell the signs of arousal, valence, dominance"),
-    _model("region_prob", _f32, "The region head's calibrated probability of `region`", "[0, 1]", nullable=True),
-    _model("vad_radius_90", _f32, "Radius of the ball that holds the target with 90 %", "[0, sqrt(12)]", nullable=True),
-    _unfilled("category", _string, "Most probable emotion category", nullable=True),
-    _unfilled("category_prob", _f32, "Its probability", "[0, 1]", nullable=True),
-    _unfilled("category_probs", _string, "All category probabilities", "JSON object", nullable=True),
+    _model("region_prob", _f32, "The region head's calibrated probability of `region`", "[0, 1]"),
+    _model("vad_radius_90", _f32, "Radius of the ball that holds the target with 90 %", "[0, sqrt(12)]"),
+    _model("category", _string, "Most probable emotion category"),
+    _model("category_prob", _f32, "Its calibrated probability", "[0, 1]"),
+    _model("category_probs", _string, "All category probabilities", "JSON object"),
     _unfilled("intensity", _f32, "Perceived strength of the expression", "[0, 1]", nullable=True),
     _audio("confidence", _string, "`ok`, or `low` when the audio gives little to go by"),
     _audio("low_reason", _string, "Why confidence is low: short, clipped, quiet, noisy (comma-joined)", nullable=True),

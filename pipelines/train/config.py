@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from emosphere.clips.augment import DistortionConfig
-from emosphere.clips.labels import EMOTIONS
 from emosphere.clips.spectrum import SpectrumConfig
 from emosphere.config import to_mapping
+from emosphere.emotion_words import EMOTIONS
 from emosphere.model.architecture import NetworkConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned

@@ -15,9 +15,10 @@ from emosphere.model.adopt.layout import (
     to_centred,
 )
 from emosphere.model.adopt.tensors import PICKLED_NAME, place, read_weights, shape_of
-from emosphere.model.architecture import HeadConfig, MeanPoolingConfig, NetworkConfig, PretrainedConfig
+from emosphere.model.architecture import SPEECH, HeadConfig, MeanPoolingConfig, NetworkConfig, PretrainedConfig
 from emosphere.model.description import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, CheckpointConfig
 from emosphere.model.network import Network
+from emosphere.tasks.vad import VAD
 
 NAME = "audeering"
 PREPROCESSOR_NAME = "preprocessor_config.json"
@@ -83,15 +84,15 @@ def convert(folder: Path) -> AdoptedModel:
     settings: dict[str, Any] = {key: config[key] for key in KEPT if key in config}
     network = Network(
         NetworkConfig(
-            encoder=PretrainedConfig(kind="wav2vec2", size="large", settings=settings),
+            streams={SPEECH: PretrainedConfig(kind="wav2vec2", size="large", settings=settings)},
             pooling=MeanPoolingConfig(kind="mean"),
-            heads={"vad": HeadConfig(outputs=3, hidden=hidden, dropout=dropout, norm="none", activation="tanh")},
+            heads={VAD: HeadConfig(hidden=hidden, dropout=dropout, norm="none", activation="tanh")},
         )
     )
     names = {
-        "encoder.model.": "wav2vec2.",
-        "heads.vad.layers.1.": "classifier.dense.",
-        "heads.vad.layers.5.": head,
+        f"streams.{SPEECH}.model.": "wav2vec2.",
+        f"heads.{VAD}.layers.1.": "classifier.dense.",
+        f"heads.{VAD}.layers.5.": head,
     }
     place(network, tensors, names, source=folder)
     licence = licence_of(folder, published="CC-BY-NC-SA-4.0")

@@ -15,6 +15,7 @@ from emosphere.errors import BadCheckpoint
 from emosphere.model.adopt.layout import to_centred
 from emosphere.model.adopt.tensors import place, shape_of
 from emosphere.model.architecture import (
+    SPEECH,
     HeadConfig,
     MeanPoolingConfig,
     NetworkConfig,
@@ -22,6 +23,7 @@ from emosphere.model.architecture import (
     StatisticsPoolingConfig,
 )
 from emosphere.model.network import Network
+from emosphere.tasks.vad import VAD
 
 SSL, POOL, SER = "ssl_model.", "pool_model.", "ser_model."
 ENCODERS: Final = ("microsoft/wavlm-large", "facebook/wav2vec2-large-robust")
@@ -50,21 +52,21 @@ def rebuild(tensors: dict[str, Tensor], *, mean: float, std: float, source: Path
         tensors[f"{SER}out.0.weight"], tensors[f"{SER}out.0.bias"]
     )
     names = {
-        "encoder.model.": SSL,
-        "heads.vad.layers.1.": f"{SER}fc.0.0.",
-        "heads.vad.layers.2.": f"{SER}fc.0.1.",
-        "heads.vad.layers.5.": f"{SER}out.0.",
+        f"streams.{SPEECH}.model.": SSL,
+        f"heads.{VAD}.layers.1.": f"{SER}fc.0.0.",
+        f"heads.{VAD}.layers.2.": f"{SER}fc.0.1.",
+        f"heads.{VAD}.layers.5.": f"{SER}out.0.",
     }
     if pools:
-        names |= {"pooling.hidden.": f"{POOL}sap_linear.", "pooling.score": f"{POOL}attention"}
+        names |= {f"poolings.{SPEECH}.hidden.": f"{POOL}sap_linear.", f"poolings.{SPEECH}.score": f"{POOL}attention"}
         score = f"{POOL}attention"
         if shape_of(tensors, score, source=source)[1:] == (1,):
             tensors[score] = tensors[score][:, 0]
     network = Network(
         NetworkConfig(
-            encoder=_encoder(tensors, mean=mean, std=std, source=source),
+            streams={SPEECH: _encoder(tensors, mean=mean, std=std, source=source)},
             pooling=StatisticsPoolingConfig(kind="statistics") if pools else MeanPoolingConfig(kind="mean"),
-            heads={"vad": HeadConfig(outputs=3, hidden=hidden)},
+            heads={VAD: HeadConfig(hidden=hidden)},
         )
     )
     place(network, tensors, names, source=source)

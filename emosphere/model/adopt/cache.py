@@ -21,6 +21,7 @@ from emosphere.model.architecture import (
 )
 from emosphere.model.checkpoint import save_checkpoint
 from emosphere.model.description import CheckpointConfig
+from emosphere.tasks.vad import VadTask
 
 LAYOUTS: Final[tuple[Layout, ...]] = (odyssey, audeering, challenge)
 SOURCE_FILES: Final = tuple(sorted({name for layout in LAYOUTS for name in layout.SOURCE_FILES}))
@@ -34,6 +35,7 @@ CONFIGS: Final = (
     StatisticsPoolingConfig,
     MeanPoolingConfig,
     HeadConfig,
+    VadTask,
 )
 SETTINGS: Final = tuple(field.name for config in CONFIGS for field in dataclasses.fields(config))
 """What config.json says. It is part of a model's digest, so a conversion by an older version must not be found."""

@@ -6,6 +6,7 @@ from typing import Any
 from emosphere.model.description import Description
 from emosphere.region_names import REGION_NAMES
 from emosphere.store import Location
+from emosphere.tasks.region import num_regions
 from pipelines.output.ledger import RunHeader
 from pipelines.score.publish.fold import Folded
 
@@ -61,7 +62,7 @@ def file_metadata(checkpoint: Description) -> dict[str, str]:
     return {
         "scale": "centred: every dimension in [-1, 1], 0 is the middle of the rating scale",
         "axes": "x = arousal, y = valence, z = dominance; azimuth = atan2(v, a), polar = angle from +dominance",
-        "regions": json.dumps(REGION_NAMES[checkpoint.config.num_regions or 8]),
+        "regions": json.dumps(REGION_NAMES[num_regions(checkpoint.config.tasks)]),
         "model": f"{checkpoint.name}-{checkpoint.digest}",
         "model_licence": checkpoint.licence,
         "meaning": "perceived vocal expression as a model estimates it; not feeling, intent or truth",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emosphere.clips.labels import EMOTIONS
+from emosphere.emotion_words import EMOTIONS
 from emosphere.clips.manifest import category_targets, read_manifest, region_targets, vad_targets, write_manifest
 from emosphere.errors import UsageError
 from emosphere.geometry import REGION_NAMES

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from emosphere.clips.batches import InMemoryClips
-from emosphere.clips.labels import weak_vad
+from emosphere.emotion_words import weak_vad
 from emosphere.clips.manifest import Clip
 from pipelines.train import report as evaluation
 from pipelines.train.report import figures_for

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from emosphere.clips.labels import EMOTIONS, MEAN_VAD, weak_vad
+from emosphere.emotion_words import EMOTIONS, MEAN_VAD, weak_vad
 
 
 def test_strong_is_the_mean_and_all_else_three_quarters_of_it() -> None:

@@ -1,0 +1,33 @@
+"""Questions that a network can be asked: a file each, from the label in the manifest to the columns of the tables."""
+
+from collections.abc import Mapping
+
+from emosphere.tasks.category import CATEGORY, CategoryTask
+from emosphere.tasks.region import REGION, RegionTask
+from emosphere.tasks.task import Labelled, Published, Target, Task
+from emosphere.tasks.vad import VAD, VadTask
+
+Task.KINDS.update({VAD: VadTask, REGION: RegionTask, CATEGORY: CategoryTask})
+
+__all__ = ["Labelled", "Published", "Target", "Task", "tasks_of"]
+
+
+def tasks_of(labels_of_heads: Mapping[str, str], labels: Mapping[str, Task]) -> dict[str, Task]:
+    """The task of each head, from the name of the label that each answers.
+
+    A label that ``labels`` does not describe is of the kind of its own name, with that kind's settings. Raises
+    ValueError for a label of no kind, and where two heads would fill the same column.
+    """
+    tasks: dict[str, Task] = {}
+    filled_by: dict[str, str] = {}
+    for head, label in labels_of_heads.items():
+        if label not in labels and label not in Task.KINDS:
+            raise ValueError(
+                f"the head {head!r} answers the label {label!r}, of which nothing is known: describe it in "
+                f"[labels.{label}], with kind = one of {', '.join(Task.KINDS)}."
+            )
+        tasks[head] = labels[label] if label in labels else Task.KINDS[label](kind=label)
+        for column in tasks[head].columns_filled:
+            if (other := filled_by.setdefault(column, head)) != head:
+                raise ValueError(f"the heads {other!r} and {head!r} would both fill the column {column!r}; keep one.")
+    return tasks
