@@ -120,7 +120,7 @@ def _kinds(option: Any) -> tuple[Any, ...]:
 def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if (kinds := kinds_of(hint)) is not None:
         named = value.get("kind") if isinstance(value, Mapping) else None
-        if named not in kinds:
+        if not isinstance(named, str) or named not in kinds:
             found = f"kind = {named!r}" if isinstance(value, Mapping) else repr(value)
             raise UsageError(
                 f"{where}: expected a table with kind = one of {', '.join(map(repr, kinds))}; found {found}."

@@ -13,22 +13,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from emosphere.clips.augment import RATE_HZ, DistortionConfig, Waveform, distort
-from emosphere.clips.manifest import Clip, category_targets, region_targets, vad_targets
-from emosphere.emotion_words import EMOTIONS
+from emosphere.clips.manifest import Clip
 from emosphere.errors import BadClip
 from emosphere.model.description import MAX_CLIP_S
-from emosphere.model.frames import Frames, pad_frames
+from emosphere.model.frames import ClipFeatures, Features, Frames, pad_clips
 from emosphere.store import locate
+from emosphere.tasks import Target, Task
 
-FrontEnd = Callable[[Float[Tensor, "batch sample"], Int[Tensor, "batch"]], Frames]
+FrontEnd = Callable[[Float[Tensor, "batch sample"], Int[Tensor, "batch"]], Features]
 
 
 class Batch(NamedTuple):
     """What goes into the network, and what should come out."""
 
-    features: Frames
-    targets: dict[str, Tensor]
-    """``vad`` (batch, 3) centred; class labels (batch,) by head name, -1 where an item has none."""
+    features: Features
+    targets: dict[str, Target]
+    """By head."""
 
 
 class Clips(Protocol):
@@ -40,11 +40,16 @@ class Clips(Protocol):
         ...
 
     @property
+    def tasks(self) -> Mapping[str, Task]:
+        """What the heads should answer, by head."""
+        ...
+
+    @property
     def num_versions(self) -> int:
         """The clean one, and distorted copies."""
         ...
 
-    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def targets(self, rows: Sequence[int]) -> dict[str, Target]:
         """Targets of the clips in ``rows``, by head."""
         ...
 
@@ -52,8 +57,8 @@ class Clips(Protocol):
         """Length of a clip, as far as it is known beforehand."""
         ...
 
-    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-        """(frame, feature) tensors of the (row, version) ``picks``, in their order."""
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[ClipFeatures]:
+        """Features of the (row, version) ``picks``, in their order."""
         ...
 
 
@@ -62,32 +67,31 @@ class InMemoryClips:
     """Clips kept in memory."""
 
     clips: tuple[Clip, ...]
-    versions: tuple[tuple[Tensor, ...], ...]
-    """``versions[0]`` is clean; each holds one float16 (frame, feature) tensor per clip."""
-    categories: tuple[str, ...] = EMOTIONS
-    """What the classes of the category head mean."""
+    versions: tuple[tuple[ClipFeatures, ...], ...]
+    """``versions[0]`` is clean; each holds the features of every clip, in float16."""
+    tasks: Mapping[str, Task]
+    """What the heads should answer, by head."""
 
     @property
     def num_versions(self) -> int:
         return len(self.versions)
 
-    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        return targets_of([self.clips[row] for row in rows], self.categories)
+    def targets(self, rows: Sequence[int]) -> dict[str, Target]:
+        return targets_of([self.clips[row] for row in rows], self.tasks)
 
     def num_frames(self, row: int) -> int:
-        return len(self.versions[0][row])
+        """Of the first stream."""
+        return len(next(iter(self.versions[0][row].values())))
 
-    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-        return (self.versions[version][row].float() for row, version in picks)
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[ClipFeatures]:
+        return (
+            {name: frames.float() for name, frames in self.versions[version][row].items()} for row, version in picks
+        )
 
 
-def targets_of(clips: Sequence[Clip], categories: Sequence[str]) -> dict[str, Tensor]:
+def targets_of(clips: Sequence[Clip], tasks: Mapping[str, Task]) -> dict[str, Target]:
     """What each head should answer."""
-    return {
-        "vad": vad_targets(clips),
-        "region": region_targets(clips),
-        "category": category_targets(clips, categories),
-    }
+    return {head: task.target(clips) for head, task in tasks.items()}
 
 
 def read_clip(clip: Clip, *, max_s: float = MAX_CLIP_S) -> Waveform:
@@ -125,11 +129,11 @@ def version_of(clean: Waveform, clip: Clip, version: int, distortion: Distortion
 
 def clip_features(
     waveform: Waveform, front_end: FrontEnd, min_samples: int, device: torch.device | None = None
-) -> Float[Tensor, "frame feature"]:
-    """What the front end on ``device`` makes of one clip; a very short one is padded with silence to one frame."""
+) -> ClipFeatures:
+    """What the front ends on ``device`` make of one clip; a very short one is padded with silence to one frame."""
     padded = np.pad(waveform, (0, max(min_samples - len(waveform), 0)))
-    frames = front_end(torch.from_numpy(padded)[None].to(device), torch.tensor([len(padded)], device=device))
-    return frames.values[0]
+    features = front_end(torch.from_numpy(padded)[None].to(device), torch.tensor([len(padded)], device=device))
+    return {name: frames.values[0] for name, frames in features.items()}
 
 
 def evaluation_batches(
@@ -142,15 +146,14 @@ def evaluation_batches(
         if not groups or (len(groups[-1]) + 1) * clips.num_frames(groups[-1][0]) > batch_frames:
             groups.append([])
         groups[-1].append(row)
-    frames = clips.draw([(row, version) for row in order])
+    features = clips.draw([(row, version) for row in order])
     for group in groups:
-        yield group, Batch(pad_frames([next(frames) for _ in group]), clips.targets(group))
+        yield group, Batch(pad_clips([next(features) for _ in group]), clips.targets(group))
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on ``device``."""
-    targets: Mapping[str, Tensor] = batch.targets
     return Batch(
-        Frames(batch.features.values.to(device), batch.features.is_valid.to(device)),
-        {name: target.to(device) for name, target in targets.items()},
+        {name: Frames(*(part.to(device) for part in frames)) for name, frames in batch.features.items()},
+        {name: Target(*(part.to(device) for part in target)) for name, target in batch.targets.items()},
     )

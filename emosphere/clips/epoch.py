@@ -8,7 +8,7 @@ import numpy as np
 
 from emosphere.clips.batches import Batch, Clips
 from emosphere.clips.spectrum import SpectrumConfig, augment_bands
-from emosphere.model.frames import pad_frames
+from emosphere.model.frames import ClipFeatures, pad_clips
 
 
 class PlannedBatch(NamedTuple):
@@ -80,14 +80,26 @@ def training_shares(
     for batch, share in zip(plan, shares, strict=True):
         pieces = []
         for piece in _pieces(share, micro_batch_size):
-            frames = []
+            changed = []
             for row in piece:
-                clip_frames = next(drawn)
+                features = next(drawn)
                 rng = _clip_rng(seed, epoch, row)
                 rng.integers(clips.num_versions)  # the version: `_version` drew it from the same generator
-                frames.append(augment_bands(clip_frames, batch.longest, spectrum, rng) if spectrum else clip_frames)
-            pieces.append(Batch(pad_frames(frames), clips.targets(piece)))
+                changed.append(_changed(features, batch.longest, spectrum, rng))
+            pieces.append(Batch(pad_clips(changed), clips.targets(piece)))
         yield pieces
+
+
+def _changed(
+    features: ClipFeatures, longest: int, spectrum: SpectrumConfig | None, rng: np.random.Generator
+) -> ClipFeatures:
+    """One random version of a clip; streams that the settings do not name are heard as they are."""
+    if spectrum is None:
+        return features
+    return {
+        name: augment_bands(frames, longest, spectrum, rng) if name in spectrum.streams else frames
+        for name, frames in features.items()
+    }
 
 
 def _clip_rng(seed: int, epoch: int, row: int) -> np.random.Generator:

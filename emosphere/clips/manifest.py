@@ -10,13 +10,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from emosphere.clips.acted_table import acted_rows
 from emosphere.errors import UsageError
-from emosphere.geometry import region_of
 from emosphere.store import Location, locate
 from emosphere.tables.schema import Column
 from emosphere.vad import VAD_DIMS
@@ -64,8 +60,6 @@ class Clip:
     """Target, centred (V, A, D); NaN where nobody rated it."""
     weak: bool = False
     """Whether the target is the mean of an emotion word rather than a rating."""
-    region: int
-    """Index of the target's region; -1 where it has none: not all rated, or the weak target of neutral."""
     category: str | None = None
     speaker: str
     gender: str | None = None
@@ -85,7 +79,7 @@ class Clip:
         return f"{name}#{self.start_ms}" if self.start_ms else name
 
 
-def read_manifest(path: str, *, num_regions: int = 8) -> list[Clip]:
+def read_manifest(path: str) -> list[Clip]:
     """Clips of a canonical Parquet table, or of a CSV table of acted emotion words (emosphere.clips.acted_table).
 
     Raises UsageError for a missing column, a target outside [-1, 1] or NaN, an unknown emotion or an empty table; it
@@ -99,8 +93,7 @@ def read_manifest(path: str, *, num_regions: int = 8) -> list[Clip]:
     rows = (_parquet_rows if path.endswith(".parquet") else acted_rows)(content, path)
     if not rows:
         raise UsageError(f"{path}: holds no clip.")
-    regions = _regions([_checked_vad(row, number, location) for number, row in enumerate(rows)], rows, num_regions)
-    return [_clip(row, location, region) for row, region in zip(rows, regions, strict=True)]
+    return [_clip(row, location, _checked_vad(row, number, location)) for number, row in enumerate(rows)]
 
 
 def write_manifest(
@@ -130,22 +123,6 @@ def absolute_uri(uri: str, manifest: Location) -> str:
     return beside.path if beside.exists() else posixpath.normpath(posixpath.join(posixpath.dirname(folder), uri))
 
 
-def vad_targets(clips: Sequence[Clip]) -> Float[Tensor, "clip 3"]:
-    """Targets, centred (V, A, D); NaN where nobody rated."""
-    return torch.tensor([clip.vad for clip in clips]).reshape(-1, 3)
-
-
-def region_targets(clips: Sequence[Clip]) -> Int[Tensor, "clip"]:
-    """Region indices, -1 where a clip has none."""
-    return torch.tensor([clip.region for clip in clips], dtype=torch.long)
-
-
-def category_targets(clips: Sequence[Clip], categories: Sequence[str]) -> Int[Tensor, "clip"]:
-    """Indices into ``categories``, -1 for a clip of another category or none."""
-    place = {word: index for index, word in enumerate(categories)}
-    return torch.tensor([place.get(clip.category or "", -1) for clip in clips], dtype=torch.long)
-
-
 def _parquet_rows(content: bytes, path: str) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(pa.BufferReader(content))
@@ -165,25 +142,10 @@ def _checked_vad(row: dict[str, Any], number: int, manifest: Location) -> list[f
     for dim in VAD_DIMS:
         if row[dim] is not None and not -1 <= row[dim] <= 1:
             raise UsageError(f"{where}: {dim} is {row[dim]}, wanted the centred scale, [-1, 1], or null for unrated.")
-    return _vad(row)
-
-
-def _vad(row: dict[str, Any]) -> list[float]:
     return [math.nan if row[dim] is None else float(row[dim]) for dim in VAD_DIMS]
 
 
-def _regions(vad: list[list[float]], rows: list[dict[str, Any]], num_regions: int) -> list[int]:
-    """Region of each row's target; -1 where not all is rated, or where the middle only stands for "neutral"."""
-    # In float64: regions are decided by signs and angles of the published numbers.
-    points = torch.tensor(vad, dtype=torch.float64)
-    weak = torch.tensor([bool(row["weak"]) for row in rows])
-    nowhere = points.isnan().any(dim=1) | (weak & (points == 0).all(dim=1))
-    regions: list[int] = torch.where(nowhere, -1, region_of(points.nan_to_num(), num_regions)).tolist()
-    return regions
-
-
-def _clip(row: dict[str, Any], manifest: Location, region: int) -> Clip:
-    vad = _vad(row)
+def _clip(row: dict[str, Any], manifest: Location, vad: list[float]) -> Clip:
     return Clip(
         uri=absolute_uri(row["uri"], manifest),
         start_ms=row["start_ms"] or 0,
@@ -191,7 +153,6 @@ def _clip(row: dict[str, Any], manifest: Location, region: int) -> Clip:
         channel=row.get("channel"),
         vad=(vad[0], vad[1], vad[2]),
         weak=bool(row["weak"]),
-        region=region,
         category=row["category"],
         speaker=row["speaker"],
         gender=row["gender"],

@@ -14,6 +14,8 @@ SPEECH: Final = "speech"
 """What the stream of a network is called that has one and no reason to call it otherwise."""
 CLIP: Final = "clip"
 """What a head reads that answers from the clip's vector."""
+RESERVED: Final = frozenset({CLIP, "streams", "pooling", "heads"})
+"""Names that no stream may have: settings mean other parts of a network by them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +24,6 @@ class StreamConfig:
 
     KINDS: ClassVar[dict[str, type["StreamConfig"]]] = {}
     """By what a table calls it."""
-    has_bands: ClassVar[bool] = False
-    """Whether its features are bands over time, which ``[spectrum]`` may change."""
 
     kind: str
 
@@ -31,8 +31,6 @@ class StreamConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogMelConfig(StreamConfig):
     """Log-mel spectrum, two convolutions over time and bands, thinning, then convolutions over time."""
-
-    has_bands: ClassVar[bool] = True
 
     kind: Literal["logmel"]
     num_mels: int = 64
@@ -213,8 +211,10 @@ class NetworkConfig:
         if not self.heads:
             raise ValueError("heads names none; add [network.heads.vad], or another question.")
         for name in (*self.streams, *self.heads):
-            if "." in name or not name or name == CLIP:
-                raise ValueError(f"{name!r} cannot be the name of a stream or a head: no dot, not empty, not {CLIP!r}.")
+            if "." in name or not name:
+                raise ValueError(f"{name!r} cannot be the name of a stream or a head: it is empty, or holds a dot.")
+        if taken := RESERVED & self.streams.keys():
+            raise ValueError(f"{', '.join(sorted(taken))} cannot be the name of a stream: it means something else.")
         if len(self.streams) > 1 and self.fusion is None:
             kinds = ", ".join(FusionConfig.KINDS)
             raise ValueError(

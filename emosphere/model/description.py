@@ -106,12 +106,12 @@ def describe_checkpoint(folder: str | Path) -> Description:
 
 def is_in_our_format(folder: Path) -> bool:
     """Whether its config.json says so."""
-    return _format_of(folder) in (FORMAT, FIRST_FORMAT)
+    return bool(_format_of(folder) in (FORMAT, FIRST_FORMAT))
 
 
 def is_of_first_format(folder: Path) -> bool:
     """Whether its config.json says so: then its tensors bear the names of that time."""
-    return _format_of(folder) == FIRST_FORMAT
+    return bool(_format_of(folder) == FIRST_FORMAT)
 
 
 def _format_of(folder: Path) -> Any:

@@ -124,9 +124,9 @@ def _check_exportable(checkpoint: Checkpoint) -> None:
             continue
         if cast(PretrainedEncoder, checkpoint.network.encoders[name]).needs_single_clips:
             raise UsageError(
-                f"{checkpoint.name}: its stream {name} ({stream.kind} of size {stream.size}) normalises over all frames "
-                "of a clip inside its convolutions, so it hears each clip by itself; that cannot be one graph for "
-                "batches. Encoders with feat_extract_norm='layer', such as those of size large, can be exported."
+                f"{checkpoint.name}: its stream {name} ({stream.kind} of size {stream.size}) normalises over all "
+                "frames of a clip inside its convolutions, so it hears each clip by itself; that cannot be one graph "
+                "for batches. Encoders with feat_extract_norm='layer', such as those of size large, can be exported."
             )
 
 

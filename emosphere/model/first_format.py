@@ -45,7 +45,7 @@ def of_today(values: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     names, temperature = rest.pop("region_names", []), rest.pop("region_temperature", 1.0)
     if REGION in heads:
         labels[REGION] = {"kind": REGION, "regions": outputs[REGION], "temperature": temperature}
-    if names != list(REGION_NAMES.get(outputs.get(REGION), ())):
+    if names != list(REGION_NAMES.get(outputs.get(REGION, 0), ())):
         raise BadCheckpoint(
             f"{source}: region_names has {len(names)} names, the region head {outputs.get(REGION, 0)} outputs; wanted "
             "the names of that table of regions."

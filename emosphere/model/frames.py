@@ -16,6 +16,12 @@ class Frames(NamedTuple):
     """False where a frame is padding."""
 
 
+Features = dict[str, Frames]
+"""What each stream's fixed front end made of some clips, by the stream's name."""
+ClipFeatures = dict[str, Tensor]
+"""The same of one clip: (frame, feature) by stream."""
+
+
 def validity(num_frames: Int[Tensor, "batch"], longest: int) -> Bool[Tensor, "batch frame"]:
     """True for the first ``num_frames[i]`` of ``longest`` frames.
 
@@ -41,6 +47,11 @@ def pad_frames(sequences: list[Float[Tensor, "_ feature"]]) -> Frames:
     num_frames = torch.tensor([len(sequence) for sequence in sequences])
     values = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True)
     return Frames(values, validity(num_frames, values.shape[1]).to(values.device))
+
+
+def pad_clips(clips: list[ClipFeatures]) -> Features:
+    """Stack clips of unequal length, stream by stream."""
+    return {name: pad_frames([clip[name] for clip in clips]) for name in clips[0]}
 
 
 def thin(frames: Frames, stride: int) -> Frames:

@@ -1,7 +1,7 @@
 """Vectors and frames of a clip's streams to the one vector that its heads read."""
 
 from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -44,10 +44,11 @@ class ConcatFusion(nn.Module):
         return torch.cat(list(vectors.values()), dim=1)
 
 
-def build_fusion(config: FusionConfig | None, frame_widths: Mapping[str, int], widths: Mapping[str, int]) -> Fusion:
-    """The fusion that ``config`` describes, for streams of these features per frame and per pooled vector."""
+def build_fusion(config: FusionConfig | None, frame_widths: Mapping[str, int], widths: Mapping[str, int]) -> nn.Module:
+    """What ``config`` describes, a :class:`Fusion`, for streams of these features per frame and per pooled vector."""
     config = config or FirstFusionConfig()
-    return cast(Fusion, FUSIONS[type(config)](frame_widths, widths, config))
+    fusion: nn.Module = FUSIONS[type(config)](frame_widths, widths, config)
+    return fusion
 
 
 FUSIONS: dict[type[FusionConfig], type[nn.Module]] = {

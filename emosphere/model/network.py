@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from emosphere.model.architecture import CLIP, NetworkConfig
-from emosphere.model.encoder import Encoder, build_encoder
-from emosphere.model.frames import Frames
+from emosphere.model.encoder import Encoder, Streams
+from emosphere.model.frames import Features, Frames
 from emosphere.model.fusion import Fusion, build_fusion
 from emosphere.model.heads import Head
 from emosphere.model.pooling import build_pooling
@@ -18,8 +18,6 @@ from emosphere.tasks import Task, tasks_of
 
 Encoders = Mapping[str, Encoder]
 """The encoder of each stream, by its name."""
-Features = dict[str, Frames]
-"""What each stream's fixed front end made of some clips, by its name."""
 
 
 class Embedding(NamedTuple):
@@ -42,13 +40,13 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.tasks = tasks_of(config.labels_of_heads, {}) if tasks is None else dict(tasks)
-        self.streams = nn.ModuleDict({name: build_encoder(stream) for name, stream in config.streams.items()})
+        self.streams = Streams(config.streams)
         widths = {name: encoder.out_features for name, encoder in self.encoders.items()}
         self.poolings = nn.ModuleDict({name: build_pooling(width, config.pooling) for name, width in widths.items()})
-        self.fusion: Fusion = build_fusion(
+        self.fusion = build_fusion(
             config.fusion, widths, {name: cast(int, pooling.out_features) for name, pooling in self.poolings.items()}
         )
-        widths[CLIP] = self.fusion.out_features
+        widths[CLIP] = cast(Fusion, self.fusion).out_features
         self.heads = nn.ModuleDict(
             {name: Head(widths[head.reads], self.tasks[name].outputs, head) for name, head in config.heads.items()}
         )
@@ -58,7 +56,7 @@ class Network(nn.Module):
     @property
     def encoders(self) -> Encoders:
         """Its own."""
-        return cast(Encoders, dict(self.streams.items()))
+        return self.streams.encoders
 
     @property
     def members(self) -> "list[Network]":
@@ -68,11 +66,11 @@ class Network(nn.Module):
     @property
     def min_samples(self) -> int:
         """Shortest waveform that gives every stream a frame; pad shorter ones with silence."""
-        return max(encoder.min_samples for encoder in self.encoders.values())
+        return self.streams.min_samples
 
     def features(self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]) -> Features:
         """The streams' fixed front ends, without gradient. Waveforms: 16 kHz, zeros behind ``num_samples``."""
-        return {name: encoder.features(waveforms, num_samples) for name, encoder in self.encoders.items()}
+        return self.streams.features(waveforms, num_samples)
 
     def embed(self, features: Features, encoders: Sequence[Encoders] = ()) -> list[Embedding]:
         """Of each of ``members``; a clip's does not depend on the other clips of the batch.
@@ -96,7 +94,7 @@ class Network(nn.Module):
 
     def member_answers(
         self, embeddings: Sequence[Embedding], *, detached: Collection[str] = frozenset()
-    ) -> dict[str, "MemberAnswers"]:
+    ) -> dict[str, "HeadAnswers"]:
         """Each head's answers, by its name, of every member for itself, in the order of ``members``.
 
         Training asks for these, since the targets are each member's own and not only their mean's. Heads named in
@@ -110,16 +108,16 @@ class Network(nn.Module):
                 cast(Head, member.heads[name])(values.detach() if name in detached else values)
                 for member, values in zip(self.members, read, strict=True)
             ]
-            answers[name] = MemberAnswers(torch.stack(values), is_valid)
+            answers[name] = HeadAnswers(torch.stack(values), is_valid)
         return answers
 
     def _embedding(self, features: Features, encoders: Encoders) -> Embedding:
         frames = {name: encoder(features[name]) for name, encoder in encoders.items()}
         vectors = {name: self.poolings[name](own) for name, own in frames.items()}
-        return Embedding(self.fusion(vectors, frames), frames)
+        return Embedding(cast(Fusion, self.fusion)(vectors, frames), frames)
 
 
-class MemberAnswers(NamedTuple):
+class HeadAnswers(NamedTuple):
     """What every member's head of one name gave."""
 
     values: Float[Tensor, "member batch *frame output"]

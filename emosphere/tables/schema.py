@@ -11,8 +11,8 @@ SCHEMA_VERSION: Final = 1
 
 Origin = Literal["run", "audio", "model", "order", "unfilled", "count"]
 """What a value follows from: the ``run`` (its plan, its command, its clock), the ``audio`` of a segment, the ``model``
-that scores it (null where it has no head for that), the ``order`` of a recording's segments, or the ``count`` of a run's recordings. ``unfilled``: from
-nothing yet, it is null. The columns of ``recordings`` are not told apart.
+that scores it (null where no head of it answers that), the ``order`` of a recording's segments, or the ``count`` of a
+run's recordings. ``unfilled``: from nothing yet, it is null. The columns of ``recordings`` are not told apart.
 """
 
 

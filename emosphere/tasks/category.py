@@ -20,6 +20,7 @@ CATEGORY: Final = "category"
 class CategoryTask(ClassesTask):
     """Which of some emotion words fits the voice."""
 
+    plural: ClassVar[str] = "categories"
     columns_filled: ClassVar[tuple[str, ...]] = ("category", "category_prob", "category_probs")
 
     kind: Literal["category"] = CATEGORY
@@ -35,6 +36,10 @@ class CategoryTask(ClassesTask):
     @property
     def classes(self) -> tuple[str, ...]:
         return self.words
+
+    def wanted(self, clips: Sequence[Labelled]) -> str:
+        found = sorted({clip.category for clip in clips if clip.category})
+        return f"wanted one of {', '.join(self.words)}; found {', '.join(found) or 'none'}"
 
     def labels(self, clips: Sequence[Labelled]) -> tuple[Ints, Known]:
         """(clip,) indices into ``words``."""

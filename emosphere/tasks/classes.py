@@ -24,6 +24,7 @@ class ClassesTask(Task):
     """Classes of which a clip has one. Members agree on the mean of their probabilities; cross entropy teaches them."""
 
     term: ClassVar[str] = "cross-entropy"
+    plural: ClassVar[str] = "classes"
 
     temperature: float = 1.0
     """Logits are divided by it, so that their softmax is calibrated. Written by training."""
@@ -59,7 +60,7 @@ class ClassesTask(Task):
         temperature = calibrate_temperature(answers[known], target.values[known]) if known.any() else 1.0
         return dataclasses.replace(self, temperature=round(temperature, 4))
 
-    def unlabelled_classes(self, target: Target) -> list[str]:
+    def untaught(self, target: Target) -> list[str]:
         labelled = set(target.values[target.is_known].tolist())
         return [name for number, name in enumerate(self.classes) if number not in labelled]
 

@@ -15,6 +15,7 @@ class RatedTask(Task):
     """Dimensions that listeners rate. Members agree on their mean; concordance teaches them."""
 
     term: ClassVar[str] = "concordance"
+    plural: ClassVar[str] = "dimensions"
     dims: ClassVar[tuple[str, ...]]
     """Names of the outputs, in order."""
     lowest: ClassVar[float] = -1.0
@@ -33,6 +34,10 @@ class RatedTask(Task):
     @property
     def outputs(self) -> int:
         return len(self.dims)
+
+    def untaught(self, target: Target) -> list[str]:
+        is_rated = target.is_known.any(dim=0).tolist()
+        return [dim for dim, is_known in zip(self.dims, is_rated, strict=True) if not is_known]
 
     def agree(self, answers: "Tensor") -> "Tensor":
         return answers.mean(0)

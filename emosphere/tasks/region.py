@@ -13,19 +13,21 @@ from emosphere.vad import VAD_DIMS
 
 REGION: Final = "region"
 """The kind, and what its head is called where nobody calls it otherwise."""
-DEFAULT_REGIONS: Final = 8
+NumRegions = Literal[8, 18, 32]
+DEFAULT_REGIONS: Final[NumRegions] = 8
 """Regions into which a model without a region head sorts its points."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionTask(ClassesTask):
-    """The paper's auxiliary question: which region is the rated point in?"""
+    """The paper's auxiliary question: in which region the rated point lies."""
 
+    plural: ClassVar[str] = "regions"
     prefix: ClassVar[str | None] = ""
     columns_filled: ClassVar[tuple[str, ...]] = ("region_prob",)
 
     kind: Literal["region"] = REGION
-    regions: Literal[8, 18, 32] = DEFAULT_REGIONS
+    regions: NumRegions = DEFAULT_REGIONS
     """Regions of the table: the paper's 8, or 18 or 32 by angles."""
 
     @property
@@ -63,7 +65,7 @@ class RegionTask(ClassesTask):
         return {"head": "the region head", "of_vad": "the region of the regressed VAD"}
 
 
-def num_regions(tasks: Mapping[str, Task]) -> int:
+def num_regions(tasks: Mapping[str, Task]) -> NumRegions:
     """Regions of the table into which a model with these tasks, by head, sorts its points."""
     return next((task.regions for task in tasks.values() if isinstance(task, RegionTask)), DEFAULT_REGIONS)
 

@@ -60,6 +60,8 @@ class Task:
     """Kind of the term of the loss that usually teaches it."""
     columns_filled: ClassVar[tuple[str, ...]] = ()
     """Columns of ``segments`` that its answers fill; none where it serves training only."""
+    plural: ClassVar[str] = "labels"
+    """What its dimensions or classes are called."""
     prefix: ClassVar[str | None] = None
     """Before the names of its figures; None: the head's name and ``_``."""
 
@@ -105,9 +107,13 @@ class Task:
         """``columns_filled``, from what the model's heads published; ``head`` is the one of this task."""
         return {}
 
-    def unlabelled_classes(self, target: Target) -> list[str]:
-        """Names of the classes that none of these clips is of; empty without classes."""
-        return []
+    def wanted(self, clips: Sequence[Labelled]) -> str:
+        """In words, which labels it would take, and which these clips have instead."""
+        return f"labels of kind {self.kind!r}"
+
+    def untaught(self, target: Target) -> list[str]:
+        """Names of the dimensions or classes of which none of these clips is labelled."""
+        raise NotImplementedError
 
     def choice_figures(self, answers: "Tensor", target: Target) -> dict[str, float]:
         """Short figures of (clip, output) answers; the first of them, higher for better, may choose an epoch.

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from emosphere.clips.batches import Clips, evaluation_batches, to_device
-from emosphere.model.frames import Frames
+from emosphere.model.frames import Features, Frames
 from emosphere.model.network import Network
+from emosphere.training.terms import Answer
 
 Answers = dict[str, Tensor]
 """Head's name -> (clip, output)."""
@@ -36,10 +37,16 @@ class MemberAnswers(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, features: Frames, detached: frozenset[str]) -> Answers:
+    def forward(self, features: Features, detached: frozenset[str]) -> dict[str, Answer]:
         """Head's name -> (member x clip, output): all clips for the first member, then all for the second, and so on.
 
-        Heads named in ``detached`` send no gradient into pooling and encoder.
+        Of a head that reads frames, (member x clip, frame, output). Heads named in ``detached`` send no gradient into
+        what they read.
         """
-        answers = self.network.member_answers(self.network.embed(features), detached=detached)
-        return {name: rows.flatten(0, 1) for name, rows in answers.items()}
+        answers: dict[str, Answer] = {}
+        for name, (values, is_valid) in self.network.member_answers(
+            self.network.embed(features), detached=detached
+        ).items():
+            rows = values.flatten(0, 1)
+            answers[name] = rows if is_valid is None else Frames(rows, is_valid.repeat(len(values), 1))
+        return answers

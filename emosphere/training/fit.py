@@ -19,15 +19,19 @@ from torch import Tensor, nn
 
 from emosphere.clips.batches import Batch, to_device
 from emosphere.errors import UsageError
+from emosphere.model.frames import Frames
 from emosphere.model.network import Network
-from emosphere.training.answers import Answers, MemberAnswers
+from emosphere.tasks import Target
+from emosphere.training.answers import MemberAnswers
 from emosphere.training.fit_config import FitConfig
-from emosphere.training.loss import LearntWeights, detached_heads, loss_terms, total
 from emosphere.training.optimiser import build_optimiser, rate_at
 from emosphere.training.replay import random_state, wind_back
+from emosphere.training.terms import SCOPES, Answer, Scope, detached_heads, head_of, weights_in, widest_scope
 
 Share = Sequence[Batch]
 """This rank's part of one batch, in pieces that go through the network at once."""
+Answers = Mapping[str, Answer]
+"""Of every member to one piece, by head."""
 
 
 class Ranks(Protocol):
@@ -67,11 +71,9 @@ class Fit:
         self._ranks = ranks
         self._device = next(network.parameters()).device
         self._class_weights = {name: weights.to(self._device) for name, weights in class_weights.items()}
-        self._learnt_weights: LearntWeights | None = None
-        if config.loss.region_schedule == "uncertainty":
-            self._learnt_weights = LearntWeights(["vad", config.loss.joint_head, *config.loss.auxiliary])
-            self._learnt_weights.to(self._device)
-        self._optimiser = build_optimiser(network, self._learnt_weights, config)
+        names = [name for name, term in config.terms.items() if term.weight]
+        self._balance = config.balance.build(names).to(self._device)
+        self._optimiser = build_optimiser(network, self._balance, config)
         num_steps = steps_per_epoch * config.epochs
         self._scheduler = torch.optim.lr_scheduler.LambdaLR(
             self._optimiser, lambda step: rate_at(step, num_steps, config)
@@ -98,22 +100,24 @@ class Fit:
 
         Raises UsageError when the loss is not finite: the same settings would end there again.
         """
-        groups = self._groups(shares)
+        groups = _grouped(shares, widest_scope(self.config.terms))
+        num_pieces = sum(len(share) for share in shares)
+        parts: dict[Scope, int] = {"piece": num_pieces, "batch": len(shares), "update": 1}
         self._optimiser.zero_grad(set_to_none=True)
         sums: defaultdict[str, float] = defaultdict(float)
         for number, group in enumerate(groups):
-            on_device = [to_device(piece, self._device) for piece in group]
-            is_last = number == len(groups) - 1
-            terms = self._add_gradients(on_device, epoch, num_groups=len(groups), is_last=is_last)
+            on_device = [[to_device(piece, self._device) for piece in share] for share in group]
+            terms = self._add_gradients(on_device, epoch, parts, is_last=number == len(groups) - 1)
             for name, term in terms.items():
-                sums[name] += float(term.detach()) / len(groups)
+                sums[name] += term
         if not all(math.isfinite(term) for term in sums.values()):
             raise UsageError(
                 f"the loss became {dict(sums)} in epoch {epoch + 1}: lower learning_rate or set clip_norm."
             )
-        if self._learnt_weights is not None and self._ranks is not None:
-            for weight in self._learnt_weights.parameters():
-                weight.grad = self._ranks.mean(cast(Tensor, weight.grad))
+        if self._ranks is not None:
+            for weight in self._balance.parameters():
+                if weight.grad is not None:
+                    weight.grad = self._ranks.mean(weight.grad)
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         self._optimiser.step()
@@ -121,22 +125,19 @@ class Fit:
         self._update_mean()
         return dict(sums)
 
-    def _groups(self, shares: Sequence[Share]) -> list[Share]:
-        """Pieces by the loss that they share."""
-        pieces = [piece for share in shares for piece in share]
-        if self.config.concordance == "global":
-            return [pieces]
-        return list(shares) if self.config.concordance == "batch" else [[piece] for piece in pieces]
+    def _add_gradients(
+        self, group: Sequence[Share], epoch: int, parts: Mapping[Scope, int], *, is_last: bool
+    ) -> dict[str, float]:
+        """Add to the network's gradients those of the loss over these clips, which share its widest term.
 
-    def _add_gradients(self, pieces: Share, epoch: int, *, num_groups: int, is_last: bool) -> dict[str, Tensor]:
-        """Add to the network's gradients those of one loss over these clips, one of ``num_groups`` of this update.
-
-        Returns the terms of that loss. ``is_last``: no gradient is added afterwards.
+        Returns what the clips add to each term of the update, which has so many ``parts`` per scope. ``is_last``: no
+        gradient is added afterwards.
         """
+        pieces = [piece for share in group for piece in share]
         if len(pieces) == 1:
             with self._synced_if(is_last):
                 answers = self._member_answers(self._synced, pieces[0], epoch)
-                terms, gradients = self._loss_gradients(answers, pieces, epoch, num_groups)
+                terms, [gradients] = self._loss_gradients([answers], group, epoch, parts)
                 _backward(answers, gradients)
             return terms
         states, first_pass = [], []
@@ -144,54 +145,91 @@ class Fit:
             for piece in pieces:
                 states.append(random_state())
                 first_pass.append(self._member_answers(self._members, piece, epoch))
-        answers = {name: torch.cat([answers[name] for answers in first_pass]) for name in first_pass[0]}
-        terms, gradients = self._loss_gradients(answers, pieces, epoch, num_groups)
-        start = 0
+        terms, gradients_of = self._loss_gradients(first_pass, group, epoch, parts)
         for number, (piece, state) in enumerate(zip(pieces, states, strict=True)):
             wind_back(state)
             with self._synced_if(is_last and number == len(pieces) - 1):
-                answers = self._member_answers(self._synced, piece, epoch)
-                stop = start + len(answers["vad"])
-                _backward(answers, {name: gradient[start:stop] for name, gradient in gradients.items()})
-                start = stop
+                _backward(self._member_answers(self._synced, piece, epoch), gradients_of[number])
         return terms
 
     def _loss_gradients(
-        self, answers: Answers, pieces: Share, epoch: int, num_groups: int
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Terms of one loss over these clips, and its gradient with respect to this rank's answers, by head.
+        self, answers: Sequence[Answers], group: Sequence[Share], epoch: int, parts: Mapping[Scope, int]
+    ) -> tuple[dict[str, float], list[dict[str, Tensor]]]:
+        """Terms of the loss over these clips, and its gradient with respect to this rank's answers, piece by piece.
 
         A head that is in no term has no gradient.
         """
-        own = {name: answer.detach().double().requires_grad_() for name, answer in answers.items()}
-        targets = self._member_targets(pieces)
-        all_answers, all_targets, num_ranks = own, targets, 1
-        if self._ranks is not None and self.config.concordance != "micro-batch":
-            (all_answers, all_targets), num_ranks = self._ranks.gather([own, targets]), self._ranks.count
-        terms = loss_terms(
-            all_answers,
-            all_targets,
-            self._class_weights,
-            self.config.loss,
-            epoch=epoch,
-            num_epochs=self.config.epochs,
-        )
-        loss = total(terms) if self._learnt_weights is None else self._learnt_weights(terms)
-        (loss / num_groups).backward()  # into `own` and the learnt weights, not yet into the network
-        # DistributedDataParallel averages gradients, while a shared loss is one over the clips of all ranks.
-        gradients = {name: tensor.grad * num_ranks for name, tensor in own.items() if tensor.grad is not None}
+        weights = weights_in(self.config.terms, epoch, self.config.epochs)
+        targets = [self._member_targets(piece) for share in group for piece in share]
+        terms: defaultdict[str, float] = defaultdict(float)
+        gradients: list[dict[str, Tensor]] = [{} for _ in answers]
+        for scope in SCOPES:
+            names = [name for name in weights if self.config.terms[name].scope == scope]
+            for numbers in _numbers_of_pieces(group, scope) if names else ():
+                own = [(answers[number], targets[number]) for number in numbers]
+                values, of_pieces = self._part_of_the_loss(own, {name: weights[name] for name in names}, scope, parts)
+                for name, value in values.items():
+                    terms[name] += value / parts[scope]
+                for number, of_piece in zip(numbers, of_pieces, strict=True):
+                    for head, gradient in of_piece.items():
+                        before = gradients[number].get(head)
+                        gradients[number][head] = gradient if before is None else before + gradient
         return terms, gradients
 
-    def _member_targets(self, pieces: Share) -> dict[str, Tensor]:
-        """Targets in the order of the members' answers: piece by piece, in each the same for every member."""
+    def _part_of_the_loss(
+        self,
+        pieces: Sequence[tuple[Answers, Mapping[str, Target]]],
+        weights: Mapping[str, float],
+        scope: Scope,
+        parts: Mapping[Scope, int],
+    ) -> tuple[dict[str, float], list[dict[str, Tensor]]]:
+        """Terms of one scope over some pieces together, and the gradient with respect to each piece's answers."""
+        heads = {head_of(name, self.config.terms[name]) for name in weights}
+        own = {head: _joined([answers[head] for answers, _ in pieces]) for head in self.network.tasks if head in heads}
+        targets = {
+            head: Target(*(torch.cat(part) for part in zip(*(of_piece[head] for _, of_piece in pieces), strict=True)))
+            for head in own
+        }
+        all_answers: Mapping[str, Answer] = own
+        all_targets, num_ranks = targets, 1
+        if self._ranks is not None and scope != "piece":
+            all_answers, all_targets = self._gathered(cast(Mapping[str, Tensor], own), targets)
+            num_ranks = self._ranks.count
+        terms = {}
+        for name, weight in weights.items():
+            term = self.config.terms[name]
+            head = head_of(name, term)
+            value = term.loss(all_answers[head], all_targets[head], self._class_weights.get(head))
+            terms[name] = weight * value
+        (self._balance(terms) / parts[scope]).backward()  # into `own` and the balance, not yet into the network
+        sizes = [len(_values(next(iter(answers.values())))) for answers, _ in pieces]
+        gradients: list[dict[str, Tensor]] = [{} for _ in pieces]
+        for head, answer in own.items():
+            if (gradient := _values(answer).grad) is not None:
+                # DistributedDataParallel averages gradients, while a shared loss is one over the clips of all ranks.
+                for of_piece, rows in zip(gradients, torch.split(gradient * num_ranks, sizes), strict=True):
+                    of_piece[head] = rows
+        return {name: float(term.detach()) for name, term in terms.items()}, gradients
+
+    def _gathered(
+        self, answers: Mapping[str, Tensor], targets: Mapping[str, Target]
+    ) -> tuple[dict[str, Tensor], dict[str, Target]]:
+        """The same of all ranks."""
+        assert self._ranks is not None
+        own = [answers, *({head: target[part] for head, target in targets.items()} for part in range(2))]
+        all_answers, values, is_known = self._ranks.gather(own)
+        return all_answers, {head: Target(values[head], is_known[head]) for head in targets}
+
+    def _member_targets(self, piece: Batch) -> dict[str, Target]:
+        """Targets in the order of the members' answers: the same for every member."""
         num_members = self.network.config.members
         return {
-            name: torch.cat([piece.targets[name] for piece in pieces for _ in range(num_members)])
-            for name in pieces[0].targets
+            head: Target(*(torch.cat([part] * num_members) for part in target))
+            for head, target in piece.targets.items()
         }
 
     def _member_answers(self, module: nn.Module, piece: Batch, epoch: int) -> Answers:
-        detached = detached_heads(self.config.loss, epoch, self.config.epochs)
+        detached = detached_heads(self.config.terms, epoch, self.config.epochs)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             answers: Answers = module(piece.features, detached)
         return answers
@@ -210,7 +248,7 @@ class Fit:
             "optimiser": self._optimiser.state_dict(),
             "scheduler": self._scheduler.state_dict(),
             "mean": self._mean.state_dict() if self._mean else None,
-            "weights": self._learnt_weights.state_dict() if self._learnt_weights else None,
+            "balance": self._balance.state_dict(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -220,8 +258,7 @@ class Fit:
         self._scheduler.load_state_dict(state["scheduler"])
         if self._mean:
             self._mean.load_state_dict(state["mean"])
-        if self._learnt_weights:
-            self._learnt_weights.load_state_dict(state["weights"])
+        self._balance.load_state_dict(state["balance"])
 
     @torch.no_grad()
     def _update_mean(self) -> None:
@@ -234,10 +271,40 @@ class Fit:
             mean.lerp_(tensor, 1 - decay)
 
 
+def _grouped(shares: Sequence[Share], scope: Scope) -> list[list[Share]]:
+    """Shares of batches, or pieces of them, by the widest term that they share."""
+    if scope == "update":
+        return [list(shares)]
+    return [[share] for share in shares] if scope == "batch" else [[[piece]] for share in shares for piece in share]
+
+
+def _numbers_of_pieces(group: Sequence[Share], scope: Scope) -> list[list[int]]:
+    """Which pieces of a group, counted through, share one value of a term of ``scope``."""
+    count, of_shares = 0, []
+    for share in group:
+        of_shares.append(list(range(count, count + len(share))))
+        count += len(share)
+    if scope == "update":
+        return [list(range(count))]
+    return of_shares if scope == "batch" else [[number] for number in range(count)]
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    """Answers to several pieces as one leaf in float64; only those to clips can be more than one."""
+    if len(answers) == 1 and isinstance(answers[0], Frames):
+        return Frames(answers[0].values.detach().double().requires_grad_(), answers[0].is_valid)
+    return torch.cat([_values(answer) for answer in answers]).detach().double().requires_grad_()
+
+
+def _values(answer: Answer) -> Tensor:
+    return answer.values if isinstance(answer, Frames) else answer
+
+
 def _backward(answers: Answers, gradients: Mapping[str, Tensor]) -> None:
     """Continue from the gradients of the answers down into the network."""
-    heads = [name for name in answers if answers[name].requires_grad and name in gradients]
-    torch.autograd.backward([answers[name] for name in heads], [gradients[name].to(answers[name]) for name in heads])
+    values = {head: _values(answer) for head, answer in answers.items()}
+    heads = [head for head in values if values[head].requires_grad and head in gradients]
+    torch.autograd.backward([values[head] for head in heads], [gradients[head].to(values[head]) for head in heads])
 
 
 def _in_groups(shares: Iterable[Share], size: int) -> Iterable[list[Share]]:

@@ -14,18 +14,20 @@ SQLITE: Final = "sqlite:///"
 
 def with_absolute_paths(config: TrainConfig) -> TrainConfig:
     """The same settings, for any working directory. Raises UsageError for an ``out`` or weights in a store."""
-    weights, tracking = config.encoder_weights, config.mlflow
+    tracking = config.mlflow
     if "://" in config.out:
         raise UsageError(f"out = {config.out!r}: a model is trained into a folder of this machine; copy it from there.")
-    if weights is not None and "://" in weights:
-        raise UsageError(
-            f"encoder_weights = {unsigned(weights)!r}: weights are read from a folder of this machine; copy them there."
-        )
+    for stream, weights in config.weights.items():
+        if "://" in weights:
+            raise UsageError(
+                f"[weights] {stream} = {unsigned(weights)!r}: weights are read from a folder of this machine; copy "
+                "them there."
+            )
     return dataclasses.replace(
         config,
         out=str(Path(config.out).absolute()),
         clips=dataclasses.replace(config.clips, manifest=_absolute(config.clips.manifest)),
-        encoder_weights=None if weights is None else str(Path(weights).absolute()),
+        weights={stream: str(Path(weights).absolute()) for stream, weights in config.weights.items()},
         mlflow=None if tracking is None else _absolute_tracking(tracking),
     )
 

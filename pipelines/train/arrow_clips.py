@@ -15,12 +15,14 @@ DECODED: Final = pa.schema(
     {
         "row": pa.int64(),
         "version": pa.int64(),
+        "stream": pa.string(),
         "shape": pa.list_(pa.int64()),
         "values": pa.large_binary(),
         "error": pa.string(),
     }
 )
-"""One version of one clip: its ``values`` and their ``shape``, or the ``error`` that says why there are none."""
+"""One version of one clip: its waveform, or the features of one stream, as ``values`` with their ``shape``; or the
+``error`` that says why there are none."""
 
 
 def clip_tables(rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
@@ -38,11 +40,18 @@ def clips_of(table: pa.Table) -> list[tuple[int, Clip]]:
     return clips
 
 
-def decoded_row(row: int, version: int, values: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """A row of DECODED for what could be read."""
-    return {"row": row, "version": version, "shape": list(values.shape), "values": values.tobytes(), "error": None}
+def decoded_row(row: int, version: int, values: np.ndarray[Any, Any], *, stream: str | None = None) -> dict[str, Any]:
+    """A row of DECODED for what could be read; ``stream`` is None for a waveform."""
+    return {
+        "row": row,
+        "version": version,
+        "stream": stream,
+        "shape": list(values.shape),
+        "values": values.tobytes(),
+        "error": None,
+    }
 
 
 def unreadable_row(row: int, version: int, error: Exception) -> dict[str, Any]:
     """A row of DECODED for what could not."""
-    return {"row": row, "version": version, "shape": [], "values": None, "error": str(error)}
+    return {"row": row, "version": version, "stream": None, "shape": [], "values": None, "error": str(error)}

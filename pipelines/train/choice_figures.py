@@ -1,19 +1,23 @@
 """Which epoch of a fit counts, by clips that are not learnt from, and when to stop."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.distributed
 
 from emosphere.clips.batches import Clips
-from emosphere.metrics import ccc, region_report
 from emosphere.model.network import Network
+from emosphere.tasks import Task
 from emosphere.training import Answers, answers_for
-from emosphere.vad import VAD_DIMS
 
 
 def choice_figures(
-    network: Network, clips: Clips, rows: list[int], num_regions: int, *, rank: int, num_ranks: int
-) -> dict[str, float]:
-    """Mean CCC and region figures of ``network`` on ``rows``; every rank computes its part and gets the whole."""
+    network: Network, clips: Clips, rows: list[int], *, rank: int, num_ranks: int
+) -> dict[str, dict[str, float]]:
+    """Short figures of ``network`` on ``rows``, by head; every rank computes its part and gets the whole.
+
+    A head for which no label of these clips is known has none.
+    """
     own_rows = rows[rank::num_ranks]
     own_answers = answers_for(network, clips, own_rows) if own_rows else {}
     parts: list[tuple[list[int], Answers]] = [(own_rows, own_answers)]
@@ -24,10 +28,17 @@ def choice_figures(
     targets = clips.targets([row for part_rows, _ in parts for row in part_rows])
     _, first = parts[0]
     answers = {name: torch.cat([part_answers[name] for _, part_answers in parts]) for name in first}
-    agreement = ccc(answers["vad"], targets["vad"])
-    figures = {"ccc": round(float(agreement.mean()), 6)}
-    figures |= {f"ccc_{dim}": round(float(value), 4) for dim, value in zip(VAD_DIMS, agreement, strict=True)}
-    if "region" in answers and (targets["region"] >= 0).any():
-        report = region_report(answers["region"].argmax(dim=1), targets["region"], num_regions)
-        figures |= {"uar": report.uar, "macro_f1": report.macro_f1, "accuracy": report.accuracy}
-    return figures
+    return {
+        head: task.choice_figures(answers[head], targets[head])
+        for head, task in network.tasks.items()
+        if targets[head].is_known.any()
+    }
+
+
+def logged_figures(figures: dict[str, dict[str, float]], tasks: Mapping[str, Task]) -> dict[str, float]:
+    """The same by one name each."""
+    return {
+        f"{f'{head}_' if tasks[head].prefix is None else tasks[head].prefix}{name}": value
+        for head, own in figures.items()
+        for name, value in own.items()
+    }

@@ -145,7 +145,7 @@ def _run(
         _raise_own(error)
         raise MachineError(f"{out}: the training broke off ({error}); the same command resumes it.") from error
     evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
-    short = {name: evaluation[name] for name in ("parameters", "region_temperature")}
+    short = {name: value for name, value in evaluation.items() if name == "parameters" or name.endswith("_temperature")}
     return unreadable, short | {name: short_figures(evaluation[name]) for name in ("cross_validation", "test")}
 
 

@@ -1,22 +1,37 @@
 """Settings of a training run: one TOML file."""
 
+import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from emosphere.clips.augment import DistortionConfig
 from emosphere.clips.spectrum import SpectrumConfig
 from emosphere.config import to_mapping
-from emosphere.emotion_words import EMOTIONS
-from emosphere.model.architecture import NetworkConfig
+from emosphere.model.architecture import CLIP, SPEECH, NetworkConfig, PretrainedConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
+from emosphere.tasks import Task, tasks_of
 from emosphere.training import FitConfig
+from emosphere.training.fit_config import PARTS
+from emosphere.training.terms import head_of
+
+
+def _categories_are_a_label(value: Any) -> str:
+    return f'Write `[labels.category]` `kind = "category"` `words = {json.dumps(value)}`.'
+
+
+def _weights_are_of_streams(value: Any) -> str:
+    return f"Write the table `[weights]` with `{SPEECH} = {json.dumps(value)}`, by the stream's name."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipsConfig:
     """Which clips."""
+
+    REPLACED: ClassVar[Mapping[str, Callable[[Any], str]]] = {"categories": _categories_are_a_label}
+    """Settings of earlier versions."""
 
     manifest: str
     """Table of labelled clips: Parquet as `emosphere prepare` writes it, or CSV of acted emotion words. A path from
@@ -30,8 +45,6 @@ class ClipsConfig:
     carries. Without them the folds' held-out clips calibrate the former, and the latter is only reported."""
     evaluate: tuple[str, ...] = ("test",)
     """Splits to report on in the end; nothing is chosen by them."""
-    categories: tuple[str, ...] = EMOTIONS
-    """Classes of the category head, in its order; clips of other categories do not teach it."""
     without_category: Literal["keep", "learn", "drop"] = "keep"
     """Clips without a category (MSP-Podcast's X: the raters did not agree): as any other, only to learn from, or left
     out."""
@@ -46,6 +59,9 @@ class ClipsConfig:
 class TrainConfig:
     """One training run."""
 
+    REPLACED: ClassVar[Mapping[str, Callable[[Any], str]]] = {"encoder_weights": _weights_are_of_streams}
+    """Settings of earlier versions."""
+
     name: str
     """Name of the model."""
     licence: str
@@ -54,15 +70,18 @@ class TrainConfig:
     """Folder for the checkpoint."""
     clips: ClipsConfig
     network: NetworkConfig
-    fit: FitConfig = field(default_factory=FitConfig)
+    fit: FitConfig
+    labels: dict[str, Task] = field(default_factory=dict)
+    """By name: what the heads answer. A label of a kind's own name may be left out, for that kind's defaults."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """By stream: folder of published weights that it starts from; a stream that is not named starts from random ones.
+    """
     distortion: DistortionConfig | None = None
     """Distorted copies of each clip; none when absent."""
     spectrum: SpectrumConfig | None = None
     """Random changes to the frames of a clip; none when absent."""
-    encoder_weights: str | None = None
-    """Folder of published weights for a self-supervised encoder; None starts from random ones."""
     folds: int = 0
-    """When set, also cross-validate over speakers in so many folds; it calibrates the region probabilities."""
+    """When set, also cross-validate over speakers in so many folds; it calibrates the probabilities of classes."""
     save_every: int = 1
     """Epochs between saved states; a broken run goes on from the last."""
     seed: int = 0
@@ -79,17 +98,21 @@ class TrainConfig:
             raise ValueError(f"save_every={self.save_every} must be at least 1.")
         if self.folds == 1 or self.folds < 0:
             raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
-        taught = set(self.fit.loss.auxiliary)
-        if self.fit.loss.region_schedule != "off":
-            taught.add(self.fit.loss.joint_head)
-        if absent := sorted(taught - self.network.heads.keys()):
+        self._check_heads()
+        unknown = set(self.auxiliary_heads) - self.network.heads.keys()
+        if unknown or len(set(self.auxiliary_heads)) == len(self.network.heads):
             raise ValueError(
-                f"fit.loss teaches {absent}, which network.heads does not have; add it there, or set "
-                'fit.loss.region_schedule = "off" for no such term.'
+                f"auxiliary_heads names {sorted(unknown or self.auxiliary_heads)}, which network.heads does not have to "
+                "spare."
             )
-        unknown = set(self.auxiliary_heads) - (self.network.heads.keys() - {"vad"})
-        if unknown:
-            raise ValueError(f"auxiliary_heads names {sorted(unknown)}, which network.heads does not have to spare.")
+        streams = self.network.streams
+        for name in self.weights:
+            if not isinstance(streams.get(name), PretrainedConfig):
+                raise ValueError(f"weights.{name}: no stream of that name is pretrained, of {', '.join(streams)}.")
+        if self.spectrum and (absent := sorted(set(self.spectrum.streams) - streams.keys())):
+            raise ValueError(f"spectrum.streams names {absent}; the streams are {', '.join(streams)}.")
+        if absent := sorted(self.fit.learning_rates.keys() - {*PARTS, *streams}):
+            raise ValueError(f"fit.learning_rates names {absent}; the parts are {', '.join((*PARTS, *streams))}.")
         if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
             raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
         uses = [self.clips.train, self.clips.choose, self.clips.calibrate, self.clips.evaluate]
@@ -98,15 +121,48 @@ class TrainConfig:
         # Choosing an epoch by the clips that are reported on is common, and said in the report; the rest is not.
         if not shared <= set(self.clips.choose) & set(self.clips.evaluate):
             raise ValueError(f"clips: {sorted(shared)} would be used for two things at once, see train and calibrate.")
-        outputs = {"region": self.num_regions, "category": len(self.clips.categories)}
-        for name, head in self.network.heads.items():
-            if name in outputs and head.outputs != outputs[name]:
-                raise ValueError(f"network.heads.{name}.outputs={head.outputs}, but there are {outputs[name]} classes.")
+
+    def _check_heads(self) -> None:
+        """Raise ValueError unless every head has a label, and a term that fits it."""
+        tasks, heads = self.tasks, self.network.heads
+        taught = {head_of(name, term) for name, term in self.fit.terms.items()}
+        for head, task in tasks.items():
+            if head not in taught:
+                raise ValueError(
+                    f"nothing teaches network.heads.{head}: add [fit.terms.{head}] kind = {task.term!r}, with "
+                    "weight = 0.0 if that is meant."
+                )
+        for name, term in self.fit.terms.items():
+            head = head_of(name, term)
+            if not term.weight:
+                continue
+            if head not in heads:
+                raise ValueError(
+                    f"fit.terms.{name} teaches the head {head!r}, which network.heads does not have; add it there, or "
+                    "set weight = 0.0 for no such term."
+                )
+            if not isinstance(tasks[head], term.teaches):
+                raise ValueError(
+                    f"fit.terms.{name}.kind={term.kind!r} cannot teach labels of kind {tasks[head].kind!r}; "
+                    f"{tasks[head].term!r} can."
+                )
+            if heads[head].reads != CLIP and term.scope != "piece":
+                raise ValueError(
+                    f"fit.terms.{name}.scope={term.scope!r}: the head {head!r} reads frames, whose answers stay with "
+                    'their piece; set scope = "piece".'
+                )
+        if self.fit.choose_by and self.fit.choose_by not in heads:
+            raise ValueError(f"fit.choose_by={self.fit.choose_by!r} is no head, of {', '.join(heads)}.")
 
     @property
-    def num_regions(self) -> int:
-        """Regions that targets are sorted into."""
-        return self.network.num_regions or 8
+    def tasks(self) -> dict[str, Task]:
+        """What each head answers."""
+        return tasks_of(self.network.labels_of_heads, self.labels)
+
+    @property
+    def chosen_by(self) -> str:
+        """Head whose figure says which epoch is best."""
+        return self.fit.choose_by or next(iter(self.network.heads))
 
     @property
     def num_versions(self) -> int:

@@ -3,22 +3,22 @@
 import functools
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 import torch
-from torch import Tensor
 
 from emosphere.clips.batches import InMemoryClips, clip_features, read_clip, version_of
 from emosphere.clips.manifest import Clip
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import BadClip
 from emosphere.model.architecture import NetworkConfig, PretrainedConfig
-from emosphere.model.encoder import Encoder, build_encoder
-from emosphere.model.pretrained import PretrainedEncoder
+from emosphere.model.encoder import Streams
+from emosphere.model.frames import ClipFeatures
 from pipelines.train.arrow_clips import CLIPS_PER_TASK, DECODED, clip_tables, clips_of, decoded_row, unreadable_row
 from pipelines.train.config import TrainConfig
 
@@ -46,7 +46,7 @@ class FeatureCache:
 def decode_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
     """Every version of every clip behind the network's fixed front end, decoded once: a materialized Ray dataset.
 
-    Its rows are :data:`pipelines.train.arrow_clips.DECODED` with float16 (frame, feature) values.
+    Its rows are :data:`pipelines.train.arrow_clips.DECODED` with float16 (frame, feature) values, one per stream.
     """
     rows = [{"row": row, "clip": clip} for row, clip in enumerate(clips)]
     return ray.data.from_arrow(clip_tables(rows)).map_batches(
@@ -58,9 +58,10 @@ def features_digest(clips: Sequence[Clip], config: TrainConfig) -> str:
     """Digest of all that decides what :func:`decode_all` gives."""
     places = [clip.place for clip in clips]
     distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
-    drawn = isinstance(config.network.encoder, PretrainedConfig) and config.encoder_weights is None
+    streams = config.network.streams
+    drawn = any(isinstance(stream, PretrainedConfig) for name, stream in streams.items() if name not in config.weights)
     seed = config.seed if drawn else None
-    parts = (places, to_mapping(config.network.encoder), config.encoder_weights, distortion, seed)
+    parts = (places, {name: to_mapping(stream) for name, stream in streams.items()}, config.weights, distortion, seed)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -89,34 +90,32 @@ def probe_clips(clips: Sequence[Clip]) -> dict[int, str]:
 
 def clips_in_memory(features: Any, clips: Sequence[Clip], config: TrainConfig) -> InMemoryClips:
     """The clips that could be read, in the order of ``clips``, with the ``features`` that were made of them."""
-    versions: list[dict[int, Tensor]] = [{} for _ in range(config.num_versions)]
+    versions: list[defaultdict[int, ClipFeatures]] = [defaultdict(dict) for _ in range(config.num_versions)]
     for batch in features.iter_batches(batch_size=None, batch_format="pyarrow"):
         for decoded in batch.to_pylist():
             if decoded["error"] is None:
                 values = np.frombuffer(decoded["values"], np.float16).reshape(decoded["shape"])
-                versions[decoded["version"]][decoded["row"]] = torch.from_numpy(values.copy())
+                versions[decoded["version"]][decoded["row"]][decoded["stream"]] = torch.from_numpy(values.copy())
     rows = sorted(versions[0])
     return InMemoryClips(
         tuple(clips[row] for row in rows),
         tuple(tuple(version[row] for row in rows) for version in versions),
-        config.clips.categories,
+        config.tasks,
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _front_end(settings: str, weights: str | None, seed: int) -> Encoder:
-    """The one that the network of ``seed`` begins with. One per process: it costs seconds to build a large one."""
+def _front_ends(settings: str, weights: str, seed: int) -> Streams:
+    """Those that the network of ``seed`` begins with. Once per process: it costs seconds to build a large one."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    network = from_mapping(NetworkConfig, json.loads(settings), source="network")
-    encoder = build_encoder(network.encoder)
-    if weights:
-        cast(PretrainedEncoder, encoder).start_from(weights)
-    return cast(Encoder, encoder.eval())
+    streams = Streams(from_mapping(NetworkConfig, json.loads(settings), source="network").streams)
+    streams.start_from(json.loads(weights))
+    return streams.eval()
 
 
 def _features_of_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
-    front_end = _front_end(json.dumps(to_mapping(config.network)), config.encoder_weights, config.seed)
+    front_ends = _front_ends(json.dumps(to_mapping(config.network)), json.dumps(config.weights), config.seed)
     rows: list[dict[str, Any]] = []
     for row, clip in clips_of(batch):
         try:
@@ -126,8 +125,10 @@ def _features_of_batch(batch: pa.Table, *, config: TrainConfig) -> pa.Table:
             continue
         for version in range(config.num_versions):
             waveform = version_of(clean, clip, version, config.distortion, config.seed)
-            values = clip_features(waveform, front_end.features, front_end.min_samples).half().numpy()
-            rows.append(decoded_row(row, version, values))
+            features = clip_features(waveform, front_ends.features, front_ends.min_samples)
+            rows += [
+                decoded_row(row, version, frames.half().numpy(), stream=stream) for stream, frames in features.items()
+            ]
     return pa.Table.from_pylist(rows, schema=DECODED)
 
 

@@ -3,26 +3,25 @@
 from collections import defaultdict
 from typing import Any
 
-import torch
-
 from emosphere.clips.batches import Clips
 from emosphere.clips.manifest import Clip
-from emosphere.geometry import REGION_NAMES, region_of
-from emosphere.metrics import ccc, region_report
+from emosphere.metrics import known_ccc
 from emosphere.model.network import Network
+from emosphere.tasks.classes import ClassesTask
+from emosphere.tasks.vad import VAD
 from emosphere.training import Answers, answers_for
 from emosphere.vad import VAD_DIMS
 
 
-def figures_for(answers: Answers, labelled: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
+def figures_for(answers: Answers, labelled: Clips, rows: list[int]) -> dict[str, Any]:
     """Concordance and region figures of ``answers``, which are in the order of ``rows``; in all and per corpus."""
-    figures = _figures(answers, labelled, rows, num_regions)
+    figures = _figures(answers, labelled, rows)
     corpora = sorted({labelled.clips[row].corpus for row in rows})
     figures["corpora"] = {}
     for corpus in corpora:
         places = [place for place, row in enumerate(rows) if labelled.clips[row].corpus == corpus]
         part = {name: answer[places] for name, answer in answers.items()}
-        figures["corpora"][corpus] = _figures(part, labelled, [rows[place] for place in places], num_regions)
+        figures["corpora"][corpus] = _figures(part, labelled, [rows[place] for place in places])
     return figures
 
 
@@ -32,7 +31,6 @@ def evaluate(
     *,
     learnt: tuple[str, ...],
     kept: tuple[str, ...],
-    num_regions: int,
     chosen_by: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Sizes of the splits ``learnt`` from and ``kept`` apart, and figures on the latter, clean and distorted."""
@@ -43,7 +41,7 @@ def evaluate(
         "trained_on": _counts(labelled, learnt),
         "evaluated_on": _counts(labelled, kept),
         "test_speakers_known": len(before & {clip.speaker for clip in labelled.clips if clip.split in kept}),
-        "regions_that_never_occur": _absent_regions(labelled, learnt, num_regions),
+        **_untaught(labelled, learnt),
         "test": None,
         "splits": {},
         "test_distorted": None,
@@ -51,54 +49,38 @@ def evaluate(
     }
     if rows:
         answers = answers_for(network, labelled, rows)
-        evaluation["test"] = figures_for(answers, labelled, rows, num_regions)
+        evaluation["test"] = figures_for(answers, labelled, rows)
         for split in kept:
             places = [place for place, row in enumerate(rows) if labelled.clips[row].split == split]
             part = {name: answer[places] for name, answer in answers.items()}
-            evaluation["splits"][split] = _figures(part, labelled, [rows[place] for place in places], num_regions)
+            evaluation["splits"][split] = _figures(part, labelled, [rows[place] for place in places])
         if labelled.num_versions > 1:
             answers = answers_for(network, labelled, rows, version=labelled.num_versions - 1)
-            evaluation["test_distorted"] = figures_for(answers, labelled, rows, num_regions)
+            evaluation["test_distorted"] = figures_for(answers, labelled, rows)
     return evaluation
 
 
 def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
-    """Agreement per dimension and recall per way of naming the region."""
+    """Agreement per dimension and recall per way of naming a class."""
     if figures is None:
         return None
-    agreement: dict[str, float] = figures["ccc"]
-    return agreement | {key: figures[key]["uar"] for key in ("region_head", "region_of_vad") if key in figures}
+    short: dict[str, float] = {}
+    for name, part in figures.items():
+        if name.endswith("ccc"):
+            prefix = name.removesuffix("ccc")
+            short |= {f"{prefix}{dim}": value for dim, value in part.items() if value is not None}
+        elif isinstance(part, dict) and "uar" in part:
+            short[name] = part["uar"]
+    return short
 
 
-def _figures(answers: Answers, labelled: Clips, rows: list[int], num_regions: int) -> dict[str, Any]:
-    targets = labelled.targets(rows)
-    agreement = ccc(answers["vad"].clamp(-1, 1), targets["vad"])
-    figures: dict[str, Any] = {
-        "clips": len(rows),
-        "speakers": len({labelled.clips[row].speaker for row in rows}),
-        "ccc": {dim: round(float(value), 4) for dim, value in zip(VAD_DIMS, agreement, strict=True)},
-    }
-    if not (targets["region"] >= 0).any():
-        return figures
-    figures["region_of_vad"] = _regions(region_of(answers["vad"], num_regions), targets["region"], num_regions)
-    if "region" in answers:
-        figures["region_head"] = _regions(answers["region"].argmax(dim=1), targets["region"], num_regions)
+def _figures(answers: Answers, labelled: Clips, rows: list[int]) -> dict[str, Any]:
+    clips = [labelled.clips[row] for row in rows]
+    figures: dict[str, Any] = {"clips": len(rows), "speakers": len({clip.speaker for clip in clips})}
+    for head, task in labelled.tasks.items():
+        if head in answers:
+            figures |= task.report(labelled.tasks, answers, head, clips)
     return figures
-
-
-def _regions(predicted: torch.Tensor, target: torch.Tensor, num_regions: int) -> dict[str, Any]:
-    report = region_report(predicted, target, num_regions)
-    occurring = report.confusion.sum(dim=1) > 0
-    names = REGION_NAMES[num_regions]
-    return {
-        "clips": int(report.confusion.sum()),
-        "uar": round(report.uar, 4),
-        "chance": round(1 / int(occurring.sum()), 4),
-        "macro_f1": round(report.macro_f1, 4),
-        "accuracy": round(report.accuracy, 4),
-        "names": list(names),
-        "confusion": {names[index]: report.confusion[index].tolist() for index in torch.nonzero(occurring)[:, 0]},
-    }
 
 
 def _rated(network: Network, labelled: Clips, learnt: tuple[str, ...]) -> dict[str, Any] | None:
@@ -109,12 +91,20 @@ def _rated(network: Network, labelled: Clips, learnt: tuple[str, ...]) -> dict[s
     rows = [row for row, clip in enumerate(labelled.clips) if not clip.weak and clip.split not in learnt]
     if len(rows) < 2 or not any(clip.weak for clip in labelled.clips):
         return None
-    ratings = torch.tensor([labelled.clips[row].vad[:2] for row in rows])
-    agreement = ccc(answers_for(network, labelled, rows)["vad"][:, :2].clamp(-1, 1), ratings)
+    # Weak labels are a matter of the sphere: of the word's point on it.
+    answers, heads = (
+        answers_for(network, labelled, rows),
+        [name for name, task in network.tasks.items() if task.kind == VAD],
+    )
+    if not heads:
+        return None
+    task, target = network.tasks[heads[0]], labelled.targets(rows)[heads[0]]
+    agreement = known_ccc(task.published(answers[heads[0]]), target.values, target.is_known)
+    of_dim = dict(zip(VAD_DIMS, agreement.tolist(), strict=True))
     return {
         "clips": len(rows),
         "corpora": sorted({labelled.clips[row].corpus for row in rows}),
-        "ccc": {"valence": round(float(agreement[0]), 4), "arousal": round(float(agreement[1]), 4)},
+        "ccc": {dim: round(of_dim[dim], 4) for dim in ("valence", "arousal") if of_dim[dim] == of_dim[dim]},
     }
 
 
@@ -129,6 +119,11 @@ def _counts(labelled: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int
     }
 
 
-def _absent_regions(labelled: Clips, splits: tuple[str, ...], num_regions: int) -> list[str]:
-    regions = {clip.region for clip in labelled.clips if clip.split in splits}
-    return [name for index, name in enumerate(REGION_NAMES[num_regions]) if index not in regions]
+def _untaught(labelled: Clips, splits: tuple[str, ...]) -> dict[str, list[str]]:
+    """By head with classes: those that never occur among the clips learnt from."""
+    clips = [clip for clip in labelled.clips if clip.split in splits]
+    return {
+        f"{task.plural}_that_never_occur": task.untaught(task.target(clips))
+        for task in labelled.tasks.values()
+        if isinstance(task, ClassesTask)
+    }

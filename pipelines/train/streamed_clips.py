@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
-from torch import Tensor
 
 from emosphere.clips.augment import DistortionConfig, Waveform
 from emosphere.clips.batches import clip_features, read_clip, targets_of, version_of
 from emosphere.clips.manifest import Clip
 from emosphere.errors import BadClip
 from emosphere.model.description import MAX_CLIP_S
+from emosphere.model.frames import ClipFeatures
 from emosphere.model.network import Network
+from emosphere.tasks import Target
 from pipelines.train.arrow_clips import CLIPS_PER_TASK, DECODED, clip_tables, clips_of, decoded_row, unreadable_row
 from pipelines.train.config import TrainConfig
 
@@ -26,7 +27,7 @@ class StreamedClips:
     def __init__(self, clips: Sequence[Clip], config: TrainConfig) -> None:
         self.clips = clips
         self.num_versions = config.num_versions
-        self._config = config
+        self._config, self.tasks = config, config.tasks
         self._network: Network | None = None
         self._device = torch.device("cpu")
         self._stream: torch.cuda.Stream | None = None
@@ -39,8 +40,8 @@ class StreamedClips:
             self._stream = torch.cuda.Stream(self._device)
             self._stream.wait_stream(torch.cuda.current_stream(self._device))
 
-    def targets(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        return targets_of([self.clips[row] for row in rows], self._config.clips.categories)
+    def targets(self, rows: Sequence[int]) -> dict[str, Target]:
+        return targets_of([self.clips[row] for row in rows], self.tasks)
 
     def num_frames(self, row: int) -> int:
         """In units of 16 ms, from the manifest's durations."""
@@ -49,7 +50,7 @@ class StreamedClips:
         longest_ms = round(1000 * MAX_CLIP_S)
         return max(min(length_ms or longest_ms, longest_ms) // 16, 1)
 
-    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    def draw(self, picks: Sequence[tuple[int, int]]) -> Iterator[ClipFeatures]:
         """In the order of ``picks``. Raises BadClip for a clip that cannot be read."""
         if not picks:
             return
@@ -69,12 +70,13 @@ class StreamedClips:
                 waveform = np.frombuffer(decoded["values"], np.float32).copy()
                 yield self._features(waveform)
 
-    def _features(self, waveform: Waveform) -> Tensor:
+    def _features(self, waveform: Waveform) -> ClipFeatures:
         assert self._network is not None
         network = self._network
         with contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
             # Rounded as memory would hold it, so that both ways learn the same.
-            return clip_features(waveform, network.features, network.min_samples, self._device).half().float().cpu()
+            features = clip_features(waveform, network.features, network.min_samples, self._device)
+            return {stream: frames.half().float().cpu() for stream, frames in features.items()}
 
 
 def _decode_batch(batch: pa.Table, *, distortion: DistortionConfig | None, seed: int) -> pa.Table:

@@ -1,13 +1,15 @@
 """The clips of one training, and what is refused before anything starts."""
 
 import logging
-import math
 from pathlib import Path
 
+import torch
+
+from emosphere.clips.batches import targets_of
 from emosphere.clips.epoch import num_batches
 from emosphere.clips.manifest import Clip, read_manifest
 from emosphere.errors import UsageError
-from emosphere.geometry import REGION_NAMES
+from emosphere.training.terms import head_of
 from pipelines.train.config import TrainConfig
 
 log = logging.getLogger("emosphere")
@@ -16,26 +18,21 @@ log = logging.getLogger("emosphere")
 def read_clips(config: TrainConfig) -> list[Clip]:
     """The clips this run learns from or reports on, and those whose ratings weak labels can be held against.
 
-    Raises UsageError for a split that is not there, a clip without ratings, or missing files.
+    Clips without a label for any head are left out. Raises UsageError for a split that is not there, or missing files.
     """
-    clips = read_manifest(config.clips.manifest, num_regions=config.num_regions)
+    clips = read_manifest(config.clips.manifest)
     splits = {clip.split for clip in clips}
     wanted = {*config.clips.train, *config.clips.choose, *config.clips.calibrate, *config.clips.evaluate}
     for split in sorted(wanted - splits):
         raise UsageError(
             f"{config.clips.manifest}: has no split {split!r}, only {', '.join(sorted(splits))}; see [clips]."
         )
-    unrated = [clip for clip in clips if clip.split in wanted and any(map(math.isnan, clip.vad))]
-    if unrated:
-        raise UsageError(
-            f"{config.clips.manifest}: {len(unrated)} clips of the splits in use lack a rating of valence, arousal or "
-            f"dominance, first {unrated[0].uri}."
-        )
     # Ratings of other splits only serve to hold weak labels against.
     rated_too = any(clip.weak for clip in clips if clip.split in wanted)
     used = [
         clip for clip in clips if (clip.split in wanted or (rated_too and not clip.weak)) and _is_wanted(clip, config)
     ]
+    used = _labelled(used, config)
     if config.clips.without_category == "learn" and all(clip.category is not None for clip in clips):
         log.warning("%s: every clip has a category, so without_category changes nothing", config.clips.manifest)
     absent = [clip.uri for clip in used if "://" not in clip.uri and not Path(clip.uri).is_file()]
@@ -53,33 +50,52 @@ def check_enough(config: TrainConfig, clips: list[Clip], num_workers: int) -> No
             f"{len(learnt)} clips to learn from in batches of {config.fit.batch_size} give {num_workers} workers less "
             "than two clips each: take fewer workers, a larger fit.batch_size or more clips."
         )
-    _check_classes(config, clips, learnt)
+    _check_labels(config, clips, learnt)
     speakers = {clip.speaker for clip in learnt}
     if config.folds > len(speakers):
         raise UsageError(f"folds={config.folds}, but only {len(speakers)} people speak in the clips to learn from.")
 
 
-def _check_classes(config: TrainConfig, clips: list[Clip], learnt: list[Clip]) -> None:
-    """Refuse a category head that nothing teaches; warn of the classes that no clip does, and what follows."""
-    heads, where = config.network.heads, config.clips.manifest
-    categories = {clip.category for clip in learnt}
-    absent = [word for word in config.clips.categories if word not in categories]
-    if "category" in heads and len(absent) == len(config.clips.categories):
-        words = ", ".join(sorted(word for word in categories if word)) or "none"
-        raise UsageError(
-            f"{where}: no clip to learn from has one of clips.categories, {', '.join(absent)} (found: {words}), so "
-            "nothing teaches the category head; name the corpus's words, or leave the head out."
-        )
-    if "category" in heads and absent:
-        log.warning("%s: no clip to learn from teaches the categories %s", where, ", ".join(absent))
-    if "region" not in heads:
-        return
-    names = REGION_NAMES[config.num_regions]
-    regions = {clip.region for clip in learnt}
-    if empty := [name for index, name in enumerate(names) if index not in regions]:
-        log.warning("%s: no clip to learn from teaches the regions %s", where, ", ".join(empty))
-    if config.clips.calibrate and all(clip.region < 0 for clip in clips if clip.split in config.clips.calibrate):
-        log.warning("%s: no clip of clips.calibrate has a region; region_prob will not be calibrated", where)
+def _labelled(clips: list[Clip], config: TrainConfig) -> list[Clip]:
+    """Those of which at least one head's label is known; how many are not is said."""
+    if not clips:
+        return clips
+    known = [target.is_known.flatten(1).any(dim=1) if target.is_known.dim() > 1 else target.is_known
+             for target in targets_of(clips, config.tasks).values()]  # fmt: skip
+    is_labelled = torch.stack(known).any(dim=0).tolist()
+    if missing := is_labelled.count(False):
+        heads = ", ".join(config.tasks)
+        log.warning("%s: %d clips have no label for %s; they are left out", config.clips.manifest, missing, heads)
+    return [clip for clip, is_known in zip(clips, is_labelled, strict=True) if is_known]
+
+
+def _check_labels(config: TrainConfig, clips: list[Clip], learnt: list[Clip]) -> None:
+    """Refuse a head that nothing teaches; warn of classes and dimensions that no clip does, and what follows."""
+    where = config.clips.manifest
+    taught = {head_of(name, term) for name, term in config.fit.terms.items() if term.weight}
+    targets = targets_of(learnt, config.tasks)
+    for head in (head for head in config.tasks if head in taught):
+        task, target = config.tasks[head], targets[head]
+        if not target.is_known.any():
+            raise UsageError(
+                f"{where}: no clip to learn from has a label that teaches the head {head} ({task.wanted(learnt)}); name "
+                "the corpus's own, or leave the head out."
+            )
+        if missing := task.untaught(target):
+            log.warning("%s: no clip to learn from teaches the %s %s", where, task.plural, ", ".join(missing))
+    apart = [clip for clip in clips if clip.split in config.clips.calibrate]
+    for head, task in config.tasks.items():
+        if apart and head not in config.auxiliary_heads and not task.target(apart).is_known.any():
+            log.warning(
+                "%s: no clip of clips.calibrate has a label for the head %s; it will not be calibrated", where, head
+            )
+    if config.clips.choose:
+        chosen = [clip for clip in clips if clip.split in config.clips.choose]
+        if not config.tasks[config.chosen_by].target(chosen).is_known.any():
+            raise UsageError(
+                f"{where}: no clip of clips.choose has a label for the head {config.chosen_by}, by which the best epoch "
+                "is chosen; set fit.choose_by, or clips.choose."
+            )
 
 
 def _is_wanted(clip: Clip, config: TrainConfig) -> bool:

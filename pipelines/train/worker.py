@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any
 
 import ray.train
 import torch
@@ -15,12 +15,10 @@ from emosphere.clips.batches import Clips
 from emosphere.clips.epoch import num_batches
 from emosphere.clips.manifest import Clip
 from emosphere.clips.splits import speaker_folds
-from emosphere.losses.classification import class_weights
 from emosphere.model.network import Network
-from emosphere.model.pretrained import PretrainedEncoder
 from emosphere.training import Answers, Fit, answers_for
-from emosphere.training.loss import region_weight
-from pipelines.train.choice_figures import choice_figures
+from emosphere.training.terms import head_of
+from pipelines.train.choice_figures import choice_figures, logged_figures
 from pipelines.train.config import TrainConfig, settings_without_secrets
 from pipelines.train.features import clips_in_memory
 from pipelines.train.finish import finish
@@ -31,8 +29,6 @@ from pipelines.train.timed_epoch import run_epoch
 from pipelines.train.write import write_model
 
 STATE_NAME = "state.pt"
-EARLIER_KEYS: Final = {"at_rest": "at_weight_zero", "rest_weights": "weights_at_weight_zero"}
-"""Of the state of a training that was begun before 2026-11-28, and today's."""
 FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
 IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
@@ -46,14 +42,14 @@ def train_on_worker(arguments: dict[str, Any]) -> None:
 
 
 def saved_state() -> dict[str, Any] | None:
-    """What the last report of this training left, under today's keys; None where it begins."""
+    """What the last report of this training left; None where it begins."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
         # weights_only: tensors and plain containers, nothing else is unpickled.
         state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True, map_location="cpu")
-    return {EARLIER_KEYS.get(name, name): value for name, value in state.items()}
+    return state
 
 
 class Worker:
@@ -107,11 +103,12 @@ class Worker:
             )
             stops = False
             if self.chosen_by:
-                metrics["choose"] = choice_figures(
-                    fit.result(), self.clips, self.chosen_by, config.num_regions,
-                    rank=self.rank, num_ranks=self.num_ranks,
-                )  # fmt: skip
-                stops = self._remember_best(fit, epoch, metrics["choose"]["ccc"])
+                figures = choice_figures(
+                    fit.result(), self.clips, self.chosen_by, rank=self.rank, num_ranks=self.num_ranks
+                )
+                metrics["choose"] = logged_figures(figures, config.tasks)
+                # The first figure of a head is the one to choose by: mean CCC, or unweighted average recall.
+                stops = self._remember_best(fit, epoch, next(iter(figures[config.chosen_by].values())))
             if not held_out and self._reaches_weight_zero(epoch):
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in fit.result().state_dict().items()}
                 self.state |= {
@@ -131,18 +128,19 @@ class Worker:
                 return
 
     def _reaches_weight_zero(self, epoch: int) -> bool:
-        """Whether this was the last epoch in which the region loss had a weight above 0."""
-        loss, num_epochs = self.config.fit.loss, self.config.fit.epochs
-        if loss.region_schedule != "falling" or loss.joint_head != "region" or not self.config.network.num_regions:
-            return False
-        return region_weight(loss, epoch, num_epochs) > 0 == region_weight(loss, epoch + 1, num_epochs)
+        """Whether this was the last epoch in which a falling term of a head that is kept had a weight above 0."""
+        num_epochs, auxiliary = self.config.fit.epochs, self.config.auxiliary_heads
+        return self.state["at_weight_zero"] is None and any(
+            term.weight and head_of(name, term) not in auxiliary
+            and term.share(epoch, num_epochs) > 0 == term.share(epoch + 1, num_epochs)
+            for name, term in self.config.fit.terms.items() if term.schedule == "falling"
+        )  # fmt: skip
 
     def _new_fit(self, rows: Sequence[int]) -> Fit:
         config = self.config
         torch.manual_seed(config.seed)
-        network = Network(config.network)
-        if config.encoder_weights:
-            cast(PretrainedEncoder, network.encoder).start_from(config.encoder_weights)
+        network = Network(config.network, config.tasks)
+        network.streams.start_from(config.weights)
         network.to(self.device)
         if isinstance(self.clips, StreamedClips):
             self.clips.use_front_end_of(network)
@@ -159,13 +157,13 @@ class Worker:
             fit.restore(self.state["fit"])
         return fit
 
-    def _remember_best(self, fit: Fit, epoch: int, ccc: float) -> bool:
+    def _remember_best(self, fit: Fit, epoch: int, figure: float) -> bool:
         """Keep the best epoch's weights where they are wanted; True when it is time to stop."""
         best = self.state["best"]
-        if best is None or ccc > best["ccc"]:
+        if best is None or figure > best["figure"]:
             weights = fit.result().state_dict() if self.config.fit.keep == "best" else None
             copied = None if weights is None else {name: tensor.detach().clone() for name, tensor in weights.items()}
-            self.state["best"] = best = {"ccc": ccc, "epoch": epoch, "network": copied}
+            self.state["best"] = best = {"figure": figure, "epoch": epoch, "network": copied}
         patience = self.config.fit.patience
         return patience is not None and epoch - best["epoch"] >= patience
 
@@ -207,12 +205,12 @@ class Worker:
 
     def _class_weights(self, rows: Sequence[int]) -> dict[str, Tensor]:
         targets = self.clips.targets(rows)
-        sizes = {"region": self.config.num_regions, "category": len(self.config.clips.categories)}
-        return {name: class_weights(targets[name], size) for name, size in sizes.items()}
+        weights = {head: task.class_weights(targets[head]) for head, task in self.config.tasks.items()}
+        return {head: of_classes for head, of_classes in weights.items() if of_classes is not None}
 
     def _write(self, held_out: list[int]) -> None:
         """Write the network, with what the folds' networks answered to the rows ``held_out`` of them."""
-        network = Network(self.config.network)
+        network = Network(self.config.network, self.config.tasks)
         network.load_state_dict(self.state["network"])
         network.to(self.device)
         if isinstance(self.clips, StreamedClips):

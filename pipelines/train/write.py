@@ -14,13 +14,15 @@ from emosphere.model.checkpoint import save_checkpoint
 from emosphere.model.description import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.store import unsigned
+from emosphere.tasks.classes import ClassesTask
+from emosphere.tasks.rated import RatedTask
 from emosphere.training import Answers, answers_for
 from pipelines.card.text import card_text
 from pipelines.train.config import TrainConfig, settings_without_secrets
-from pipelines.train.error_ball import coverage_by_speaker
+from pipelines.train.error_ball import coverage_by_speaker, published_radius
 from pipelines.train.report import evaluate, figures_for
 
-LEFT_OUT = ("card", "out", "encoder_weights", "mlflow")
+LEFT_OUT = ("card", "out", "weights", "mlflow")
 """Settings left out of the evaluation: the card stands beside it, and places are of the machine that trained."""
 HELD_OUT_NAME = "held_out.parquet"
 """Answers of the cross-validation, clip by clip."""
@@ -37,32 +39,39 @@ class TrainedModel:
     held_out: list[int]
     """Rows that were left out in one fold each; empty without or before cross-validation."""
     held_out_answers: Answers
-    ball: dict[str, Any] | None
-    """Ball of error on speakers not learnt from, of :mod:`pipelines.train.error_ball`; None where there are none."""
-    region_head_at_weight_zero: dict[str, float] | None
-    """Epochs until the weight of the region loss had fallen to 0, and how well its head did then, on the clips to
-    choose by."""
+    balls: dict[str, dict[str, Any]]
+    """By head that answers ratings: ball of error on speakers not learnt from, of :mod:`pipelines.train.error_ball`."""
+    figures_at_weight_zero: dict[str, float] | None
+    """Epochs until the weight of a falling term was 0, and how well the heads did then, on the clips to choose by."""
     at_weight_zero: Network | None
     """The network as it was then."""
 
 
 def write_model(config: TrainConfig, trained: TrainedModel) -> None:
     """Write the checkpoint folder ``config.out``. Raises ValueError for a figure that is no number."""
-    out, num_regions = Path(config.out), config.num_regions
+    out = Path(config.out)
     settings = settings_without_secrets(config)
     # What was learnt does not depend on the folders of the machine that trained.
     settings["clips"]["manifest"] = Path(settings["clips"]["manifest"]).name
     cross_validation = None
     if trained.held_out:
-        cross_validation = figures_for(trained.held_out_answers, trained.clips, trained.held_out, num_regions)
+        cross_validation = figures_for(trained.held_out_answers, trained.clips, trained.held_out)
     evaluation: dict[str, Any] = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "name": config.name,
-        "region_temperature": trained.checkpoint.region_temperature,
+        **{
+            f"{head}_temperature": task.temperature
+            for head, task in trained.checkpoint.tasks.items()
+            if isinstance(task, ClassesTask)
+        },
         "settings": {name: value for name, value in settings.items() if name not in LEFT_OUT},
         "cross_validation": cross_validation,
-        "region_head_at_weight_zero": trained.region_head_at_weight_zero,
-        "vad_radius_90": _radius(config, trained),
+        "region_head_at_weight_zero": trained.figures_at_weight_zero,
+        **{
+            f"{head}_radius_90": _radius(config, trained, head)
+            for head, task in trained.checkpoint.tasks.items()
+            if isinstance(task, RatedTask)
+        },
     }
     evaluation |= evaluate(
         trained.network,
@@ -70,7 +79,6 @@ def write_model(config: TrainConfig, trained: TrainedModel) -> None:
         learnt=config.clips.train,
         kept=config.clips.evaluate,
         chosen_by=config.clips.choose,
-        num_regions=num_regions,
     )
     save_checkpoint(trained.network, out, trained.checkpoint, card="")
     if trained.at_weight_zero is not None:
@@ -98,14 +106,15 @@ def _write_held_out(out: Path, trained: TrainedModel) -> None:
     pq.write_table(table, out / HELD_OUT_NAME)
 
 
-def _radius(config: TrainConfig, trained: TrainedModel) -> dict[str, Any] | None:
-    """The ball of error, whether the scores carry it, and how often it holds the targets of the test speakers."""
-    if trained.ball is None:
+def _radius(config: TrainConfig, trained: TrainedModel, head: str) -> dict[str, Any] | None:
+    """A head's ball of error, whether the scores carry it, and how often it holds the targets of the test speakers."""
+    ball = trained.balls.get(head)
+    if ball is None:
         return None
     clips = trained.clips
     rows = [row for row, clip in enumerate(clips.clips) if clip.split in config.clips.evaluate]
-    report = trained.ball | {"published": trained.checkpoint.vad_radius_90 is not None}
-    if rows and trained.ball["radius"] is not None:
-        answers = answers_for(trained.network, clips, rows)
-        report["test_coverage"] = coverage_by_speaker(clips, rows, answers, trained.ball["radius"])
+    report = ball | {"published": published_radius(ball) is not None}
+    if rows and ball["radius"] is not None:
+        answers = answers_for(trained.network, clips, rows)[head]
+        report["test_coverage"] = coverage_by_speaker(clips, rows, answers, ball["radius"], head)
     return report
