@@ -102,8 +102,8 @@ class TrainConfig:
         unknown = set(self.auxiliary_heads) - self.network.heads.keys()
         if unknown or len(set(self.auxiliary_heads)) == len(self.network.heads):
             raise ValueError(
-                f"auxiliary_heads names {sorted(unknown or self.auxiliary_heads)}, which network.heads does not have to "
-                "spare."
+                f"auxiliary_heads names {sorted(unknown or self.auxiliary_heads)}, which network.heads does not have "
+                "to spare."
             )
         streams = self.network.streams
         for name in self.weights:

@@ -78,8 +78,8 @@ def _check_labels(config: TrainConfig, clips: list[Clip], learnt: list[Clip]) ->
         task, target = config.tasks[head], targets[head]
         if not target.is_known.any():
             raise UsageError(
-                f"{where}: no clip to learn from has a label that teaches the head {head} ({task.wanted(learnt)}); name "
-                "the corpus's own, or leave the head out."
+                f"{where}: no clip to learn from has a label that teaches the head {head} ({task.wanted(learnt)}); "
+                "name the corpus's own, or leave the head out."
             )
         if missing := task.untaught(target):
             log.warning("%s: no clip to learn from teaches the %s %s", where, task.plural, ", ".join(missing))
@@ -93,8 +93,8 @@ def _check_labels(config: TrainConfig, clips: list[Clip], learnt: list[Clip]) ->
         chosen = [clip for clip in clips if clip.split in config.clips.choose]
         if not config.tasks[config.chosen_by].target(chosen).is_known.any():
             raise UsageError(
-                f"{where}: no clip of clips.choose has a label for the head {config.chosen_by}, by which the best epoch "
-                "is chosen; set fit.choose_by, or clips.choose."
+                f"{where}: no clip of clips.choose has a label for the head {config.chosen_by}, by which the best "
+                "epoch is chosen; set fit.choose_by, or clips.choose."
             )
 
 
