@@ -75,7 +75,7 @@ def test_acted_words_and_their_ratings_are_kept(tmp_path: Path) -> None:
         ([ROW.replace("s1", " ")], {}, r"row 0 \(a\.wav\): speaker is empty"),
         ([ROW + ",x"], {}, "row 0 has another number of cells than the header"),
         ([], {}, "holds no row"),
-        (["a,b"], {"header": "path,text"}, "none of the columns valence, arousal, dominance; .* Found path, text"),
+        (["a,b"], {"header": "path,text"}, r"columns valence, arousal, dominance, category, categories; .* Found path, text\."),
         (["a,3"], {"header": "path,valence", "split": "train"}, "no column says the speaker"),
         (["a,b,3"], {"header": "path,uri,valence", "split": "train"}, "has both a uri and a path"),
         (["a,3,x,t,maybe"], {"header": "path,valence,speaker,split,weak"}, "weak is 'maybe', wanted true or false"),

@@ -243,7 +243,7 @@ def test_decoded_copies_hold_the_same_sound_and_only_that(podcast: Path, tmp_pat
     assert first["waveform"] is None
     assert second["waveform"] == pytest.approx(moments, rel=1e-9)
     stored = json.loads(pq.read_schema(copies).metadata[b"emosphere"])
-    assert stored == {"manifest_version": 1, "scale": "centred", "range": [-1, 1], **second["waveform"]}
+    assert stored == {"manifest_version": 2, "scale": "centred", "range": [-1, 1], **second["waveform"]}
     for one, two in zip(read_manifest(str(direct)), read_manifest(str(copies)), strict=True):
         assert (one.vad[0], one.speaker, one.duration_ms) == (two.vad[0], two.speaker, two.duration_ms)
         assert (two.start_ms, two.end_ms, two.channel) == (0, None, None)
