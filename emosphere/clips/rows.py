@@ -163,13 +163,13 @@ def label_set_of(value: Any, category: str | None = None) -> tuple[str, ...]:
     except (TypeError, ValueError, RecursionError):
         words = None
     if not isinstance(words, list) or not all(isinstance(word, str) and _is_word(word) for word in words):
-        raise ValueError(f'{value!r}, which is not a JSON list of words, as in ["anger", "fear"]')
+        raise ValueError(f'{value!r:.80}, which is not a JSON list of words, as in ["anger", "fear"]')
     if not words or len(set(words)) < len(words):
         wrong = "names a word twice" if words else "holds no word: give nothing where there is no label set"
-        raise ValueError(f"{value!r}, which {wrong}")
+        raise ValueError(f"{value!r:.80}, which {wrong}")
     if category and category not in words:
         raise ValueError(
-            f"{value!r}, which lacks the clip's own category, {category!r}: add it, or give only one of the two"
+            f"{value!r:.80}, which lacks the clip's own category, {category!r}: add it, or give only one of the two"
         )
     return tuple(words)
 
