@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from emosphere.clips.rows import label_of, parse_csv
+from emosphere.clips.rows import label_of, parse_csv, transcript_of
 from emosphere.emotion_words import MEAN_VAD, weak_vad
 from emosphere.errors import UsageError
 from emosphere.vad import VAD_DIMS
@@ -13,6 +13,8 @@ ACTED: Final = ("path", "speaker", "emotion", "intensity", "corpus", "split")
 
 def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
     """Canonical rows of a CSV table with ``path, speaker, emotion, intensity, corpus, split`` (others do no harm).
+
+    Of others, ``valence``, ``arousal``, ``dominance``, ``gender``, ``duration_s`` and ``transcript`` are read too.
 
     The target is the mean of the emotion word, except where the table gives ``valence`` and ``arousal`` ratings on the
     centred scale: then it is these, and dominance is unrated.
@@ -32,6 +34,10 @@ def _acted_row(row: dict[str, str], where: str) -> dict[str, Any]:
     if rated:
         vad = tuple(_number(row, dim, where) for dim in VAD_DIMS)
     duration_s = _number(row, "duration_s", where)
+    try:
+        transcript = transcript_of(row.get("transcript"))
+    except ValueError as error:
+        raise UsageError(f"{where}: transcript is {error}.") from None
     return {
         "uri": row["path"],
         "start_ms": 0,
@@ -44,6 +50,7 @@ def _acted_row(row: dict[str, str], where: str) -> dict[str, Any]:
         "split": row["split"],
         "corpus": row["corpus"],
         "duration_ms": None if duration_s is None else round(1000 * duration_s),
+        "transcript": transcript,
     }
 
 

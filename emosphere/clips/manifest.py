@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.clips.acted_table import acted_rows
+from emosphere.clips.rows import label_set_of
 from emosphere.errors import UsageError
 from emosphere.store import Location, locate
 from emosphere.tables.schema import Column
@@ -36,12 +37,23 @@ MANIFEST: Final = (
     Column("corpus", _string, "Corpus with its release"),
     Column("duration_ms", _i64, "Length of the clip", "ms", nullable=True),
     Column("ratings", _string, "Every rater's own answers, as they were given", "JSON list", nullable=True),
+    Column("transcript", _string, "What is said, as the corpus writes it", "UTF-8", nullable=True),
+    Column(
+        "categories",
+        _string,
+        "Categories of which the clip has one, where its corpus does not say which; null: `category` alone",
+        "JSON list",
+        nullable=True,
+    ),
 )
 """One row per labelled clip."""
 
+ADDED_IN_2: Final = ("transcript", "categories")
+"""Columns that manifests of version 1 lack; there they count as null."""
+
 MANIFEST_SCHEMA: Final = pa.schema(
     [column.field for column in MANIFEST],
-    {"emosphere": json.dumps({"manifest_version": 1, "scale": "centred", "range": [-1, 1]})},
+    {"emosphere": json.dumps({"manifest_version": 2, "scale": "centred", "range": [-1, 1]})},
 )
 
 
@@ -66,6 +78,13 @@ class Clip:
     corpus: str
     split: str
     duration_ms: int | None = None
+    intensity: str | None = None
+    """How strongly the emotion was acted, in the corpus's own word."""
+    transcript: str | None = None
+    ratings: str | None = None
+    """Every rater's own answers: a JSON list, as the manifest has it."""
+    categories: tuple[str, ...] = ()
+    """Label set: categories of which the clip has one, where its corpus does not say which; empty: none."""
 
     @property
     def place(self) -> tuple[str, int, int | None, int | None]:
@@ -82,8 +101,8 @@ class Clip:
 def read_manifest(path: str) -> list[Clip]:
     """Clips of a canonical Parquet table, or of a CSV table of acted emotion words (emosphere.clips.acted_table).
 
-    Raises UsageError for a missing column, a target outside [-1, 1] or NaN, an unknown emotion or an empty table; it
-    names the row.
+    Raises UsageError for a missing column, a target outside [-1, 1] or NaN, an unknown emotion, a label set that is
+    none or lacks the clip's category, or an empty table; it names the row.
     """
     location = locate(str(path))
     try:
@@ -128,10 +147,16 @@ def _parquet_rows(content: bytes, path: str) -> list[dict[str, Any]]:
         table = pq.read_table(pa.BufferReader(content))
     except pa.ArrowInvalid as error:
         raise UsageError(f"{path}: cannot be read as a Parquet manifest ({error}).") from error
-    missing = [column.name for column in MANIFEST if column.name not in table.column_names]
-    if missing:
+    absent = [column.name for column in MANIFEST if column.name not in table.column_names]
+    if missing := [name for name in absent if name not in ADDED_IN_2]:
         raise UsageError(f"{path}: lacks the columns {', '.join(missing)}; make it with `emosphere prepare`.")
-    rows: list[dict[str, Any]] = table.select([column.name for column in MANIFEST]).to_pylist()
+    present = [column.name for column in MANIFEST if column.name not in absent]
+    rows: list[dict[str, Any]] = table.select(present).to_pylist()
+    for number, row in enumerate(rows):
+        try:
+            row["categories"] = label_set_of(row.get("categories"), row["category"])
+        except ValueError as error:
+            raise UsageError(f"{path}: row {number} ({row['uri']}): categories is {error}.") from None
     return rows
 
 
@@ -159,4 +184,8 @@ def _clip(row: dict[str, Any], manifest: Location, vad: list[float]) -> Clip:
         corpus=row["corpus"],
         split=row["split"],
         duration_ms=row["duration_ms"],
+        intensity=row["intensity"] or None,
+        transcript=row.get("transcript") or None,
+        ratings=row.get("ratings") or None,
+        categories=row.get("categories") or (),
     )

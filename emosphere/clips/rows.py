@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -116,6 +117,22 @@ def parse_csv(content: bytes, source: str, *, needs: tuple[str, ...] = ()) -> It
         raise UsageError(f"{source}: row {number + 1} cannot be read as CSV ({error}).") from error
 
 
+def read_text(location: Location) -> str | None:
+    """UTF-8 text of a file, with the line ends of Unix and no byte order mark; None where there is no such file.
+
+    Raises UsageError when it is not UTF-8.
+    """
+    try:
+        content = location.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{location.uri}: is not UTF-8 text ({error}); convert the file, or take it away.") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def uri_for(location: Location) -> str:
     """What a manifest calls this file: a plain path on a disk, else its URI."""
     return location.path if location.is_local else location.uri
@@ -132,3 +149,41 @@ def label_of(value: Any) -> float | None:
     if not math.isfinite(number):
         raise ValueError(f"{value}, which is not finite")
     return number
+
+
+def label_set_of(value: Any, category: str | None = None) -> tuple[str, ...]:
+    """Words of a label set, given as a JSON list; none where nothing is given.
+
+    Raises ValueError that says what it is instead, also where ``category``, if any, is not among its words.
+    """
+    if value is None or value == "":
+        return ()
+    try:
+        words = json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        words = None
+    if not isinstance(words, list) or not all(isinstance(word, str) and _is_word(word) for word in words):
+        raise ValueError(f'{value!r:.80}, which is not a JSON list of words, as in ["anger", "fear"]')
+    if not words or len(set(words)) < len(words):
+        wrong = "names a word twice" if words else "holds no word: give nothing where there is no label set"
+        raise ValueError(f"{value!r:.80}, which {wrong}")
+    if category and category not in words:
+        raise ValueError(
+            f"{value!r:.80}, which lacks the clip's own category, {category!r}: add it, or give only one of the two"
+        )
+    return tuple(words)
+
+
+def transcript_of(value: Any) -> str | None:
+    """What is said, with single spaces for blanks and line ends; None where nothing is given.
+
+    Raises ValueError that says what it is instead: text with control characters, such as UTF-16 read as UTF-8.
+    """
+    text = re.sub(r"[ \t\n\v\f\r]+", " ", "" if value is None else str(value)).strip(" ")
+    if found := re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text):
+        raise ValueError(f"{text[:40]!r}, which holds the control character U+{ord(found[0]):04X}")
+    return text or None
+
+
+def _is_word(text: str) -> bool:
+    return bool(text) and text == text.strip() and text.isprintable()

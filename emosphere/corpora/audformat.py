@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from emosphere.clips.rows import Corpus, Row, Scale, uri_for
+from emosphere.clips.rows import Corpus, Row, Scale, transcript_of, uri_for
 from emosphere.errors import UsageError
 from emosphere.store import Location
 from emosphere.vad import VAD_DIMS
@@ -18,6 +18,7 @@ NAMES: Final = {
     "speaker": ("speaker",),
     "gender": ("gender", "sex"),
     "split": ("split",),
+    "transcript": ("transcription", "transcript", "text"),
 }
 """Names by which a column is known when ``--columns`` does not name it."""
 
@@ -37,10 +38,13 @@ def read_audformat(
 ) -> Corpus:
     """Rows of the database in folder ``source``: every clip that a table with valence, arousal or dominance names.
 
+    Where no table has any of these, every clip that a table with categories names, and there is no scale.
     ``tables`` are the tables to look into, by default all. Category, speaker, gender and split may stand in another
-    table, for the clip or for its whole file; the split may also be a table's own. The scale of a dimension is its
-    scheme's minimum and maximum, or else ``scale``. Raises UsageError for an unknown scale, for tables that contradict
-    each other, for what is missing, and when the package audformat is.
+    table, for the clip or for its whole file; the split may also be a table's own. What is said must stand there for
+    the very clip, in a column ``transcription``, ``transcript`` or ``text``; where its scheme has texts for its labels,
+    these are taken. The scale of a dimension is its scheme's minimum and maximum, or else ``scale``. Raises UsageError
+    for an unknown scale, one without ratings, for tables that contradict each other, for what is missing, and when the
+    package audformat is.
     """
     database = _load(source)
     unknown = [name for name in tables if name not in database.tables]
@@ -51,12 +55,19 @@ def read_audformat(
     scales: dict[str, Scale] = {
         dim: _scale(database, chosen, name_of[dim], scale, source) for dim in VAD_DIMS if dim in name_of
     }
-    if not scales:
+    if not scales and "category" not in name_of:
         raise UsageError(
-            f"{source.uri}: no table has a column {', '.join(VAD_DIMS)}; name them by --columns valence=NAME,..."
+            f"{source.uri}: no table has a column {', '.join(VAD_DIMS)} or category; name them by --columns "
+            "valence=NAME,..."
         )
-    facts = _facts(database, chosen, name_of, source)
-    labelled = sorted({key for (role, key) in facts if role in VAD_DIMS}, key=_order)
+    if not scales and scale:
+        raise UsageError(
+            f"{source.uri}: --scale {scale} was given, but no table has a column {', '.join(VAD_DIMS)}; name them by "
+            "--columns valence=NAME,..., or leave out --scale if it has categories only."
+        )
+    label_roles = VAD_DIMS if scales else ("category",)
+    facts = _facts(database, chosen, name_of, label_roles, source)
+    labelled = sorted({key for (role, key) in facts if role in label_roles}, key=_order)
     rows = [_row(key, facts, database.name, split, source) for key in labelled]
     return Corpus(rows=rows, scales=scales)
 
@@ -130,13 +141,13 @@ def _scale(database: Any, tables: Mapping[str, Any], name: str, declared: Scale 
 
 
 def _facts(
-    database: Any, tables: Mapping[str, Any], name_of: Mapping[str, str], source: Location
+    database: Any, tables: Mapping[str, Any], name_of: Mapping[str, str], label_roles: Sequence[str], source: Location
 ) -> dict[tuple[str, Key], Any]:
     """What the tables say of each clip, by (role, clip). Raises UsageError where two contradict each other."""
     facts: dict[tuple[str, Key], Any] = {}
     first_table: dict[tuple[str, Key], str] = {}
     for table_id, table in tables.items():
-        for role, key, value in _facts_of_table(database, table, name_of):
+        for role, key, value in _facts_of_table(database, table, name_of, label_roles):
             if value is None or value != value:  # NaN, NaT, NA: not given
                 continue
             known = facts.setdefault((role, key), value)
@@ -149,15 +160,18 @@ def _facts(
     return facts
 
 
-def _facts_of_table(database: Any, table: Any, name_of: Mapping[str, str]) -> Iterator[tuple[str, Key, Any]]:
+def _facts_of_table(
+    database: Any, table: Any, name_of: Mapping[str, str], label_roles: Sequence[str]
+) -> Iterator[tuple[str, Key, Any]]:
     """Role, clip and value of everything that one table says."""
     keys = [_key(entry) for entry in table.index]
     for role, name in name_of.items():
         if name in table.columns:
             values = table[name].get().astype(object)
+            texts = _label_texts(database, table.columns[name]) if role == "transcript" else {}
             for key, value in zip(keys, values.where(values.notna(), None), strict=True):
-                yield role, key, value
-    if table.split_id and any(name_of.get(dim) in table.columns for dim in VAD_DIMS):
+                yield role, key, texts.get(value, value)
+    if table.split_id and any(name_of.get(role) in table.columns for role in label_roles):
         split = database.splits[table.split_id].type
         for key in keys:
             yield "split", key, split
@@ -167,17 +181,29 @@ def _facts_of_table(database: Any, table: Any, name_of: Mapping[str, str]) -> It
 
 def _genders(database: Any, table: Any, keys: list[Key], speaker_column: str) -> Iterator[tuple[str, Key, Any]]:
     """Gender as a property of the speaker's scheme, where there is no column of its own."""
-    scheme = database.schemes.get(table.columns[speaker_column].scheme_id)
-    labels = getattr(scheme, "labels", None)
-    if isinstance(labels, str):  # the name of a table of its own
-        people = database[labels].get()
-        labels = {person: dict(people.loc[person]) for person in people.index}
-    if not isinstance(labels, dict):
-        return
+    people = _scheme_labels(database, table.columns[speaker_column])
     for key, speaker in zip(keys, table[speaker_column].get(), strict=True):
-        person = labels.get(speaker)
+        person = people.get(speaker)
         if isinstance(person, dict):
             yield "gender", key, person.get("gender", person.get("sex"))
+
+
+def _scheme_labels(database: Any, column: Any) -> dict[Any, Any]:
+    """What the column's scheme says of each of its labels; empty where it only lists them, or has none."""
+    labels = getattr(database.schemes.get(column.scheme_id), "labels", None)
+    if isinstance(labels, str):  # the name of a table of its own
+        entries = database[labels].get()
+        labels = {label: dict(entries.loc[label]) for label in entries.index}
+    return labels if isinstance(labels, dict) else {}
+
+
+def _label_texts(database: Any, column: Any) -> dict[Any, Any]:
+    """Text of each label of the column's scheme, as "a01" may stand for a sentence; None where it says no text."""
+    texts = {}
+    for label, meaning in _scheme_labels(database, column).items():
+        fields = meaning if isinstance(meaning, dict) else {"text": meaning}
+        texts[label] = next((fields[name] for name in NAMES["transcript"] if name in fields), None)
+    return texts
 
 
 def _key(entry: Any) -> Key:
@@ -211,6 +237,11 @@ def _row(key: Key, facts: Mapping[tuple[str, Key], Any], name: str, split: str |
     ):
         if value is None:
             raise UsageError(f"{where}: no table says the {role}; name it by {remedy}.")
+    try:
+        # Of the very clip: what is said in all of a file is not what is said in a part of it.
+        transcript = transcript_of(facts.get(("transcript", key)))
+    except ValueError as error:
+        raise UsageError(f"{where}: transcript is {error}.") from None
     return {
         "uri": file if file.startswith("/") or "://" in file else uri_for(source.child(file)),
         "start_ms": start_ms,
@@ -223,6 +254,7 @@ def _row(key: Key, facts: Mapping[tuple[str, Key], Any], name: str, split: str |
         "gender": _text(fact("gender")),
         "split": str(own_split or split),
         "corpus": name,
+        "transcript": transcript,
         "where": where,
     }
 

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from emosphere.clips.rows import PLACE, Corpus, DroppedClip, Row, label_of
+from emosphere.clips.rows import PLACE, Corpus, DroppedClip, Row, label_of, label_set_of
 from emosphere.errors import UsageError
 from emosphere.vad import VAD_DIMS
 
@@ -16,20 +17,20 @@ SHOWN = 3
 def centred_rows(corpus: Corpus, *, drop_bad_labels: bool = False) -> tuple[list[Row], list[DroppedClip]]:
     """Rows with centred labels, and those left out: nobody labelled them, or they repeat a row before them.
 
-    A label that is not given is a dimension that nobody rated. Raises UsageError naming the rows when labels are not
-    numbers, not finite or outside their scale (unless ``drop_bad_labels``), and when two rows label one clip
-    differently.
+    A label that is not given is a dimension that nobody rated; words of label sets come sorted. Raises UsageError
+    naming the rows when labels are not numbers, not finite or outside their scale or label sets are none (unless
+    ``drop_bad_labels``), and when two rows label one clip differently.
     """
     kept: list[Row] = []
     dropped: list[DroppedClip] = []
     bad: list[DroppedClip] = []
     for row in corpus.rows:
         try:
-            labels = _centred(row, corpus)
+            labels = {**_centred(row, corpus), "categories": _label_set(row)}
         except ValueError as error:
             bad.append(DroppedClip(row["uri"], "bad_label", str(error), row["where"]))
             continue
-        if row.get("category") is None and all(value is None for value in labels.values()):
+        if not row.get("category") and all(value is None for value in labels.values()):
             dropped.append(DroppedClip(row["uri"], "no_label", "neither rated nor given a category", row["where"]))
         else:
             kept.append(row | labels)
@@ -112,6 +113,14 @@ def _centred(row: Row, corpus: Corpus) -> dict[str, float | None]:
             raise ValueError(f"{dim} is {rating:g}, outside the scale {scale}")
         labels[dim] = scale.centred(rating)
     return labels
+
+
+def _label_set(row: Row) -> str | None:
+    try:
+        words = label_set_of(row.get("categories"), row.get("category"))
+    except ValueError as error:
+        raise ValueError(f"categories is {error}") from None
+    return json.dumps(sorted(words), ensure_ascii=False) if words else None
 
 
 def _without_repeated(rows: Sequence[Row]) -> tuple[list[Row], list[DroppedClip]]:

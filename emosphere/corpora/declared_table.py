@@ -1,6 +1,7 @@
 """Any CSV or Parquet table of labelled clips, on a scale its user declares."""
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,11 +10,13 @@ import pyarrow.parquet as pq
 
 from emosphere.clips.acted_table import acted_rows
 from emosphere.clips.manifest import MANIFEST, absolute_uri
-from emosphere.clips.rows import CENTRED, Corpus, Row, Scale, read_csv, uri_for
+from emosphere.clips.rows import CENTRED, Corpus, Row, Scale, read_csv, transcript_of, uri_for
 from emosphere.errors import UsageError
 from emosphere.store import Location
 from emosphere.vad import VAD_DIMS
 
+LABEL_ROLES: Final = (*VAD_DIMS, "category", "categories")
+"""Roles of which a table must have one."""
 ROLES: Final = tuple(column.name for column in MANIFEST if column.name != "duration_ms")
 """Columns of the manifest that a table may give; the length is read from the audio."""
 
@@ -27,25 +30,18 @@ def read_table(
     split: str | None = None,
     audio: Location | None = None,
 ) -> Corpus:
-    """Rows of a table whose labels lie on ``scale``; its kind follows from its ending, ``.csv`` or ``.parquet``.
+    """Rows of a table whose ratings lie on ``scale``; its kind follows from its ending, ``.csv`` or ``.parquet``.
 
+    A table without ratings, of categories or label sets (JSON lists, or lists in Parquet) alone, has no scale.
     Columns are known by the manifest's names (``path`` does for ``uri``) or by ``columns``, role -> name in the table.
     ``corpus`` and ``split`` hold for every row where no column gives them. Paths count from ``audio``, else from the
     table's folder or the one above. A speaker's key gets the corpus in front, unless it is there already. Raises
-    UsageError for an undeclared scale and for columns that are missing or unknown.
+    UsageError for an undeclared scale, one without ratings, and for columns that are missing or unknown.
     """
     table = _parquet(source) if source.path.endswith(".parquet") else read_csv(source)
     existing = list(table[0])
     name_of = _names(existing, dict(columns or {}), source)
-    if not any(dim in name_of for dim in VAD_DIMS):
-        raise UsageError(
-            f"{source.uri}: has none of the columns {', '.join(VAD_DIMS)}; name them by --columns valence=NAME,..., "
-            "or say --words if only emotion words were acted. Found " + ", ".join(existing) + "."
-        )
-    if scale is None:
-        raise UsageError(
-            f"{source.uri}: on which scale are its labels? Declare it by --scale LOW..HIGH, as in 1..7 or -1..1."
-        )
+    _check_labels(source, existing, name_of, scale)
     for role, value in (("corpus", corpus), ("split", split)):
         if role in name_of and value:
             raise UsageError(
@@ -63,7 +59,7 @@ def read_table(
         rows.append(_row(row, f"{source.uri} row {number}", source, audio))
     unused = [name for name in existing if name not in name_of.values()]
     notes = [f"{source.uri}: columns not used: {', '.join(unused)}."] if unused else []
-    return Corpus(rows=rows, scales=dict.fromkeys(VAD_DIMS, scale), notes=notes)
+    return Corpus(rows=rows, scales=dict.fromkeys(VAD_DIMS, scale) if scale else {}, notes=notes)
 
 
 def read_words(source: Location) -> Corpus:
@@ -110,6 +106,26 @@ def _names(existing: list[str], columns: dict[str, str], source: Location) -> di
     return names
 
 
+def _check_labels(source: Location, existing: list[str], name_of: Mapping[str, str], scale: Scale | None) -> None:
+    """Raise UsageError unless there are ratings on a scale, or categories and no scale."""
+    found = "Found " + ", ".join(existing) + "."
+    if not any(role in name_of for role in LABEL_ROLES):
+        raise UsageError(
+            f"{source.uri}: has none of the columns {', '.join(LABEL_ROLES)}; name them by --columns valence=NAME,..., "
+            f"or say --words if only emotion words were acted. {found}"
+        )
+    rated = any(dim in name_of for dim in VAD_DIMS)
+    if rated and scale is None:
+        raise UsageError(
+            f"{source.uri}: on which scale are its labels? Declare it by --scale LOW..HIGH, as in 1..7 or -1..1."
+        )
+    if scale is not None and not rated:
+        raise UsageError(
+            f"{source.uri}: --scale {scale} was given, but it has none of the columns {', '.join(VAD_DIMS)}; name them "
+            f"by --columns valence=NAME,..., or leave out --scale if it has categories only. {found}"
+        )
+
+
 def _parquet(source: Location) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(pa.BufferReader(source.read_bytes()))
@@ -127,6 +143,10 @@ def _row(row: Row, place: str, source: Location, audio: Location | None) -> Row:
         if row[role] is None or not str(row[role]).strip():
             raise UsageError(f"{place}: {role} is empty.")
     corpus, speaker = str(row["corpus"]), str(row["speaker"])
+    try:
+        transcript = transcript_of(row.get("transcript"))
+    except ValueError as error:
+        raise UsageError(f"{place}: transcript is {error}.") from None
     if audio is not None and "://" not in uri and not uri.startswith("/"):
         uri = uri_for(audio.child(uri))
     return row | {
@@ -139,12 +159,19 @@ def _row(row: Row, place: str, source: Location, audio: Location | None) -> Row:
         "split": str(row["split"]),
         "corpus": corpus,
         **{role: _text(row.get(role)) for role in ("category", "intensity", "gender", "ratings")},
+        "transcript": transcript,
+        "categories": _json_list(row.get("categories")),
         "where": place,
     }
 
 
 def _text(value: Any) -> str | None:
     return str(value).strip() or None if value is not None else None
+
+
+def _json_list(value: Any) -> str | None:
+    """Of a CSV cell as it is, of a list in Parquet as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else _text(value)
 
 
 def _whole_number(value: Any, role: str, place: str) -> int | None:

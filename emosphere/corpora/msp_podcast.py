@@ -1,12 +1,25 @@
 """MSP-Podcast (Lotfian & Busso): consensus labels on 1..7, official splits, every rater's own answers."""
 
 import json
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
-from emosphere.clips.rows import Corpus, DroppedClip, Row, Scale, csv_rows, read_csv, uri_for
+from emosphere.clips.rows import (
+    Corpus,
+    DroppedClip,
+    Row,
+    Scale,
+    csv_rows,
+    read_csv,
+    read_text,
+    transcript_of,
+    uri_for,
+)
 from emosphere.errors import UsageError
 from emosphere.store import Location
 from emosphere.vad import VAD_DIMS
@@ -33,6 +46,11 @@ PRIMARY: Final = ("anger", "sadness", "happiness", "surprise", "fear", "disgust"
 
 SPLITS: Final = {"Train": "train", "Development": "dev", "Test1": "test1", "Test2": "test2", "Test3": "test3"}
 
+TRANSCRIPTS: Final = "Transcripts"
+"""Folder with a text file NAME.txt for each NAME.wav that was written down."""
+THREADS: Final = 32
+"""Transcripts read at once; from a store each one waits for an answer."""
+
 LABELS, DETAILED = "labels_consensus.csv", "labels_detailed.csv"
 COLUMNS: Final = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set")
 DIMENSIONS: Final = {"valence": "EmoVal", "arousal": "EmoAct", "dominance": "EmoDom"}
@@ -45,8 +63,10 @@ def read_msp_podcast(
 ) -> Corpus:
     """Rows of the release in folder ``source``: ``[Labels/]labels_consensus.csv`` and ``Audios`` or ``Audio``.
 
+    What is said comes from ``Transcripts/NAME.txt``, where there is such a file for ``NAME.wav``.
     ``drop`` names letters of EmoClass to leave out. A clip of speaker ``Unknown`` gets the key ``unknown-SPLIT``, so
-    that no unknown voice counts as one that is known elsewhere. Raises UsageError for what this reader does not know.
+    that no unknown voice counts as one that is known elsewhere. Raises UsageError for what this reader does not
+    know, and for transcripts that are no UTF-8 text.
     """
     if release not in RELEASES:
         raise UsageError(f"--release {release!r} is not one of {', '.join(RELEASES)}.")
@@ -76,6 +96,9 @@ def read_msp_podcast(
     ]
     if not ratings:
         notes.append(f"{corpus}: no {DETAILED}, so the column ratings is empty.")
+    rows = _with_transcripts(rows, source.child(TRANSCRIPTS))
+    if silent := sum(row["transcript"] is None for row in rows):
+        notes.append(f"{corpus}: {silent} of {len(rows)} clips have no transcript.")
     return Corpus(rows=rows, scales=dict.fromkeys(VAD_DIMS, Scale(1, 7)), dropped=dropped, notes=notes)
 
 
@@ -95,6 +118,22 @@ def _row(fields: dict[str, str], folder: Location, corpus: str, ratings: dict[st
         "corpus": corpus,
         "ratings": f"[{', '.join(answers)}]" if answers else None,
     }
+
+
+def _with_transcripts(rows: Sequence[Row], folder: Location) -> list[Row]:
+    if not folder.exists():
+        return [row | {"transcript": None} for row in rows]
+    with ThreadPoolExecutor(THREADS) as pool:
+        said = pool.map(partial(_transcript, folder), [row["uri"] for row in rows])
+        return [row | {"transcript": text} for row, text in zip(rows, said, strict=True)]
+
+
+def _transcript(folder: Location, uri: str) -> str | None:
+    file = folder.child(f"{posixpath.splitext(posixpath.basename(uri))[0]}.txt")
+    try:
+        return transcript_of(read_text(file))
+    except ValueError as error:
+        raise UsageError(f"{file.uri}: the transcript is {error}.") from None
 
 
 def _is_known(speaker: str) -> bool:

@@ -1,5 +1,6 @@
 """Clips on their way through Ray Data: rows to decode, and what was decoded of them, as Arrow tables."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from emosphere.clips.manifest import Clip
-from emosphere.config import to_mapping
+from emosphere.config import from_mapping, to_mapping
 
 CLIPS_PER_TASK: Final = 16
 DECODED: Final = pa.schema(
@@ -26,8 +27,14 @@ DECODED: Final = pa.schema(
 
 
 def clip_tables(rows: Sequence[dict[str, Any]]) -> list[pa.Table]:
-    """``rows``, each with its ``clip``, as tables of one task each."""
-    plain = [{**row, "clip": json.dumps(to_mapping(row["clip"]))} for row in rows]
+    """``rows``, each with its ``clip``, as tables of one task each.
+
+    Transcripts and raters' own answers stay behind: they are long, and no task asks for them.
+    """
+    plain = [
+        {**row, "clip": json.dumps(to_mapping(dataclasses.replace(row["clip"], transcript=None, ratings=None)))}
+        for row in rows
+    ]
     return [pa.Table.from_pylist(plain[at : at + CLIPS_PER_TASK]) for at in range(0, len(plain), CLIPS_PER_TASK)]
 
 
@@ -35,8 +42,7 @@ def clips_of(table: pa.Table) -> list[tuple[int, Clip]]:
     """Row number and clip of each row of what :func:`clip_tables` made."""
     clips = []
     for row, text in zip(table["row"].to_pylist(), table["clip"].to_pylist(), strict=True):
-        values = json.loads(text)
-        clips.append((row, Clip(**values | {"vad": tuple(values["vad"])})))
+        clips.append((row, from_mapping(Clip, json.loads(text), source=f"clip {row}")))
     return clips
 
 

@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from emosphere.emotion_words import EMOTIONS
@@ -39,6 +41,51 @@ def test_a_canonical_row_is_read_as_written(tmp_path: Path) -> None:
     assert clip.place == (clip.uri, 500, 2500, 1)
 
 
+def test_labels_beside_ratings_are_read_as_written(tmp_path: Path) -> None:
+    given = {
+        "category": "anger",
+        "intensity": "strong",
+        "transcript": "\u00c4h, no \u2013 \u201cyes\u201d.",
+        "ratings": '[{"rater": "1"}]',
+    }
+    (clip,) = read_manifest(canonical(tmp_path, **given, categories='["fear", "anger"]'))
+    assert {name: getattr(clip, name) for name in given} == given
+    assert clip.categories == ("fear", "anger")
+    (clip,) = read_manifest(canonical(tmp_path, intensity="", transcript="", ratings="", categories=""))
+    assert (clip.intensity, clip.transcript, clip.ratings, clip.categories) == (None, None, None, ())
+
+
+def test_a_manifest_of_version_1_is_read_without_what_it_lacks(tmp_path: Path) -> None:
+    path = canonical(tmp_path, intensity="strong")
+    pq.write_table(pq.read_table(path).drop_columns(["transcript", "categories"]), path)
+    (clip,) = read_manifest(path)
+    assert (clip.intensity, clip.transcript, clip.categories) == ("strong", None, ())
+    pq.write_table(pq.read_table(path).drop_columns(["ratings"]), path)
+    with pytest.raises(UsageError, match="lacks the columns ratings; make it with"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ("anger", "'anger', which is not a JSON list of words, as in"),
+        ('{"anger": 1}', "not a JSON list"),
+        ('["neutral", 1]', "not a JSON list of words"),
+        ('["neutral", ""]', "not a JSON list of words"),
+        ('["neutral", " fear"]', "not a JSON list of words"),
+        (r'["neutral", "\ud800"]', "not a JSON list of words"),
+        ("[" * 100_000, "not a JSON list"),
+        ("[]", "holds no word: give nothing where there is no label set"),
+        ('["neutral", "neutral"]', "names a word twice"),
+        ('["fear", "calm"]', "lacks the clip's own category, 'neutral': add it, or give only one of the two"),
+    ],
+    ids=["word", "object", "number", "empty", "blank", "surrogate", "deep", "none", "twice", "outside"],
+)
+def test_what_is_no_label_set_is_refused_by_row(tmp_path: Path, categories: str, message: str) -> None:
+    with pytest.raises(UsageError, match=rf"row 0 \(a\.wav\): categories is .*{message}"):
+        read_manifest(canonical(tmp_path, categories=categories))
+
+
 def test_the_rated_middle_has_a_region_and_the_weak_one_has_none(tmp_path: Path) -> None:
     """A coordinate of exactly 0 counts as positive; but the word "neutral" points nowhere."""
     assert read_manifest(canonical(tmp_path))[0].region == 0
@@ -53,9 +100,6 @@ def test_a_target_outside_the_scale_is_refused_by_row(tmp_path: Path, value: flo
 
 
 def test_another_parquet_table_is_no_manifest(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     pq.write_table(pa.table({"uri": ["a"]}), tmp_path / "m.parquet")
     with pytest.raises(UsageError, match=r"lacks the columns start_ms, .*emosphere prepare"):
         read_manifest(str(tmp_path / "m.parquet"))
@@ -86,6 +130,15 @@ def test_ratings_are_kept_apart_from_weak_labels(tmp_path: Path) -> None:
     assert clips[0].vad[:2] == (-0.5, 0.9)
     assert math.isnan(clips[0].vad[2])
     assert clips[0].region == -1
+
+
+def test_acted_rows_keep_intensity_and_transcript(tmp_path: Path) -> None:
+    header = HEADER.replace("split", "split,transcript")
+    rows = ['a.wav,s,fear,strong,,,c,train,"Who?\r\n It\tis I."', "b.wav,s,fear,,,,c,train,"]
+    clips = read_manifest(table(tmp_path, *rows, header=header))
+    assert [(clip.intensity, clip.transcript) for clip in clips] == [("strong", "Who? It is I."), (None, None)]
+    with pytest.raises(UsageError, match=r"row 0 \(a\.wav\): transcript is 'a\\x07', which holds the .* U\+0007"):
+        read_manifest(table(tmp_path, "a.wav,s,fear,,,,c,train,a\x07", header=header))
 
 
 def test_readings_that_may_be_of_one_person_are_one_speaker(tmp_path: Path) -> None:

@@ -44,6 +44,46 @@ def test_people_may_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
     assert [row["gender"] for row in rows] == ["female", "male", "male", "male"]
 
 
+def test_categories_alone_need_no_scale(tmp_path: Path) -> None:
+    """The tables' own splits count, and there are no ratings to have a scale."""
+    source = locate(str(tmp_path / "two"))
+    database = make_database(tmp_path / "one")
+    for table in database.tables.values():
+        for dim in {"valence", "arousal"} & set(table.columns):
+            table.drop_columns(dim, inplace=True)
+    database.save(str(tmp_path / "two"), storage_format="csv")
+    corpus = read_audformat(source)
+    rows, dropped = centred_rows(corpus)
+    assert [(row["category"], row["split"], row["valence"]) for row in rows] == [
+        ("anger", "train", None),
+        ("neutral", "test", None),
+    ]
+    assert (corpus.scales, dropped) == ({}, [])
+    with pytest.raises(UsageError, match=r"--scale 1\.\.7 was given, but no table has a column valence.*leave out"):
+        read_audformat(source, scale=Scale(1, 7))
+
+
+@pytest.mark.parametrize(
+    ("column", "labels", "transcripts"),
+    [
+        ("transcription", {"a01": "Der Lappen.", "b02": "Sie haben."}, ["Der Lappen.", "Sie haben.", None, None]),
+        ("transcript", {"a01": {"text": "Der Lappen."}, "b02": {"words": 2}}, ["Der Lappen.", None, None, None]),
+        ("text", ["a01", "b02"], ["a01", "b02", None, None]),
+    ],
+)
+def test_transcripts_are_the_texts_of_the_clips_themselves(
+    tmp_path: Path, column: str, labels: Any, transcripts: list[str | None]
+) -> None:
+    """A scheme may have a text for each label; and the third file's is not that of its two stretches."""
+    database = make_database(tmp_path / "one")
+    database.schemes[column] = audformat.Scheme("str", labels=labels)
+    database["files"][column] = audformat.Column(scheme_id=column)
+    database["files"][column].set(["a01", "b02", "a01"])
+    database.save(str(tmp_path / "two"), storage_format="csv")
+    rows = read_audformat(locate(str(tmp_path / "two"))).rows
+    assert [row["transcript"] for row in rows] == transcripts
+
+
 def test_a_scale_that_nobody_declares_is_refused(tmp_path: Path) -> None:
     make_database(tmp_path, scale=False)
     with pytest.raises(UsageError, match="the scheme of valence has no minimum and maximum; declare its scale"):

@@ -57,6 +57,27 @@ def test_a_clip_without_any_label_is_listed() -> None:
     assert ([row["where"] for row in kept], [clip.reason for clip in dropped]) == (["row 1"], ["no_label"])
 
 
+def test_a_label_set_is_a_label_whose_words_have_no_order() -> None:
+    unrated = {"valence": None, "arousal": None, "dominance": None}
+    kept, dropped = centred_rows(corpus(row(0, **unrated, categories='["fear", "anger"]'), row(1, categories="")))
+    assert ([row["categories"] for row in kept], dropped) == (['["anger", "fear"]', None], [])
+    kept, dropped = centred_rows(corpus(row(0, categories='["b", "a"]'), row(0, categories='["a", "b"]')))
+    assert (len(kept), [clip.reason for clip in dropped]) == (1, ["repeated"])
+
+
+def test_a_bad_label_set_is_refused_by_row_or_left_out_on_demand() -> None:
+    two_rows = corpus(row(0), row(1, category="calm", categories='["anger", "fear"]'))
+    with pytest.raises(UsageError, match=r"1 row with bad labels: row 1: categories is .* lacks the clip's own cat"):
+        centred_rows(two_rows)
+    kept, dropped = centred_rows(two_rows, drop_bad_labels=True)
+    assert ([row["where"] for row in kept], [clip.reason for clip in dropped]) == (["row 0"], ["bad_label"])
+
+
+def test_a_clip_in_which_two_things_are_said_is_refused() -> None:
+    with pytest.raises(UsageError, match="row 5 is the same clip as row 0, with another transcript: one of them"):
+        centred_rows(corpus(row(0, transcript="No."), row(0, transcript="Yes.", where="row 5")))
+
+
 def test_a_repeated_row_is_listed_and_a_contradiction_is_refused() -> None:
     kept, dropped = centred_rows(corpus(row(0), row(0, where="row 5"), row(0, start_ms=500)))
     assert [row["start_ms"] for row in kept] == [0, 500]

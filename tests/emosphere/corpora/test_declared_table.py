@@ -41,6 +41,28 @@ def test_columns_go_by_the_names_that_are_given(tmp_path: Path) -> None:
     assert table.notes == [f"file://{tmp_path}/t.csv: columns not used: other."]
 
 
+def test_categories_alone_need_no_scale(tmp_path: Path) -> None:
+    table = read(
+        tmp_path, "a.wav,anger,,s,train", 'b.wav,,"[""fear"", ""anger""]",s,train', "c.wav,,,s,train",
+        header="path,category,categories,speaker,split", scale=None,
+    )  # fmt: skip
+    rows, dropped = centred_rows(table)
+    assert [(row["category"], row["categories"], row["valence"]) for row in rows] == [
+        ("anger", None, None),
+        (None, '["anger", "fear"]', None),
+    ]
+    assert [clip.reason for clip in dropped] == ["no_label"]
+
+
+def test_transcripts_and_label_sets_go_by_the_names_that_are_given(tmp_path: Path) -> None:
+    table = {"uri": ["/a.wav"], "said": ["Wer\r\nda? "], "one_of": [["fear", "anger"]], "speaker": ["s"]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    columns = parse_columns("transcript=said,categories=one_of")
+    table = read_table(locate(str(tmp_path / "t.parquet")), columns=columns, corpus="c", split="train")
+    (row,), _ = centred_rows(table)
+    assert (row["transcript"], row["categories"], table.notes) == ("Wer da?", '["anger", "fear"]', [])
+
+
 def test_parquet_is_read_alike(tmp_path: Path) -> None:
     table = {"uri": ["/a.wav"], "valence": [0.25], "speaker": [7], "split": ["train"], "end_ms": [None], "weak": [True]}
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
@@ -75,14 +97,21 @@ def test_acted_words_and_their_ratings_are_kept(tmp_path: Path) -> None:
         ([ROW.replace("s1", " ")], {}, r"row 0 \(a\.wav\): speaker is empty"),
         ([ROW + ",x"], {}, "row 0 has another number of cells than the header"),
         ([], {}, "holds no row"),
-        (["a,b"], {"header": "path,text"}, "none of the columns valence, arousal, dominance; .* Found path, text"),
+        (["a,b"], {"header": "path,text"}, "none of the columns valence, .* categories; .* Found path, text"),
+        (["a,b"], {"header": "path,category"}, r"--scale 1\.\.5 was given, but it has none of .* Found path, category"),
+        (["a,1"], {"header": "path,valence", "scale": None}, r"on which scale are its labels\?"),
+        (
+            ["a,3,x,t,n\0o"],
+            {"header": "path,valence,speaker,split,transcript"},
+            r"row 0 \(a\): transcript is 'n\\x00o', which holds the control character U\+0000",
+        ),
         (["a,3"], {"header": "path,valence", "split": "train"}, "no column says the speaker"),
         (["a,b,3"], {"header": "path,uri,valence", "split": "train"}, "has both a uri and a path"),
         (["a,3,x,t,maybe"], {"header": "path,valence,speaker,split,weak"}, "weak is 'maybe', wanted true or false"),
     ],
     ids=[
-        "scale", "corpus", "two splits", "column", "number", "speaker", "ragged", "empty", "no labels", "no speaker",
-        "two paths", "truth",
+        "scale", "corpus", "two splits", "column", "number", "speaker", "ragged", "empty", "no labels", "scale of what",
+        "no scale", "transcript", "no speaker", "two paths", "truth",
     ],
 )  # fmt: skip
 def test_what_is_not_declared_is_refused(

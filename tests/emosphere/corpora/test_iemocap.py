@@ -37,6 +37,37 @@ def test_the_raters_answers_are_kept_as_given(tmp_path: Path) -> None:
     assert json.loads(second["ratings"]) == [{"rater": "M1", "categories": ["Other"]}]
 
 
+def test_a_turns_transcript_is_its_line(tmp_path: Path) -> None:
+    make_iemocap(tmp_path)
+    folder = tmp_path / "Session1" / "dialog" / "transcriptions"
+    folder.mkdir()
+    (folder / "._Ses01F_impro01.txt").write_bytes(b"\x00\x05\x16\x07")
+    (folder / "Ses01F_impro01.txt").write_bytes(
+        b"\xef\xbb\xbfSes01F_impro01_F000 [006.2901-008.2357]: Caf\xc3\xa9: [LAUGHTER]  yes.\r\n"
+        b"M: Yeah.\r\nSes01F_impro01_MXX0 [151.2551-153.4251]: Nobody's turn.\r\n"
+    )
+    corpus = read_iemocap(locate(str(tmp_path)))
+    assert [row["transcript"] for row in corpus.rows[:3]] == ["Caf\u00e9: [LAUGHTER] yes.", None, None]
+    assert corpus.notes == ["iemocap: 9 of 10 turns have no transcript."]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"it\x92s", r"Ses01F_impro01\.txt: is not UTF-8 text .*0x92.*; convert the file, or take it away"),
+        (b"i\0t\0s", r"Ses01F_impro01\.txt: transcript of Ses01F_impro01_F000 is 'i\\x00t.*control character U\+0000"),
+    ],
+    ids=["encoding", "control character"],
+)
+def test_a_transcript_that_is_no_text_is_refused_by_file(tmp_path: Path, line: bytes, message: str) -> None:
+    make_iemocap(tmp_path)
+    folder = tmp_path / "Session1" / "dialog" / "transcriptions"
+    folder.mkdir()
+    (folder / "Ses01F_impro01.txt").write_bytes(b"Ses01F_impro01_F000 [006.2901-008.2357]: " + line)
+    with pytest.raises(UsageError, match=message):
+        read_iemocap(locate(str(tmp_path)))
+
+
 def test_sessions_are_the_splits(tmp_path: Path) -> None:
     source = locate(str(make_iemocap(tmp_path)))
     assert [row["split"] for row in read_iemocap(source).rows[::2]] == ["train", "train", "train", "dev", "test"]

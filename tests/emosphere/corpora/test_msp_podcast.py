@@ -99,6 +99,31 @@ def test_answers_in_several_columns_are_the_same_answers(tmp_path: Path) -> None
     assert rows[1]["ratings"] is None
 
 
+def test_transcripts_are_the_files_of_the_clips_names(tmp_path: Path) -> None:
+    (tmp_path / "Transcripts").mkdir()
+    (tmp_path / "Transcripts" / "MSP-PODCAST_0001_0008.txt").write_bytes(b"\xef\xbb\xbfWell, na\xc3\xafve\r\nme.\r\n")
+    (tmp_path / "Transcripts" / "MSP-PODCAST_0002_0033.txt").write_bytes(b"\n")
+    podcast = corpus(tmp_path, drop=())
+    assert [row["transcript"] for row in podcast.rows] == ["Well, na\u00efve me.", None, None, None]
+    assert "msp-podcast-1.12: 3 of 4 clips have no transcript." in podcast.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"it\x92s", r"Transcripts/MSP-PODCAST_0001_0008\.txt: is not UTF-8 text .*0x92"),
+        ("yes".encode("utf-16"), r"0001_0008\.txt: is not UTF-8 text .*; convert the file, or take it away"),
+        ("yes".encode("utf-16-le"), r"0001_0008\.txt: the transcript is 'y\\x00e.*control character U\+0000"),
+    ],
+    ids=["Windows", "UTF-16", "UTF-16 without a mark"],
+)
+def test_a_transcript_that_is_no_text_is_refused_by_file(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "Transcripts").mkdir()
+    (tmp_path / "Transcripts" / "MSP-PODCAST_0001_0008.txt").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        corpus(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("row", "options", "message"),
     [

@@ -62,6 +62,7 @@ def test_every_labelled_clip_is_in_the_manifest_or_in_the_list(podcast: Path, tm
         rated = [float(row[name]) for name in ("EmoVal", "EmoAct", "EmoDom")]
         assert clip.vad == pytest.approx([(y - 4) / 3 for y in rated])
         assert clip.duration_ms == int(soundfile.info(clip.uri).duration * 1000)
+        assert np.mean([answer["valence"] for answer in json.loads(clip.ratings or "")]) == pytest.approx(rated[0])
 
 
 def test_the_summary_counts_what_the_manifest_holds(podcast: Path, tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_acted_words_are_prepared_as_training_reads_them(shared_data: Path, tmp_
     assert result["clips"] == len(direct) == 2931
     for mine, other in zip(read, direct, strict=True):
         np.testing.assert_array_equal(mine.vad, other.vad)
-        for name in ("uri", "region", "weak", "category", "speaker", "gender", "corpus", "split"):
+        for name in ("uri", "region", "weak", "category", "intensity", "speaker", "gender", "corpus", "split"):
             assert getattr(mine, name) == getattr(other, name)
         assert abs(mine.duration_ms - other.duration_ms) <= 1
     rated = [clip for clip in read if clip.corpus == "emodb"]
@@ -177,6 +178,7 @@ def test_acted_words_are_prepared_as_training_reads_them(shared_data: Path, tmp_
 def test_a_corpus_on_s3_becomes_a_manifest_on_s3(s3: Any, podcast: Path) -> None:
     s3.put(str(podcast), "audio/msp", recursive=True)
     s3.rm("audio/msp/Audios/MSP-PODCAST_0000_0001.wav")
+    s3.pipe("audio/msp/Transcripts/MSP-PODCAST_0000_0000.txt", b"I am angry.\n")
     with pytest.raises(
         UsageError, match=r"1 clip of \d+ cannot be heard: .*There is no such file\. All are listed in s3:"
     ):
@@ -187,6 +189,7 @@ def test_a_corpus_on_s3_becomes_a_manifest_on_s3(s3: Any, podcast: Path) -> None
     clips = read_manifest("s3://tables/m.parquet")
     assert len(clips) == result["clips"]
     assert all(clip.uri.startswith("s3://audio/msp/Audios/") for clip in clips)
+    assert [clip.transcript for clip in clips] == ["I am angry.", *[None] * (len(clips) - 1)]
     name = clips[0].name
     assert clips[0].duration_ms == int(soundfile.info(podcast / "Audios" / name).duration * 1000)
     np.testing.assert_array_equal(read_clip(clips[0]), soundfile.read(podcast / "Audios" / name, dtype="float32")[0])
@@ -243,7 +246,7 @@ def test_decoded_copies_hold_the_same_sound_and_only_that(podcast: Path, tmp_pat
     assert first["waveform"] is None
     assert second["waveform"] == pytest.approx(moments, rel=1e-9)
     stored = json.loads(pq.read_schema(copies).metadata[b"emosphere"])
-    assert stored == {"manifest_version": 1, "scale": "centred", "range": [-1, 1], **second["waveform"]}
+    assert stored == {"manifest_version": 2, "scale": "centred", "range": [-1, 1], **second["waveform"]}
     for one, two in zip(read_manifest(str(direct)), read_manifest(str(copies)), strict=True):
         assert (one.vad[0], one.speaker, one.duration_ms) == (two.vad[0], two.speaker, two.duration_ms)
         assert (two.start_ms, two.end_ms, two.channel) == (0, None, None)
