@@ -1,6 +1,7 @@
 """Clips are read once; batches are shared out among ranks without loss; order never changes what is made of a clip."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,16 @@ from emosphere.clips.batches import InMemoryClips, clip_features, evaluation_bat
 from emosphere.clips.manifest import Clip
 from emosphere.errors import BadClip
 from emosphere.model.architecture import LogMelConfig
-from emosphere.model.logmel import LogMelEncoder
+from emosphere.model.encoder import Streams
+from emosphere.model.frames import ClipFeatures
+from emosphere.tasks import tasks_of
 
-FRONT_END = LogMelEncoder(LogMelConfig(kind="logmel", num_mels=16, dim=8))
+FRONT_ENDS = Streams({name: LogMelConfig(kind="logmel", num_mels=mels, dim=8) for name, mels in (("a", 16), ("b", 12))})
+TASKS = tasks_of({"vad": "vad", "region": "region"}, {})
 
 
-def clip(path: Path, region: int = 0) -> Clip:
-    return Clip(
-        uri=str(path), speaker="s", corpus="c", split="train", category="fear", vad=(0.1, 0.2, 0.3), region=region
-    )  # fmt: skip
+def clip(path: Path, valence: float = 0.1) -> Clip:
+    return Clip(uri=str(path), speaker="s", corpus="c", split="train", category="fear", vad=(valence, 0.2, 0.3))
 
 
 @pytest.fixture
@@ -37,20 +39,20 @@ def files(tmp_path: Path) -> list[Path]:
     return paths
 
 
+def features_of(one: Clip, version: int, distortion: DistortionConfig | None) -> ClipFeatures:
+    waveform = version_of(read_clip(one), one, version, distortion, 0)
+    return clip_features(waveform, FRONT_ENDS.features, FRONT_ENDS.min_samples)
+
+
 def load(files: list[Path], copies: int = 0) -> InMemoryClips:
     """Every version of every file, as the tasks of a training make them."""
     distortion = DistortionConfig(copies=copies) if copies else None
-    clips = tuple(clip(path, row - 1) for row, path in enumerate(files))
+    clips = tuple(clip(path, 0.1 if row else math.nan) for row, path in enumerate(files))
     versions = [
-        tuple(
-            clip_features(
-                version_of(read_clip(one), one, version, distortion, 0), FRONT_END.features, FRONT_END.min_samples
-            ).half()
-            for one in clips
-        )
+        tuple({name: frames.half() for name, frames in features_of(one, version, distortion).items()} for one in clips)
         for version in range(1 + copies)
     ]
-    return InMemoryClips(clips, tuple(versions))
+    return InMemoryClips(clips, tuple(versions), TASKS)
 
 
 def test_every_rate_is_read_as_16_khz_and_long_clips_are_cut(files: list[Path]) -> None:
@@ -84,19 +86,21 @@ def test_a_clip_may_be_a_stretch_of_one_channel(tmp_path: Path) -> None:
 def test_every_version_has_every_clip(files: list[Path]) -> None:
     clips = load(files, copies=2)
     assert [len(version) for version in clips.versions] == [5, 5, 5]
-    assert len(clips.versions[0][2]) == 1  # a clip of 10 ms still has its one frame
-    assert not torch.equal(clips.versions[0][1], clips.versions[1][1])
+    assert len(clips.versions[0][2]["a"]) == 1  # a clip of 10 ms still has its one frame
+    assert not torch.equal(clips.versions[0][1]["a"], clips.versions[1][1]["a"])
 
 
 def test_a_copy_does_not_depend_on_the_other_clips(files: list[Path]) -> None:
     together, alone = load(files, copies=1), load(files[1:2], copies=1)
-    assert torch.equal(together.versions[1][1], alone.versions[1][0])
+    assert torch.equal(together.versions[1][1]["b"], alone.versions[1][0]["b"])
 
 
 def test_targets_follow_the_rows(files: list[Path]) -> None:
     targets = load(files).targets([3, 0])
-    assert targets["region"].tolist() == [2, -1]
-    torch.testing.assert_close(targets["vad"], torch.tensor([[0.1, 0.2, 0.3]] * 2))
+    assert targets["region"].is_known.tolist() == [True, False]
+    assert targets["region"].values[0] == 0
+    assert targets["vad"].is_known.tolist() == [[True] * 3, [False, True, True]]
+    torch.testing.assert_close(targets["vad"].values[0], torch.tensor([0.1, 0.2, 0.3]))
 
 
 def test_evaluation_sees_every_row_once_and_whole(files: list[Path]) -> None:
@@ -104,5 +108,6 @@ def test_evaluation_sees_every_row_once_and_whole(files: list[Path]) -> None:
     seen: list[int] = []
     for rows, batch in evaluation_batches(clips, [4, 2, 0, 1], batch_frames=100):
         seen += rows
-        assert batch.features.is_valid.sum(dim=1).tolist() == [len(clips.versions[0][row]) for row in rows]
+        for name, frames in batch.features.items():
+            assert frames.is_valid.sum(dim=1).tolist() == [len(clips.versions[0][row][name]) for row in rows]
     assert sorted(seen) == [0, 1, 2, 4]

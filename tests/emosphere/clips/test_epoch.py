@@ -7,6 +7,7 @@ from emosphere.clips.batches import InMemoryClips
 from emosphere.clips.epoch import num_batches, plan_epoch, training_shares
 from emosphere.clips.manifest import Clip
 from emosphere.clips.spectrum import SpectrumConfig
+from emosphere.tasks import tasks_of
 
 LENGTHS = [30, 81, 5, 60, 45, 12, 33, 90, 71, 22, 50]
 
@@ -14,10 +15,11 @@ LENGTHS = [30, 81, 5, 60, 45, 12, 33, 90, 71, 22, 50]
 def clips() -> InMemoryClips:
     torch.manual_seed(0)
     labelled = tuple(
-        Clip(uri=f"{row}.wav", speaker="s", corpus="c", split="train", vad=(0.0, 0.0, 0.0), region=row % 8)
+        Clip(uri=f"{row}.wav", speaker="s", corpus="c", split="train", vad=(0.0, 0.0, 0.0))
         for row in range(len(LENGTHS))
     )
-    return InMemoryClips(labelled, tuple(tuple(torch.randn(n, 16).half() for n in LENGTHS) for _ in range(2)))
+    versions = tuple(tuple({"speech": torch.randn(n, 16).half()} for n in LENGTHS) for _ in range(2))
+    return InMemoryClips(labelled, versions, tasks_of({"vad": "vad"}, {}))
 
 
 def drawn(*, rank: int = 0, num_ranks: int = 1, micro: int | None = None, pool: int = 1) -> list[torch.Tensor]:
@@ -27,10 +29,10 @@ def drawn(*, rank: int = 0, num_ranks: int = 1, micro: int | None = None, pool: 
         clips(), plan, config, micro_batch_size=micro, seed=1, epoch=2, rank=rank, num_ranks=num_ranks
     )  # fmt: skip
     return [
-        piece.features.values[row][piece.features.is_valid[row]]
+        piece.features["speech"].values[row][piece.features["speech"].is_valid[row]]
         for share in shares
         for piece in share
-        for row in range(len(piece.features.values))
+        for row in range(len(piece.features["speech"].values))
     ]
 
 
@@ -53,9 +55,9 @@ def test_pieces_hold_the_same_clips() -> None:
 def test_pieces_are_nearly_equal_so_that_none_is_left_alone() -> None:
     plan = plan_epoch(clips(), range(11), None, batch_size=11, seed=0, epoch=0)
     (share,) = training_shares(clips(), plan, None, micro_batch_size=5, seed=0, epoch=0)
-    assert [len(piece.features.values) for piece in share] == [4, 4, 3]
+    assert [len(piece.features["speech"].values) for piece in share] == [4, 4, 3]
     (share,) = training_shares(clips(), plan, None, micro_batch_size=2, seed=0, epoch=0)
-    assert [len(piece.features.values) for piece in share] == [3, 2, 2, 2, 2]
+    assert [len(piece.features["speech"].values) for piece in share] == [3, 2, 2, 2, 2]
 
 
 def test_pools_bring_like_lengths_together_and_lose_nobody() -> None:
@@ -85,3 +87,16 @@ def test_the_number_of_batches_is_known_beforehand(pool: int) -> None:
         assert sum(sizes) == count
         assert max(sizes) <= 4
         assert max(sizes) - min(sizes) <= 1
+
+
+def test_only_the_streams_that_are_named_are_changed() -> None:
+    """And the first one is changed as it would be alone."""
+    one = clips()
+    two = InMemoryClips(one.clips, tuple(tuple(clip | {"other": clip["speech"]} for clip in version)
+                                         for version in one.versions), one.tasks)  # fmt: skip
+    config = SpectrumConfig(crop_frames=(20, 40))
+    plan = plan_epoch(one, range(11), config, batch_size=11, seed=1, epoch=2)
+    [[alone]], [[both]] = (list(training_shares(held, plan, config, seed=1, epoch=2)) for held in (one, two))
+    assert torch.equal(both.features["speech"].values, alone.features["speech"].values)
+    lengths = both.features["other"].is_valid.sum(dim=1).tolist()
+    assert sorted(lengths) == sorted(LENGTHS)

@@ -8,11 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emosphere.clips.manifest import read_manifest, write_manifest
 from emosphere.emotion_words import EMOTIONS
-from emosphere.clips.manifest import category_targets, read_manifest, region_targets, vad_targets, write_manifest
 from emosphere.errors import UsageError
 from emosphere.geometry import REGION_NAMES
 from emosphere.store import locate
+from emosphere.tasks.category import CategoryTask
+from emosphere.tasks.region import RegionTask
+from emosphere.tasks.vad import VadTask
 
 HEADER = "path,speaker,emotion,intensity,valence,arousal,corpus,split\n"
 
@@ -88,9 +91,11 @@ def test_what_is_no_label_set_is_refused_by_row(tmp_path: Path, categories: str,
 
 def test_the_rated_middle_has_a_region_and_the_weak_one_has_none(tmp_path: Path) -> None:
     """A coordinate of exactly 0 counts as positive; but the word "neutral" points nowhere."""
-    assert read_manifest(canonical(tmp_path))[0].region == 0
-    assert read_manifest(canonical(tmp_path, weak=True))[0].region == -1
-    assert read_manifest(canonical(tmp_path, dominance=None))[0].region == -1
+    given: list[tuple[dict[str, Any], bool]] = [({}, True), ({"weak": True}, False), ({"dominance": None}, False)]
+    for changes, is_located in given:
+        values, is_known = RegionTask().labels(read_manifest(canonical(tmp_path, **changes)))
+        assert is_known.tolist() == [is_located]
+        assert values.tolist() == [0] or not is_located
 
 
 @pytest.mark.parametrize("value", [1.5, -7.0, math.nan, math.inf])
@@ -108,7 +113,8 @@ def test_another_parquet_table_is_no_manifest(tmp_path: Path) -> None:
 def test_regions_follow_the_signs_and_neutral_has_none(tmp_path: Path) -> None:
     rows = [f"a.wav,s1,{emotion},,,,c,train" for emotion in EMOTIONS]
     clips = read_manifest(table(tmp_path, *rows))
-    names = {clip.category: REGION_NAMES[8][clip.region] for clip in clips if clip.region >= 0}
+    regions, is_located = RegionTask().labels(clips)
+    names = {clips[row].category: REGION_NAMES[8][regions[row]] for row in is_located.nonzero()[0]}
     assert names == {
         "anger": "A+V-D+",
         "happiness": "A+V+D+",
@@ -119,9 +125,9 @@ def test_regions_follow_the_signs_and_neutral_has_none(tmp_path: Path) -> None:
         "boredom": "A-V-D-",
         "calm": "A-V+D+",
     }
-    assert region_targets(clips)[EMOTIONS.index("neutral")] == -1
-    assert category_targets(clips, EMOTIONS).tolist() == list(range(9))
-    assert vad_targets(clips)[EMOTIONS.index("neutral")].tolist() == [0, 0, 0]
+    assert not is_located[EMOTIONS.index("neutral")]
+    assert CategoryTask().labels(clips)[0].tolist() == list(range(9))
+    assert VadTask().labels(clips)[0][EMOTIONS.index("neutral")].tolist() == [0, 0, 0]
 
 
 def test_ratings_are_kept_apart_from_weak_labels(tmp_path: Path) -> None:
@@ -129,7 +135,7 @@ def test_ratings_are_kept_apart_from_weak_labels(tmp_path: Path) -> None:
     assert [clip.weak for clip in clips] == [False, True]
     assert clips[0].vad[:2] == (-0.5, 0.9)
     assert math.isnan(clips[0].vad[2])
-    assert clips[0].region == -1
+    assert RegionTask().labels(clips)[1].tolist() == [False, True]
 
 
 def test_acted_rows_keep_intensity_and_transcript(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ def clips(*speakers: tuple[str, str, int]) -> list[Clip]:
             split="train",
             category="fear",
             vad=(0.0, 0.0, 0.0),
-            region=0,
         )
         for name, corpus, count in speakers
         for _ in range(count)

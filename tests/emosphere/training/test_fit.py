@@ -17,9 +17,11 @@ from emosphere.losses.ccc import EPSILON, ccc, ccc_loss
 from emosphere.model.architecture import NetworkConfig
 from emosphere.model.frames import Frames, validity
 from emosphere.model.network import Network
+from emosphere.tasks import Target
 from emosphere.training import Fit, FitConfig
-from emosphere.training.loss import LossConfig
+from emosphere.training.balance import Sum, UncertaintyConfig
 from emosphere.training.optimiser import build_optimiser, rate_at
+from emosphere.training.terms import Concordance, CrossEntropy, Scope, Term
 from tests.rounding import assert_close, num_terms, rounding_bound
 
 WEIGHTS = {"region": torch.ones(8)}
@@ -27,16 +29,18 @@ WEIGHTS = {"region": torch.ones(8)}
 
 def network(seed: int = 0, dropout: float = 0.0, members: int = 1) -> Network:
     torch.manual_seed(seed)
-    heads = {
-        name: {"outputs": outputs, "hidden": 8, "dropout": dropout} for name, outputs in (("vad", 3), ("region", 8))
-    }
+    heads = {name: {"hidden": 8, "dropout": dropout} for name in ("vad", "region")}
     values: dict[str, Any] = {
-        "encoder": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1, "dropout": 0.0},
+        "streams": {"speech": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1, "dropout": 0.0}},
         "pooling": {"kind": "style", "dim": 8, "dropout": 0.0},
         "heads": heads,
         "members": members,
     }
     return Network(from_mapping(NetworkConfig, values, source="test"))
+
+
+def known(values: Tensor) -> Target:
+    return Target(values, torch.ones_like(values, dtype=torch.bool))
 
 
 def batches(count: int = 2) -> list[Batch]:
@@ -51,7 +55,7 @@ def batches(count: int = 2) -> list[Batch]:
         centred = (band.float() - 1.5) / 1.5
         frames = Frames(values, validity(torch.randint(15, 31, (12,)), 30))
         vad = torch.stack([centred, -centred, centred.abs() - 0.5], dim=1)
-        made.append(Batch(frames, {"vad": vad, "region": torch.where(band == 3, -1, band)}))
+        made.append(Batch({"speech": frames}, {"vad": known(vad), "region": Target(band.clamp(max=2), band < 3)}))
     return made
 
 
@@ -59,8 +63,12 @@ def shares(count: int = 2) -> list[list[Batch]]:
     return [[batch] for batch in batches(count)]
 
 
+def terms(scope: Scope = "update") -> dict[str, Term]:
+    return {"vad": Concordance(scope=scope), "region": CrossEntropy(schedule="falling", scope=scope)}
+
+
 def config(**settings: Any) -> FitConfig:
-    return FitConfig(**({"epochs": 20, "learning_rate": 3e-3, "batch_size": 12} | settings))
+    return FitConfig(**({"terms": terms(), "epochs": 20, "learning_rate": 3e-3, "batch_size": 12} | settings))
 
 
 def test_two_batches_are_learnt() -> None:
@@ -91,7 +99,7 @@ def test_after_the_fall_the_region_term_leaves_the_shared_parts_alone(members: i
     fit = Fit(network(members=members), config(weight_decay=0.0), WEIGHTS, steps_per_epoch=1)
     before = {name: tensor.clone() for name, tensor in fit.network.named_parameters()}
     batch = batches(1)[0]
-    flat = Batch(batch.features, batch.targets | {"vad": torch.zeros(12, 3)})
+    flat = Batch(batch.features, batch.targets | {"vad": known(torch.zeros(12, 3))})
     with torch.no_grad():
         for member in fit.network.members:
             *_, weight, bias = member.heads["vad"].parameters()
@@ -102,7 +110,7 @@ def test_after_the_fall_the_region_term_leaves_the_shared_parts_alone(members: i
     for number in range(members):
         prefix = f"others.{number - 1}." if number else ""
         assert any(name.startswith(prefix + "heads.region") for name in moved)
-        assert not any(name.startswith((prefix + "encoder", prefix + "pooling")) for name in moved)
+        assert not any(name.startswith((prefix + "streams", prefix + "poolings")) for name in moved)
 
 
 def test_the_running_mean_lags_behind_the_weights() -> None:
@@ -119,7 +127,7 @@ def test_the_running_mean_lags_behind_the_weights() -> None:
 
 def test_a_batch_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size=1 at least 2"):
-        FitConfig(batch_size=1)
+        config(batch_size=1)
 
 
 def cut(batch: Batch, *sizes: int) -> list[Batch]:
@@ -127,10 +135,10 @@ def cut(batch: Batch, *sizes: int) -> list[Batch]:
     pieces, start = [], 0
     for size in sizes:
         part = slice(start, start + size)
-        frames = Frames(batch.features.values[part], batch.features.is_valid[part])
-        pieces.append(Batch(frames, {name: target[part] for name, target in batch.targets.items()}))
+        features = {name: Frames(*(tensor[part] for tensor in frames)) for name, frames in batch.features.items()}
+        pieces.append(Batch(features, {name: target.take(part) for name, target in batch.targets.items()}))
         start += size
-    assert start == len(batch.features.values)
+    assert start == len(batch.features["speech"].values)
     return pieces
 
 
@@ -140,9 +148,11 @@ def gradients(fit: Fit) -> dict[str, Tensor]:
 
 def in_float64(batch: Batch) -> Batch:
     targets = {
-        name: target.double() if target.is_floating_point() else target for name, target in batch.targets.items()
+        name: Target(values.double() if values.is_floating_point() else values, is_known)
+        for name, (values, is_known) in batch.targets.items()
     }
-    return Batch(Frames(batch.features.values.double(), batch.features.is_valid), targets)
+    features = {name: Frames(values.double(), is_valid) for name, (values, is_valid) in batch.features.items()}
+    return Batch(features, targets)
 
 
 def assert_same(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
@@ -158,12 +168,16 @@ def textbook_gradients(batch: Batch, *, vad_only: bool = False) -> dict[str, Ten
     answers = twin(batch.features)
     loss = torch.zeros((), dtype=torch.float64)
     for dim in range(3):
-        x, y = answers["vad"][:, dim], batch.targets["vad"][:, dim]
+        rows = batch.targets["vad"].is_known[:, dim]
+        if not rows.any():
+            continue
+        x, y = answers["vad"][rows, dim], batch.targets["vad"].values[rows, dim]
         covariance = ((x - x.mean()) * (y - y.mean())).mean()
         spread = x.var(correction=0) + y.var(correction=0) + (x.mean() - y.mean()) ** 2 + EPSILON
         loss = loss + 1 - 2 * covariance / spread
     if not vad_only:
-        loss = loss + torch.nn.functional.cross_entropy(answers["region"], batch.targets["region"], ignore_index=-1)
+        labels, is_known = batch.targets["region"]
+        loss = loss + torch.nn.functional.cross_entropy(answers["region"][is_known], labels[is_known])
     loss.backward()
     return {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
 
@@ -184,18 +198,18 @@ def test_accumulated_batches_are_one_concordance_or_one_each() -> None:
     together.step([[half] for half in halves], epoch=0)
     assert_same(gradients(together), textbook_gradients(batch))
 
-    apart = Fit(network().double(), config(accumulate=2, concordance="batch"), WEIGHTS, steps_per_epoch=2)
+    apart = Fit(network().double(), config(accumulate=2, terms=terms("batch")), WEIGHTS, steps_per_epoch=2)
     apart.step([[half] for half in halves], epoch=0)
     each = [textbook_gradients(half) for half in halves]
     assert_same(gradients(apart), {name: (each[0][name] + each[1][name]) / 2 for name in each[0]})
-    assert not torch.allclose(gradients(apart)["pooling.out.weight"], gradients(together)["pooling.out.weight"])
+    assert not torch.allclose(*(gradients(fit)["poolings.speech.out.weight"] for fit in (apart, together)))
 
 
 def test_micro_batches_each_have_their_own_concordance() -> None:
     """As in the authors' code; it is another loss than one over the batch."""
     batch = in_float64(*batches(1))
     pieces = cut(batch, 4, 8)
-    fit = Fit(network().double(), config(concordance="micro-batch", micro_batch_size=8), WEIGHTS, steps_per_epoch=2)
+    fit = Fit(network().double(), config(terms=terms("piece"), micro_batch_size=8), WEIGHTS, steps_per_epoch=2)
     fit.step([pieces], epoch=0)
     each = [textbook_gradients(piece) for piece in pieces]
     assert_same(gradients(fit), {name: (each[0][name] + each[1][name]) / 2 for name in each[0]})
@@ -205,7 +219,7 @@ def test_the_second_pass_draws_what_the_first_drew() -> None:
     """With dropout on, answers whose loss was taken must be those whose gradient is handed down."""
     drawn_answers: list[Tensor] = []
     net = network()
-    net.pooling.attention.dropout.p = 0.5  # type: ignore[union-attr]
+    net.poolings["speech"].attention.dropout.p = 0.5  # type: ignore[union-attr]
     net.heads["vad"].register_forward_hook(lambda *call: drawn_answers.append(call[2].detach().clone()))
     (batch,) = batches(1)
     Fit(net, config(), WEIGHTS, steps_per_epoch=2).step([cut(batch, 5, 7)], epoch=0)
@@ -221,13 +235,13 @@ class Pretended:
 
     count = 2
 
-    def __init__(self, answers: dict[str, Tensor], targets: dict[str, Tensor]) -> None:
-        self.answers, self.targets = answers, targets
+    def __init__(self, answers: dict[str, Tensor], targets: dict[str, Target]) -> None:
+        self.others = (answers, *({name: target[part] for name, target in targets.items()} for part in range(2)))
 
     def gather(self, own: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
         return [
             {name: torch.cat([tensor, others[name].to(tensor)]) for name, tensor in mine.items()}
-            for mine, others in zip(own, (self.answers, self.targets), strict=True)
+            for mine, others in zip(own, self.others, strict=True)
         ]
 
     def mean(self, value: Tensor) -> Tensor:
@@ -253,14 +267,14 @@ def test_every_member_is_held_to_the_targets() -> None:
     """The twin: plain autograd over what each member answers alone, not over their mean."""
     batch = in_float64(*batches(1))
     twin = network(members=3).double().train()
-    alone = [member.pooling(member.encoder(batch.features)) for member in twin.members]
+    alone = [member.poolings["speech"](member.streams["speech"](batch.features["speech"])) for member in twin.members]
     vad, region = (
         torch.cat([member.heads[name](vector) for member, vector in zip(twin.members, alone, strict=True)])
         for name in ("vad", "region")
     )
-    loss = ccc_loss(vad, batch.targets["vad"].repeat(3, 1))
-    labels = batch.targets["region"].repeat(3)
-    (loss + torch.nn.functional.cross_entropy(region, labels, ignore_index=-1)).backward()
+    loss = ccc_loss(vad, batch.targets["vad"].values.repeat(3, 1))
+    labels, is_known = (part.repeat(3) for part in batch.targets["region"])
+    (loss + torch.nn.functional.cross_entropy(region[is_known], labels[is_known])).backward()
     expected = {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
     assert {name.split(".")[1] for name in expected if name.startswith("others.")} == {"0", "1"}
     for sizes in ((12,), (5, 7)):
@@ -293,32 +307,34 @@ def test_concordance_keeps_its_digits_far_from_zero() -> None:
 
 def test_a_loss_that_is_no_number_stops_the_fit() -> None:
     (batch,) = batches(1)
-    broken = Batch(batch.features, batch.targets | {"vad": torch.full((12, 3), torch.nan)})
+    broken = Batch(batch.features, batch.targets | {"vad": known(torch.full((12, 3), torch.nan))})
     with pytest.raises(UsageError, match="the loss became"):
         Fit(network(), config(), WEIGHTS, steps_per_epoch=1).step([[broken]], epoch=0)
 
 
 def test_learnt_weights_fall_for_the_larger_term() -> None:
-    settings = config(loss=LossConfig(region_schedule="uncertainty"), learning_rate=0.05, schedule="constant")
+    learnt = {"vad": Concordance(), "region": CrossEntropy()}
+    settings = config(terms=learnt, balance=UncertaintyConfig(), learning_rate=0.05, schedule="constant")
     fit = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
     for epoch in range(3):
         fit.epoch(shares(), epoch)
-    weights = fit.state()["weights"]
+    weights = fit.state()["balance"]
     assert weights["log_variances.vad"] > 0.05  # a term of about 2.5 lowers its weight below 1
     again = Fit(network(), settings, WEIGHTS, steps_per_epoch=2)
     again.restore(fit.state())
-    torch.testing.assert_close(again.state()["weights"], weights)
+    torch.testing.assert_close(again.state()["balance"], weights)
 
 
+@pytest.mark.parametrize("part", ["streams", "speech"])
 @pytest.mark.parametrize("members", [1, 3])
-def test_parts_have_their_own_rates(members: int) -> None:
+def test_parts_have_their_own_rates(members: int, part: str) -> None:
     """And all that learns is in one group of the optimiser."""
     net = network(members=members)
-    optimiser = build_optimiser(net, None, config(learning_rates={"encoder": 1e-5}))
+    optimiser = build_optimiser(net, Sum(), config(learning_rates={part: 1e-5}))
     rate_of = {id(tensor): group["lr"] for group in optimiser.param_groups for tensor in group["params"]}
     assert len(rate_of) == sum(1 for _ in net.parameters())
     for member in net.members:
-        assert {rate_of[id(tensor)] for tensor in member.encoder.parameters()} == {1e-5}
+        assert {rate_of[id(tensor)] for tensor in member.streams.parameters()} == {1e-5}
         assert {rate_of[id(tensor)] for tensor in member.heads.parameters()} == {3e-3}
 
 
@@ -336,3 +352,82 @@ def test_bfloat16_learns_too() -> None:
     losses = [sum(fit.epoch(shares(), epoch).values()) for epoch in range(15)]
     assert losses[-1] < 0.7 * losses[0]
     assert all(tensor.dtype == torch.float32 for tensor in fit.network.parameters())
+
+
+def half_labelled(batch: Batch) -> Batch:
+    """The first third has categories alone, the second valence and arousal alone, the rest everything."""
+    is_rated = torch.ones(12, 3, dtype=torch.bool)
+    is_rated[:4] = False
+    is_rated[4:8, 2] = False
+    region = batch.targets["region"]
+    located = region.is_known & is_rated.all(dim=1)
+    return Batch(
+        batch.features,
+        {"vad": Target(batch.targets["vad"].values, is_rated), "region": Target(region.values, located)},
+    )
+
+
+def test_labels_that_are_missing_are_masks_in_pieces_of_any_size() -> None:
+    """Pieces in which a dimension, or everything, is unrated included."""
+    batch = half_labelled(in_float64(*batches(1)))
+    expected = textbook_gradients(batch)
+    for sizes in ((12,), (4, 8), (1, 3, 4, 4)):
+        fit = Fit(network().double(), config(), WEIGHTS, steps_per_epoch=2)
+        fit.step([cut(batch, *sizes)], epoch=0)
+        assert_same(gradients(fit), expected)
+
+
+def test_two_ranks_whose_masks_differ_have_the_gradients_of_one() -> None:
+    batch = half_labelled(in_float64(*batches(1)))
+    pieces = cut(batch, 4, 8)
+    of_ranks = []
+    for mine, other in (pieces, pieces[::-1]):
+        net = network().double()
+        with torch.no_grad():
+            answers = net.train()(other.features)
+        fit = Fit(net, config(), WEIGHTS, steps_per_epoch=2, ranks=Pretended(answers, other.targets))
+        fit.step([[mine]], epoch=0)
+        of_ranks.append(gradients(fit))
+    assert_same({name: (of_ranks[0][name] + of_ranks[1][name]) / 2 for name in of_ranks[0]}, textbook_gradients(batch))
+
+
+@pytest.mark.parametrize("scope", ["piece", "batch", "update"])
+def test_a_batch_without_any_label_moves_nothing_and_is_no_nan(scope: Scope) -> None:
+    batch = batches(1)[0]
+    unlabelled = Batch(
+        batch.features,
+        {name: Target(values, torch.zeros_like(is_known)) for name, (values, is_known) in batch.targets.items()},
+    )
+    fit = Fit(network(), config(terms=terms(scope), weight_decay=0.0), WEIGHTS, steps_per_epoch=1)
+    before = {name: tensor.clone() for name, tensor in fit.network.named_parameters()}
+    assert fit.step([cut(unlabelled, 5, 7)], epoch=0) == {"vad": 0, "region": 0}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in fit.network.named_parameters())
+
+
+def test_terms_of_two_scopes_add_up() -> None:
+    """One concordance over all, cross entropy piece by piece."""
+    batch = in_float64(*batches(1))
+    pieces = cut(batch, 4, 8)
+    mixed: dict[str, Term] = {"vad": Concordance(), "region": CrossEntropy(scope="piece")}
+    fit = Fit(network().double(), config(terms=mixed), WEIGHTS, steps_per_epoch=2)
+    fit.step([pieces], epoch=0)
+    vad = textbook_gradients(batch, vad_only=True)
+    apart = [(textbook_gradients(piece), textbook_gradients(piece, vad_only=True)) for piece in pieces]
+    nothing = {name: torch.zeros_like(gradient) for name, gradient in apart[0][0].items()}
+    expected = {
+        name: (nothing | vad)[name] + sum((both[name] - (nothing | alone)[name] for both, alone in apart)) / 2
+        for name in nothing
+    }
+    assert_same(gradients(fit), expected)
+
+
+def test_two_terms_on_one_head_add_up() -> None:
+    (batch,) = batches(1)
+    once = Fit(network(), config(terms={"vad": Concordance(weight=3.0), "region": CrossEntropy(weight=0.0)}), WEIGHTS,
+               steps_per_epoch=1)  # fmt: skip
+    twice = Fit(network(), config(terms={"vad": Concordance(), "again": Concordance(head="vad", weight=2.0)}), WEIGHTS,
+                steps_per_epoch=1)  # fmt: skip
+    once.step([[batch]], epoch=0)
+    twice.step([[batch]], epoch=0)
+    for name, gradient in gradients(once).items():
+        torch.testing.assert_close(gradients(twice)[name], gradient, rtol=1e-5, atol=1e-9)

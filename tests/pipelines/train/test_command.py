@@ -19,6 +19,7 @@ import soundfile
 import torch
 
 from emosphere.config import load_config
+from emosphere.emotion_words import EMOTIONS
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from pipelines.train.absolute_paths import with_absolute_paths
@@ -46,7 +47,7 @@ evaluate = ["test"]
 [network]
 members = 2
 
-[network.encoder]
+[network.streams.speech]
 kind = "logmel"
 num_mels = 12
 dim = 8
@@ -59,9 +60,9 @@ dim = 8
 dropout = 0.0
 
 [network.heads]
-vad = {{ outputs = 3, hidden = 8, dropout = 0.0 }}
-region = {{ outputs = 8, hidden = 8, dropout = 0.0 }}
-category = {{ outputs = 9, hidden = 8, dropout = 0.0 }}
+vad = {{ hidden = 8, dropout = 0.0 }}
+region = {{ hidden = 8, dropout = 0.0 }}
+category = {{ hidden = 8, dropout = 0.0 }}
 
 [fit]
 epochs = {epochs}
@@ -70,9 +71,14 @@ learning_rate = 1e-3
 ema_decay = 0.9
 {fit}
 
-[fit.loss]
-lambda_span = 0.5
-auxiliary = {{ category = 0.5 }}
+[fit.terms]
+vad = {{ kind = "concordance" }}
+region = {{ kind = "cross-entropy", schedule = "falling", span = 0.5 }}
+category = {{ kind = "cross-entropy", weight = 0.5 }}
+
+[labels.category]
+kind = "category"
+words = {words}
 """
 
 
@@ -97,6 +103,7 @@ def manifest(tmp_path: Path) -> Path:
 
 def write(folder: Path, manifest: Path, **settings: Any) -> Path:
     values = {"out": folder / "out", "manifest": manifest, "folds": 0, "epochs": 2, "fit": "", "clips": ""} | settings
+    values = {"words": json.dumps(EMOTIONS)} | values
     path = folder / "train.toml"
     path.write_text(CONFIG.format(**values))
     return path
@@ -289,9 +296,10 @@ def test_more_workers_than_cores_are_refused_before_ray_starts(
 
 
 def test_a_category_head_that_nothing_teaches_is_refused(manifest: Path, tmp_path: Path) -> None:
-    path = write(tmp_path, manifest, clips='categories = ["joy", "grief"]')
-    path.write_text(path.read_text().replace("outputs = 9", "outputs = 2"))
-    with pytest.raises(UsageError, match=r"no clip to learn from has one of .*joy, grief \(found: anger, neutral, sad"):
+    path = write(tmp_path, manifest, words='["joy", "grief"]')
+    with pytest.raises(
+        UsageError, match=r"teaches the head category \(wanted one of joy, grief; found anger, neutral, sad"
+    ):
         train(path)
 
 
@@ -305,13 +313,15 @@ def test_classes_that_nothing_teaches_are_named(
     train(write(tmp_path, manifest, clips='calibrate = ["apart"]'))
     assert "teaches the categories happiness, fear, disgust, surprise, boredom, calm" in caplog.text
     assert "teaches the regions A+V+D+, A-V+D+, A-V-D+, A+V+D-, A-V+D-, A+V-D-" in caplog.text
-    assert "no clip of clips.calibrate has a region; region_prob will not be calibrated" in caplog.text
+    assert "no clip of clips.calibrate has a label for the head region; it will not be calibrated" in caplog.text
 
 
 def test_a_loss_for_a_head_that_is_not_there_is_refused(manifest: Path, tmp_path: Path) -> None:
     path = write(tmp_path, manifest)
-    path.write_text(path.read_text().replace("region = {", "# region = {"))
-    with pytest.raises(UsageError, match=r"fit\.loss teaches \['region'\], which network\.heads does not have"):
+    path.write_text(path.read_text().replace("region = {", "# region = {", 1))
+    with pytest.raises(
+        UsageError, match=r"fit\.terms\.region teaches the head 'region', which network\.heads does not"
+    ):
         train(path)
 
 
@@ -349,8 +359,12 @@ def test_settings_are_stored_without_passwords_and_signatures(manifest: Path, tm
 
 def test_encoder_weights_in_a_store_are_refused(manifest: Path, tmp_path: Path) -> None:
     path = write(tmp_path, manifest)
-    path.write_text(path.read_text().replace("licence =", 'encoder_weights = "s3://bucket/wavlm"\nlicence =', 1))
-    with pytest.raises(UsageError, match=r"encoder_weights = 's3://bucket/wavlm'.*a folder of this machine"):
+    path.write_text(path.read_text().replace("[clips]", '[weights]\nspeech = "s3://bucket/wavlm"\n\n[clips]', 1))
+    path.write_text(
+        path.read_text().replace('"logmel"\nnum_mels = 12\ndim = 8\nnum_blocks = 1\ndropout = 0.0', '"wavlm"')
+    )
+    path.write_text(path.read_text().replace("members = 2", "members = 1"))
+    with pytest.raises(UsageError, match=r"\[weights\] speech = 's3://bucket/wavlm'.*a folder of this machine"):
         train(path)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from emosphere.config import load_config, load_tables, to_mapping
+from emosphere.config import from_mapping, load_config, load_tables, to_mapping
+from emosphere.errors import UsageError
 from pipelines.train.config import TrainConfig
 
 SHIPPED = [
@@ -19,7 +20,8 @@ SHIPPED = [
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_training_configuration_is_valid(path: Path) -> None:
     config = load_config(TrainConfig, path)
-    assert config.num_regions in (8, 18, 32)
+    assert config.tasks["vad"].outputs == 3
+    assert config.tasks["region"].outputs in (8, 18, 32)
 
 
 def test_the_papers_rows_differ_from_the_proposed_in_one_thing_each(root: Path) -> None:
@@ -30,14 +32,16 @@ def test_the_papers_rows_differ_from_the_proposed_in_one_thing_each(root: Path) 
         return differences(to_mapping(load_config(TrainConfig, paper / f"{name}.toml")), base, prefix) - {"out"}
 
     assert changes("x-kept") == {"clips.without_category"}
-    assert changes("constant-weight") == {"fit.loss.region_schedule"}
-    assert changes("plain-cross-entropy") == {"fit.loss.class_weighted"}
-    assert changes("regions-18") == changes("regions-32") == {"network.heads.region.outputs"}
-    assert changes("categorical-auxiliary") == {"fit.loss.joint_head", "network.heads.category", "auxiliary_heads"}
+    assert changes("constant-weight") == {"fit.terms.region.schedule"}
+    assert changes("plain-cross-entropy") == {"fit.terms.region.class_weighted"}
+    assert changes("regions-18") == changes("regions-32") == {"labels.region.regions"}
+    assert changes("categorical-auxiliary") == {
+        "fit.terms.region.weight", "fit.terms.category.weight", "network.heads.category", "auxiliary_heads",
+    }  # fmt: skip
     kept = to_mapping(load_config(TrainConfig, paper / "x-kept.toml"))
     assert all(name.startswith("network.pooling") for name in changes("without-style-pooling", kept))
     without = to_mapping(load_config(TrainConfig, paper / "without-style-pooling.toml"))
-    assert changes("without-auxiliary-loss", without) == {"fit.loss.region_schedule", "auxiliary_heads"}
+    assert changes("without-auxiliary-loss", without) == {"fit.terms.region.weight", "auxiliary_heads"}
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> set[str]:
@@ -64,3 +68,53 @@ def test_the_published_figures_are_those_of_the_design_notes(root: Path) -> None
         "18 regions (60 degrees)": 0.6863, "32 regions (45 degrees)": 0.6808,
     }  # fmt: skip
     assert means == pytest.approx(expected, abs=1.1e-4)
+
+
+SMOKE = {
+    "name": "x", "licence": "CC0-1.0", "out": "out", "clips": {"manifest": "m.csv"},
+    "network": {
+        "streams": {"speech": {"kind": "logmel"}}, "pooling": {"kind": "mean"}, "heads": {"vad": {}, "region": {}},
+    },
+    "fit": {"terms": {"vad": {"kind": "concordance"}, "region": {"kind": "cross-entropy"}}},
+}  # fmt: skip
+
+
+def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy with the setting at ``path``."""
+    head, _, rest = path.partition("/")
+    return settings | {head: changed(settings.get(head, {}), rest, value) if rest else value}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("network/encoder", {"kind": "logmel"}, r"'encoder' is .* earlier version. .*\[network.streams.speech\]"),
+        ("network/heads/region/outputs", 18, r"'outputs' is .* earlier version. .*`regions = 18`"),
+        ("clips/categories", ["joy"], r"'categories' is .* earlier version. .*\[labels.category\].*\[\"joy\"\]"),
+        ("encoder_weights", "w", r"'encoder_weights' is .* earlier version. .*`\[weights\]` with `speech = \"w\"`"),
+        ("fit/loss", {}, r"'loss' is .* earlier version(.|\n)*\[fit.terms.vad\]"),
+        ("fit/concordance", "batch", r"'concordance' is .* earlier version.*scope = \"batch\""),
+        ("network/heads/category", {}, r"nothing teaches network.heads.category: add \[fit.terms.category\] .*cross-e"),
+        ("network/heads/age", {}, r"'age' answers the label 'age', of which nothing is known.*\[labels.age\]"),
+        ("fit/terms/category", {"kind": "cross-entropy"}, "teaches the head 'category', which network.heads does not"),
+        ("fit/terms/region", {"kind": "concordance"}, "cannot teach labels of kind 'region'; 'cross-entropy' can"),
+        ("fit/terms/region", {"kind": "hinge"}, "kind = one of 'concordance', 'cross-entropy'; found kind = 'hinge'"),
+        ("network/heads/region/reads", "speech", "reads frames, whose answers stay with their piece; set scope"),
+        ("network/heads/region/reads", "other", "reads='other' is neither 'clip' nor a stream: speech"),
+        ("network/streams/other", {"kind": "logmel"}, r"say by \[network.fusion\] kind = one of first, concat"),
+        ("network/streams/pooling", {"kind": "logmel"}, "pooling cannot be the name of a stream"),
+        ("network/streams/speech/kind", "mp3", "kind = one of 'logmel', .*; found kind = 'mp3'"),
+        ("network/heads/again", {"label": "vad"}, "'vad' and 'again' would both fill the column 'valence'"),
+        ("weights", {"speech": "folder"}, "weights.speech: no stream of that name is pretrained"),
+        ("spectrum", {"streams": ["mfcc"]}, r"spectrum.streams names \['mfcc'\]; the streams are speech"),
+        ("fit/learning_rates", {"encoder": 1e-4}, r"names \['encoder'\]; the parts are streams, pooling, heads, s"),
+        ("fit/choose_by", "category", "fit.choose_by='category' is no head, of vad, region"),
+        ("auxiliary_heads", ["vad", "region"], "which network.heads does not have to spare"),
+        ("labels", {"region": {"kind": "region", "regions": 9}}, "regions: 9 is not one of 8, 18, 32"),
+        ("labels", {"category": {"kind": "category", "words": ["joy", "joy"]}}, "two or more different words"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_with_what_does(path: str, value: Any, message: str) -> None:
+    from_mapping(TrainConfig, SMOKE, source="train.toml")
+    with pytest.raises(UsageError, match=message):
+        from_mapping(TrainConfig, changed(SMOKE, path, value), source="train.toml")

@@ -21,14 +21,14 @@ from tests.pipelines.train.tiny_config import CLIP, LOGMEL, WAVLM, config
 def test_features_are_computed_on_the_device_of_the_network() -> None:
     """On the meta device, which like a GPU takes no tensor of the CPU beside its own."""
     network = Network(config(LOGMEL).network).to("meta")
-    frames = clip_features(np.zeros(16_000, np.float32), network.features, network.min_samples, torch.device("meta"))
-    assert frames.device.type == "meta"
+    made = clip_features(np.zeros(16_000, np.float32), network.features, network.min_samples, torch.device("meta"))
+    assert made["speech"].device.type == "meta"
 
 
 def test_random_front_ends_have_other_features_for_every_seed() -> None:
     assert features_digest([CLIP], config(LOGMEL)) == features_digest([CLIP], config(LOGMEL, seed=1))
     assert features_digest([CLIP], config(WAVLM)) != features_digest([CLIP], config(WAVLM, seed=1))
-    published = [dataclasses.replace(config(WAVLM, seed=seed), encoder_weights="folder") for seed in (0, 1)]
+    published = [dataclasses.replace(config(WAVLM, seed=seed), weights={"speech": "folder"}) for seed in (0, 1)]
     assert features_digest([CLIP], published[0]) == features_digest([CLIP], published[1])
 
 
@@ -36,9 +36,9 @@ def test_the_front_end_is_the_one_that_the_network_begins_with() -> None:
     settings = config(WAVLM, seed=1)
     torch.manual_seed(1)
     network = Network(settings.network)
-    front_end = features._front_end(json.dumps(to_mapping(settings.network)), None, 1)
+    front_end = features._front_ends(json.dumps(to_mapping(settings.network)), "{}", 1)
     waveform = np.sin(np.arange(4_000, dtype=np.float32))
-    mine, its = (clip_features(waveform, one.features, one.min_samples) for one in (network, front_end))
+    mine, its = (clip_features(waveform, one.features, one.min_samples)["speech"] for one in (network, front_end))
     assert torch.equal(mine, its)
 
 

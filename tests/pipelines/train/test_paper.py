@@ -20,16 +20,18 @@ from tests.encoders import TINY
 OVER = """
 base = "{base}"
 out = "{out}"
-encoder_weights = "{weights}"
+
+[weights]
+speech = "{weights}"
 
 [clips]
 manifest = "{manifest}"
 
-[network.encoder]
+[network.streams.speech]
 waveform_mean = {waveform_mean}
 waveform_std = {waveform_std}
 
-[network.encoder.settings]
+[network.streams.speech.settings]
 {settings}
 
 [fit]
@@ -75,8 +77,8 @@ def test_the_papers_configuration_trains(tmp_path: Path, root: Path) -> None:
 
     # It began with the published weights: the frozen front end still is theirs, to the bit.
     checkpoint = load_checkpoint(tmp_path / "model")
-    assert checkpoint.config.network.encoder.waveform_std == prepared["waveform"]["waveform_std"]
-    front = checkpoint.network.encoder.model.feature_extractor.state_dict()
+    assert checkpoint.config.network.streams["speech"].waveform_std == prepared["waveform"]["waveform_std"]
+    front = checkpoint.network.streams["speech"].model.feature_extractor.state_dict()
     for name, tensor in published.feature_extractor.state_dict().items():
         assert torch.equal(front[name], tensor), name
 

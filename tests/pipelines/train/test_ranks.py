@@ -19,7 +19,8 @@ def rows_of(rank: int) -> list[dict[str, Tensor]]:
     rows = ROWS[rank]
     answers = {"vad": torch.randn(rows, 3, dtype=torch.float64), "region": torch.randn(rows, 8, dtype=torch.float64)}
     names = sorted(answers, reverse=bool(rank))
-    targets = {"vad": torch.randn(rows, 3), "region": torch.randint(-1, 8, (rows,)), "odd": torch.rand(rows, 2, 2)}
+    targets = {"vad": torch.randn(rows, 3), "region": torch.randint(-1, 8, (rows,)), "odd": torch.rand(rows, 2, 2),
+               "mask": torch.rand(rows, 3) < 0.5}  # fmt: skip
     return [{name: answers[name] for name in names}, targets]
 
 

@@ -6,36 +6,38 @@ import pytest
 import torch
 
 from emosphere.clips.batches import InMemoryClips
-from emosphere.emotion_words import weak_vad
 from emosphere.clips.manifest import Clip
+from emosphere.emotion_words import weak_vad
+from emosphere.tasks import tasks_of
 from pipelines.train import report as evaluation
 from pipelines.train.report import figures_for
 
-EMOTIONS = [("anger", 3), ("neutral", -1), ("sadness", 6), ("happiness", 0)]
+EMOTIONS = ("anger", "neutral", "sadness", "happiness")
+TASKS = tasks_of({"vad": "vad", "region": "region"}, {})
 
 
 def labelled() -> InMemoryClips:
     clips = tuple(
         Clip(
             uri="x", speaker=f"{corpus}{take}", corpus=corpus, split="test", category=emotion,
-            vad=weak_vad(emotion, ""), region=region, weak=True,
+            vad=weak_vad(emotion, ""), weak=True,
         )
         for corpus in ("a", "b")
         for take in range(2)
-        for emotion, region in EMOTIONS
+        for emotion in EMOTIONS
     )  # fmt: skip
-    return InMemoryClips(clips, ())
+    return InMemoryClips(clips, (), TASKS)
 
 
 def test_perfect_answers_have_perfect_figures() -> None:
     clips = labelled()
     rows = list(range(16))
-    regions = clips.targets(rows)["region"]
+    targets = clips.targets(rows)
     answers = {
-        "vad": clips.targets(rows)["vad"],
-        "region": torch.nn.functional.one_hot(regions.clamp(min=0), 8).float(),
+        "vad": targets["vad"].values,
+        "region": torch.nn.functional.one_hot(targets["region"].values, 8).float(),
     }
-    figures = figures_for(answers, clips, rows, 8)
+    figures = figures_for(answers, clips, rows)
     assert figures["ccc"] == pytest.approx({"valence": 1, "arousal": 1, "dominance": 1})
     assert (figures["clips"], figures["speakers"], figures["region_head"]["clips"]) == (16, 4, 12)
     assert figures["region_head"]["uar"] == figures["region_of_vad"]["uar"] == 1
@@ -45,13 +47,17 @@ def test_perfect_answers_have_perfect_figures() -> None:
 
 def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def clip(split: str, *, weak: bool, value: float) -> Clip:
-        return Clip(uri="x", speaker="s", corpus="c", split=split, vad=(value,) * 3, region=0, weak=weak)
+        return Clip(uri="x", speaker="s", corpus="c", split=split, vad=(value,) * 3, weak=weak)
 
     splits = [("train", False), ("train", False), ("train", True), ("rated", False), ("rated", False)]
-    clips = InMemoryClips(tuple(clip(split, weak=weak, value=row / 5) for row, (split, weak) in enumerate(splits)), ())
-    monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
+    clips = InMemoryClips(tuple(clip(split, weak=weak, value=row / 5) for row, (split, weak) in enumerate(splits)), (),
+                          TASKS)  # fmt: skip
+    monkeypatch.setattr(
+        evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"].values}
+    )
     network: Any = torch.nn.Identity()
-    figures = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",), num_regions=8)
+    network.tasks = TASKS
+    figures = evaluation.evaluate(network, clips, learnt=("train",), kept=("test",))
     assert figures["rated"]["clips"] == 2
     assert figures["rated"]["corpora"] == ["c"]
     assert figures["test_speakers_known"] == 0
@@ -61,14 +67,18 @@ def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch
     heads = [("train", "a"), ("dev", "b"), ("test", "a"), ("test", "b"), ("test", "d")]
     clips = InMemoryClips(
         tuple(
-            Clip(uri="x", speaker=speaker, corpus="c", split=split, vad=(row / 5,) * 3, region=0)
+            Clip(uri="x", speaker=speaker, corpus="c", split=split, vad=(row / 5,) * 3)
             for row, (split, speaker) in enumerate(heads)
         ),
         ((),),
+        TASKS,
     )
-    monkeypatch.setattr(evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"]})
+    monkeypatch.setattr(
+        evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"].values}
+    )
     network: Any = torch.nn.Identity()
-    splits: dict[str, Any] = {"learnt": ("train",), "kept": ("test",), "num_regions": 8}
+    network.tasks = TASKS
+    splits: dict[str, Any] = {"learnt": ("train",), "kept": ("test",)}
     assert evaluation.evaluate(network, clips, **splits)["test_speakers_known"] == 1
     assert evaluation.evaluate(network, clips, chosen_by=("dev",), **splits)["test_speakers_known"] == 2
 
@@ -76,9 +86,9 @@ def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch
 def test_each_corpus_has_its_own_figures_in_the_order_of_the_rows() -> None:
     clips = labelled()
     rows = list(range(15, -1, -1))
-    vad = clips.targets(rows)["vad"].clone()
+    vad = clips.targets(rows)["vad"].values.clone()
     vad[8:] = -vad[8:]  # the last eight of these rows are corpus a
-    figures = figures_for({"vad": vad}, clips, rows, 8)
+    figures = figures_for({"vad": vad}, clips, rows)
     assert figures["corpora"]["b"]["ccc"]["valence"] == 1
     assert figures["corpora"]["a"]["ccc"]["valence"] < -0.5
     assert "region_head" not in figures

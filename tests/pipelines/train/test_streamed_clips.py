@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
+from emosphere.model.frames import ClipFeatures
 from emosphere.model.network import Network
 from pipelines.train import streamed_clips
 from pipelines.train.streamed_clips import StreamedClips
@@ -16,9 +16,9 @@ from tests.pipelines.train.tiny_config import CLIP, LOGMEL, config
 def test_streamed_clips_follow_the_device_of_their_network(monkeypatch: pytest.MonkeyPatch) -> None:
     devices: list[torch.device] = []
 
-    def clip_features(waveform: np.ndarray, front_end: Any, min_samples: int, device: torch.device) -> Tensor:
+    def clip_features(waveform: np.ndarray, front_end: Any, min_samples: int, device: torch.device) -> ClipFeatures:
         devices.append(device)
-        return torch.zeros(1, 12)
+        return {"speech": torch.zeros(1, 12)}
 
     monkeypatch.setattr(streamed_clips, "clip_features", clip_features)
     settings = config(LOGMEL)
