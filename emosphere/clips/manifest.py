@@ -64,7 +64,7 @@ class Clip:
     """Target, centred (V, A, D); NaN where nobody rated it."""
     weak: bool = False
     """Whether the target is the mean of an emotion word rather than a rating."""
-    region: int
+    region: int = -1
     """Index of the target's region; -1 where it has none: not all rated, or the weak target of neutral."""
     category: str | None = None
     speaker: str

@@ -20,11 +20,16 @@ CATEGORY: Final = "category"
 class CategoryTask(ClassesTask):
     """Which of some emotion words fits the voice."""
 
+    plural: ClassVar[str] = "categories"
     columns_filled: ClassVar[tuple[str, ...]] = ("category", "category_prob", "category_probs")
 
     kind: Literal["category"] = CATEGORY
     words: tuple[str, ...] = EMOTIONS
     """Words of the manifest's column `category`, in the order of the head's outputs; other words teach it nothing."""
+
+    noun: ClassVar[str] = "category"
+    left_out: ClassVar[str] = "clips of no category or another one are left out"
+    none_known: ClassVar[str] = "no clip is of a category that the model knows"
 
     def __post_init__(self) -> None:
         super(CategoryTask, self).__post_init__()
