@@ -15,7 +15,7 @@ import torch
 from emosphere.clips.manifest import read_manifest
 from emosphere.errors import BadClip, UsageError
 from emosphere.evaluation import predict_clips as module
-from emosphere.evaluation.figures import MEANINGS
+from emosphere.evaluation.drawn_figures import FIGURES
 from emosphere.model.checkpoint import load_checkpoint, save_checkpoint
 from emosphere.model.find import BUNDLED
 from pipelines.evaluate.command import AT_WEIGHT_ZERO, evaluate
@@ -86,7 +86,7 @@ def test_all_that_was_asked_is_in_the_json(evaluated: Path, manifest: Path) -> N
     assert evaluation["overall"]["speakers"] == len(
         {c.speaker for c in read_manifest(str(manifest)) if c.split == "test"}
     )
-    assert set(evaluation["overall"]["figures"]) == set(MEANINGS)
+    assert set(evaluation["overall"]["figures"]) == set(FIGURES)
     assert evaluation["overall"]["figures"]["ccc"]["arousal"]["value"] > 0.3
     assert set(evaluation["slices"]) == {"corpus", "gender", "duration", "level", "category"}
     assert sum(part["clips"] for part in evaluation["slices"]["corpus"].values()) == NUM_CLIPS
@@ -124,7 +124,7 @@ def test_nothing_that_is_written_holds_a_signature(
 
     real = module.read_clip
     monkeypatch.setattr(module, "read_clip", read_clip)
-    monkeypatch.setattr("pipelines.evaluate.command.read_manifest", lambda path, num_regions: clips)
+    monkeypatch.setattr("pipelines.evaluate.command.read_manifest", lambda path: clips)
     result = evaluate(
         "default", signed, split="odd", out=str(tmp_path), against="default", num_bootstrap=100, max_unreadable=1
     )
