@@ -7,7 +7,7 @@ import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassRecall
 from torchmetrics.functional import concordance_corrcoef
 
-from emosphere.metrics import calibrate_temperature, ccc, conformal_radius, region_report
+from emosphere.metrics import calibrate_temperature, ccc, class_report, conformal_radius
 
 
 def test_ccc_takes_population_moments() -> None:
@@ -36,10 +36,10 @@ def test_an_empty_table_is_refused() -> None:
         ccc(torch.zeros(0, 3), torch.zeros(0, 3))
 
 
-def test_region_figures_by_hand() -> None:
-    target = torch.tensor([0, 0, 0, 0, 3, 3, -1, -1])
-    predicted = torch.tensor([0, 0, 0, 3, 3, 1, 0, 5])
-    report = region_report(predicted, target, 8)
+def test_class_figures_by_hand() -> None:
+    target = torch.tensor([0, 0, 0, 0, 3, 3])
+    predicted = torch.tensor([0, 0, 0, 3, 3, 1])
+    report = class_report(predicted, target, 8)
     assert report.confusion[0].tolist() == [3, 0, 0, 1, 0, 0, 0, 0]
     assert report.confusion[3].tolist() == [0, 1, 0, 1, 0, 0, 0, 0]
     assert int(report.confusion.sum()) == 6
@@ -48,16 +48,17 @@ def test_region_figures_by_hand() -> None:
     assert report.macro_f1 == pytest.approx((6 / 7 + 0 + 2 / 4) / 3)
 
 
-def test_region_figures_agree_with_torchmetrics() -> None:
+def test_class_figures_agree_with_torchmetrics() -> None:
     target, predicted = torch.randint(0, 8, (400,)), torch.randint(0, 8, (400,))
-    report = region_report(predicted, target, 8)
+    report = class_report(predicted, target, 8)
     assert report.uar == pytest.approx(float(MulticlassRecall(8, average="macro")(predicted, target)), abs=1e-6)
     assert report.macro_f1 == pytest.approx(float(MulticlassF1Score(8, average="macro")(predicted, target)), abs=1e-6)
 
 
-def test_only_neutral_items_leave_nothing_to_compare() -> None:
-    with pytest.raises(ValueError, match="neutral has none"):
-        region_report(torch.zeros(3, dtype=torch.long), torch.full((3,), -1), 8)
+def test_without_items_there_is_nothing_to_compare() -> None:
+    nothing = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="no item has a class, so there is nothing to compare"):
+        class_report(nothing, nothing, 8)
 
 
 def test_the_temperature_is_found_again() -> None:
@@ -66,13 +67,12 @@ def test_the_temperature_is_found_again() -> None:
     labels = torch.distributions.Categorical(logits=logits).sample()
     assert calibrate_temperature(logits, labels) == pytest.approx(1.0, rel=0.08)
     assert calibrate_temperature(3 * logits, labels) == pytest.approx(3.0, rel=0.08)
-    with_neutral = torch.cat([labels, torch.full((10,), -1)]), torch.cat([3 * logits, torch.randn(10, 6)])
-    assert calibrate_temperature(with_neutral[1], with_neutral[0]) == pytest.approx(3.0, rel=0.08)
 
 
-def test_without_any_region_nothing_is_calibrated() -> None:
+def test_without_any_class_nothing_is_calibrated() -> None:
     """A search over nothing would end at its upper border and flatten every probability."""
-    assert calibrate_temperature(torch.randn(5, 8), torch.full((5,), -1)) == 1.0
+    with pytest.raises(ValueError, match="no item has a class, so there is nothing to calibrate by"):
+        calibrate_temperature(torch.zeros(0, 8), torch.zeros(0, dtype=torch.long))
 
 
 def test_a_conformal_ball_holds_as_many_as_it_says() -> None:
