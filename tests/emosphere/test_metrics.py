@@ -7,7 +7,7 @@ import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassRecall
 from torchmetrics.functional import concordance_corrcoef
 
-from emosphere.metrics import calibrate_temperature, ccc, class_report, conformal_radius
+from emosphere.metrics import calibrate_temperature, ccc, class_report, conformal_radius, known_ccc
 
 
 def test_ccc_takes_population_moments() -> None:
@@ -34,6 +34,39 @@ def test_a_constant_prediction_agrees_with_nothing() -> None:
 def test_an_empty_table_is_refused() -> None:
     with pytest.raises(ValueError, match="wanted two equal"):
         ccc(torch.zeros(0, 3), torch.zeros(0, 3))
+
+
+def test_agreement_counts_what_is_rated() -> None:
+    predicted, target = torch.randn(9, 4), torch.randn(9, 4)
+    is_known = torch.zeros(9, 4, dtype=torch.bool)
+    is_known[:, 0] = torch.arange(9) % 2 == 0
+    is_known[4, 1] = True
+    is_known[:, 3] = True
+    found = known_ccc(predicted, torch.where(is_known, target, torch.nan), is_known)
+    assert found.dtype == torch.float64
+    for column, agreement in enumerate(found.tolist()):
+        rows = [row for row in range(9) if bool(is_known[row, column])]
+        if not rows:
+            assert (column, math.isnan(agreement)) == (2, True)
+            continue
+        x, y = ([float(values[row, column]) for row in rows] for values in (predicted, target))
+        mx, my = sum(x) / len(rows), sum(y) / len(rows)
+        sxy = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / len(rows)
+        sxx, syy = sum((a - mx) ** 2 for a in x) / len(rows), sum((b - my) ** 2 for b in y) / len(rows)
+        assert agreement == pytest.approx(2 * sxy / (sxx + syy + (mx - my) ** 2), abs=1e-12)
+    assert found[1] == 0  # of one item nothing can be said
+
+
+def test_a_full_mask_changes_no_bit() -> None:
+    predicted, target = torch.randn(30, 3), torch.randn(30, 3)
+    assert torch.equal(known_ccc(predicted, target, torch.ones(30, 3, dtype=torch.bool)), ccc(predicted, target))
+
+
+def test_without_any_rating_there_is_no_agreement() -> None:
+    nothing = torch.zeros(4, 3, dtype=torch.bool)
+    assert known_ccc(torch.randn(4, 3), torch.full((4, 3), torch.nan), nothing).isnan().all()
+    with pytest.raises(ValueError, match="wanted two equal"):
+        known_ccc(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool))
 
 
 def test_class_figures_by_hand() -> None:

@@ -61,3 +61,10 @@ def test_a_batch_without_any_class_has_no_loss(num_items: int) -> None:
 def test_weights_are_inverse_frequencies_over_all_classes() -> None:
     weights = class_weights(torch.tensor([0] * 6 + [1] * 2), 4)
     assert weights.tolist() == pytest.approx([8 / (4 * 6), 8 / (4 * 2), 0, 0])
+
+
+def test_a_full_mask_is_the_plain_weighted_mean_to_the_bit() -> None:
+    logits, labels, weights = torch.randn(50, 6), torch.randint(0, 6, (50,)), torch.rand(6)
+    losses = -logits.double().log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
+    expected = (weights[labels] * losses).sum() / weights[labels].sum()
+    assert torch.equal(weighted_cross_entropy(logits, labels, torch.ones(50, dtype=torch.bool), weights), expected)
