@@ -112,7 +112,10 @@ class TrainConfig:
         if self.spectrum and (absent := sorted(set(self.spectrum.streams) - streams.keys())):
             raise ValueError(f"spectrum.streams names {absent}; the streams are {', '.join(streams)}.")
         if absent := sorted(self.fit.learning_rates.keys() - {*PARTS, *streams}):
-            raise ValueError(f"fit.learning_rates names {absent}; the parts are {', '.join((*PARTS, *streams))}.")
+            raise ValueError(
+                f"fit.learning_rates names {absent}; the parts are {', '.join((*PARTS, *streams))} (streams were once "
+                "called encoder)."
+            )
         if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
             raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
         uses = [self.clips.train, self.clips.choose, self.clips.calibrate, self.clips.evaluate]
