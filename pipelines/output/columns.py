@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.errors import MachineError, UsageError
-from emosphere.store import Location, explained
+from emosphere.store import ABSENT, Location, explained
 from emosphere.tables.schema import TABLES, arrow_schema
 
 NEW_OUT: Final = "Score into a new OUT."
@@ -33,11 +33,13 @@ def check_columns(file: Location, found: pa.Schema, wanted: pa.Schema, advice: s
 def check_files(files: Iterable[Location], wanted: pa.Schema, advice: str) -> None:
     """:func:`check_columns` of Parquet files by their footers. Raises MachineError where one cannot be read."""
     for file in files:
-        with explained(f"read {file.uri}"), file.fs.open(file.path, "rb") as opened:
-            try:
+        try:
+            with explained(f"read {file.uri}", absence=False), file.fs.open(file.path, "rb") as opened:
                 found = pq.read_schema(opened)
-            except pa.ArrowInvalid as error:
-                raise MachineError(f"{file.uri}: no Parquet file that can be read ({error}).") from error
+        except ABSENT:  # whoever holds the lease has ended its run meanwhile
+            continue
+        except pa.ArrowInvalid as error:
+            raise MachineError(f"{file.uri}: no Parquet file that can be read ({error}).") from error
         check_columns(file, found, wanted, advice)
 
 

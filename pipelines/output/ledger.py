@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -157,8 +157,8 @@ class Ledger:
 
     # Plan and staging: one object per part, replaced whole, so that writing one twice changes nothing
 
-    def part(self, run_id: str, kind: Literal["plan", "staging"], part: int) -> Location:
-        """File of a part of a run's plan or of its staged results."""
+    def part(self, run_id: str, kind: str, part: int) -> Location:
+        """File of a part of a run's ``plan``, or of its ``staging``: what was scored of it."""
         return self._run(run_id).child(kind, f"part-{part:06d}.parquet")
 
     def write_plan_part(self, run_id: str, part: int, table: pa.Table) -> None:

@@ -7,7 +7,7 @@ import pytest
 from emosphere.errors import MachineError, UsageError
 from emosphere.store import Location, locate
 from emosphere.tables.schema import TABLES, arrow_schema
-from pipelines.output.columns import check_columns, check_published
+from pipelines.output.columns import check_columns, check_files, check_published
 from pipelines.output.forgotten import read_forgotten
 from pipelines.output.ledger import Ledger, parquet_bytes
 
@@ -105,6 +105,11 @@ def test_a_broken_file_is_named(tmp_path):
     file.write_bytes(b"half a file")
     with pytest.raises(MachineError, match=r"runs/20261119\.parquet: no Parquet file that can be read"):
         check_published(locate(str(tmp_path)))
+
+
+def test_a_file_that_is_gone_meanwhile_is_no_trouble(tmp_path):
+    """Without the lease another may end its run between the listing and the look."""
+    check_files([locate(str(tmp_path)).child("plan", "part-000000.parquet")], arrow_schema("runs"), "")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 from emosphere.errors import UsageError
 from emosphere.settings import SpeechSettings
 from emosphere.store import locate
+from pipelines.erase.command import erase
+from pipelines.erase.target import Target
 from pipelines.output.ledger import Ledger
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.dry_run import preview
@@ -129,7 +131,7 @@ def test_a_run_that_another_version_began_is_refused_or_begun_anew(made, home, m
 
 
 def test_a_part_between_is_refused_before_anything_is_published(made, home, monkeypatch):
-    monkeypatch.setattr("pipelines.score.command.check_unfinished", lambda job: None)
+    monkeypatch.setattr("pipelines.score.command.check_begun", lambda job: None)
     rewrite(min((home / "out").rglob("staging/*.parquet")), without("flaw_code"))
     before = content(home / "out/segments")
     with pytest.raises(UsageError, match=r"staging/part-.* lacks flaw_code\. Finish run"):
@@ -150,3 +152,12 @@ def test_half_published_by_another_version_is_left_to_it(made, home, monkeypatch
     Ledger(locate(str(home / "out"))).mark_publishing(path.parent.name)
     request = ScoreRequest(archives=(str(made / "archive/d.flac"),), out=str(home / "out"))
     assert_refused(request, f"Finish run {path.parent.name} with that version, or score into a new OUT", monkeypatch)
+
+
+def test_a_new_out_remembers_what_was_erased_from_the_old(made, home):
+    old, new, target = home / "out", home / "new", made / "archive/d.flac"
+    erase(str(old), Target(uri=str(target)))
+    (new / "_emosphere").mkdir(parents=True)
+    shutil.copy(old / "_emosphere/erased.json", new / "_emosphere")
+    result = score(ScoreRequest(archives=(str(target),), out=str(new)))
+    assert (result["scored"], result["skipped_policy"]) == (0, 1)

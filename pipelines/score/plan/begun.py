@@ -6,7 +6,7 @@ from pipelines.score.plan.cut import PLAN_SCHEMA
 from pipelines.score.publish.staged import STAGED_SCHEMA
 
 
-def check_unfinished(job: Job) -> None:
+def check_begun(job: Job) -> None:
     """Raise UsageError where plan or staged results of a run that the job would finish have other columns than here.
 
     Looks at the first and the last part of each, for the reason that ``check_published`` gives; folding looks at all.
@@ -16,8 +16,9 @@ def check_unfinished(job: Job) -> None:
         if header is None:
             continue
         run_id, advice = header.run_id, ledger.advice(header.run_id)
-        ends = {number for number in (0, header.num_parts - 1) if number >= 0}
-        check_files((ledger.part(run_id, "plan", number) for number in sorted(ends)), PLAN_SCHEMA, advice)
-        staged = ledger.staged_parts(run_id)
-        ends = {min(staged), max(staged)} if staged else set()
-        check_files((ledger.part(run_id, "staging", number) for number in sorted(ends)), STAGED_SCHEMA, advice)
+        for kind, schema, parts in (
+            ("plan", PLAN_SCHEMA, range(header.num_parts)),
+            ("staging", STAGED_SCHEMA, sorted(ledger.staged_parts(run_id))),
+        ):
+            ends = sorted({*parts[:1], *parts[-1:]})
+            check_files((ledger.part(run_id, kind, number) for number in ends), schema, advice)
