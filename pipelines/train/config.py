@@ -12,7 +12,7 @@ from emosphere.config import to_mapping
 from emosphere.model.architecture import CLIP, SPEECH, NetworkConfig, PretrainedConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
-from emosphere.tasks import Task, tasks_of
+from emosphere.tasks import Task
 from emosphere.training import FitConfig
 from emosphere.training.fit_config import PARTS
 from emosphere.training.terms import head_of
@@ -160,7 +160,7 @@ class TrainConfig:
     @property
     def tasks(self) -> dict[str, Task]:
         """What each head answers."""
-        return tasks_of(self.network.labels_of_heads, self.labels)
+        return self.network.tasks(self.labels)
 
     @property
     def chosen_by(self) -> str:
