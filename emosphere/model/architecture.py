@@ -249,6 +249,7 @@ class NetworkConfig:
             if (reads == CLIP) != (task.level == "clip"):
                 wanted = f"{CLIP!r}" if task.level == "clip" else f"the frames of a stream: {', '.join(self.streams)}"
                 raise ValueError(
-                    f"heads.{name}.reads={reads!r}, but a head that answers labels of kind {task.kind!r} reads {wanted}."
+                    f"heads.{name}.reads={reads!r}, but a head that answers labels of kind {task.kind!r} reads "
+                    f"{wanted}."
                 )
         return tasks
