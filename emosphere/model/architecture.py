@@ -83,8 +83,27 @@ class PretrainedConfig(StreamConfig):
     unit deviation within each clip."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaveformConfig(StreamConfig):
+    """Convolutions over the samples themselves, trained from scratch: wav2vec 2.0's front end, smaller."""
+
+    kind: Literal["waveform"]
+    channels: int = 64
+    """Features after each convolution, and of a frame (of 20 ms)."""
+
+    def __post_init__(self) -> None:
+        if self.channels < 2:
+            raise ValueError(f"channels={self.channels} must be at least 2: a layer norm makes one of them 0.")
+
+
 StreamConfig.KINDS.update(
-    {"logmel": LogMelConfig, "wavlm": PretrainedConfig, "wav2vec2": PretrainedConfig, "hubert": PretrainedConfig}
+    {
+        "logmel": LogMelConfig,
+        "wavlm": PretrainedConfig,
+        "wav2vec2": PretrainedConfig,
+        "hubert": PretrainedConfig,
+        "waveform": WaveformConfig,
+    }
 )
 
 
