@@ -20,7 +20,7 @@ from pipelines.train.command import train  # noqa: E402
 
 
 def main(folder: Path) -> None:
-    train(folder / "train.toml")
+    train(folder / "train.toml", num_workers=2)
     model = str(folder / "model")
     evaluate(model, str(folder / "manifest.parquet"), split="test", out=str(folder / "evaluation"), num_bootstrap=20)
     settings = ScoreSettings(listen=SpeechSettings(find_speech=False))
