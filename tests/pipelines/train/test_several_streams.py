@@ -107,4 +107,4 @@ def test_three_streams_go_all_the_way(in_process: None, root: Path, manifest: Pa
         samples, _ = soundfile.read(segment["source_uri"].removeprefix("file://"), dtype="float32")
         [vad] = session.run(["vad"], {"waveform": samples[None], "num_samples": np.array([len(samples)])})
         np.testing.assert_allclose(vad[0], [segment[dim] for dim in VAD_DIMS], rtol=0, atol=TOLERANCE)
-    assert np.std([segment["valence"] for segment in segments]) > 100 * TOLERANCE
+    assert np.std([segment["valence"] for segment in segments]) > 10 * TOLERANCE
