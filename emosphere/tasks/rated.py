@@ -32,10 +32,6 @@ class RatedTask(Task):
         if self.radius_90 is not None and not self.radius_90 > 0:
             raise ValueError(f"radius_90={self.radius_90} must be above 0, or left out.")
 
-    @property
-    def outputs(self) -> int:
-        return len(self.dims)
-
     def says(self, tasks: Mapping[str, Task], head: str) -> str:
         scale = f"in [{self.lowest:g}, {self.highest:g}]"
         if len(self.dims) == 1:
@@ -46,6 +42,10 @@ class RatedTask(Task):
         """In float32, whatever the labels are in."""
         values, is_known = super(RatedTask, self).target(clips)
         return Target(values.float(), is_known)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.dims)
 
     def agree(self, answers: "Tensor") -> "Tensor":
         return answers.mean(0)
