@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
+from emosphere.tasks import Task, tasks_of
+
 Precision = Literal["float32", "bfloat16"]
 """Of a pretrained encoder in scoring."""
 
@@ -238,3 +240,16 @@ class NetworkConfig:
     def labels_of_heads(self) -> dict[str, str]:
         """Name of the label that each head answers."""
         return {name: head.label or name for name, head in self.heads.items()}
+
+    def tasks(self, labels: Mapping[str, Task]) -> dict[str, Task]:
+        """What each head answers, of the ``labels`` by name. Raises ValueError where a head cannot answer its label."""
+        tasks = tasks_of(self.labels_of_heads, labels)
+        for name, task in tasks.items():
+            reads = self.heads[name].reads
+            if (reads == CLIP) != (task.level == "clip"):
+                wanted = f"{CLIP!r}" if task.level == "clip" else f"the frames of a stream: {', '.join(self.streams)}"
+                raise ValueError(
+                    f"heads.{name}.reads={reads!r}, but a head that answers labels of kind {task.kind!r} reads "
+                    f"{wanted}."
+                )
+        return tasks

@@ -15,7 +15,7 @@ from emosphere.config import from_mapping
 from emosphere.errors import BadCheckpoint, UsageError
 from emosphere.model.architecture import NetworkConfig
 from emosphere.model.first_format import FIRST_FORMAT, of_today
-from emosphere.tasks import Task, tasks_of
+from emosphere.tasks import Task
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -58,7 +58,7 @@ class CheckpointConfig:
     """Layout of this file."""
 
     def __post_init__(self) -> None:
-        tasks_of(self.network.labels_of_heads, self.labels)  # which refuses what does not fit
+        self.network.tasks(self.labels)  # which refuses what does not fit
         if self.sample_rate_hz != 16_000:
             raise ValueError(f"sample_rate_hz={self.sample_rate_hz} must be 16000.")
         if not 0 < self.max_clip_s < math.inf:
@@ -67,7 +67,7 @@ class CheckpointConfig:
     @property
     def tasks(self) -> dict[str, Task]:
         """What each head answers."""
-        return tasks_of(self.network.labels_of_heads, self.labels)
+        return self.network.tasks(self.labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from emosphere.model.frames import Features, Frames
 from emosphere.model.fusion import Fusion, build_fusion
 from emosphere.model.heads import Head
 from emosphere.model.pooling import build_pooling
-from emosphere.tasks import Task, tasks_of
+from emosphere.tasks import Task
 
 Encoders = Mapping[str, Encoder]
 """The encoder of each stream, by its name."""
@@ -39,7 +39,7 @@ class Network(nn.Module):
         """``tasks``: what each head answers; None: as the heads' names say."""
         super().__init__()
         self.config = config
-        self.tasks = tasks_of(config.labels_of_heads, {}) if tasks is None else dict(tasks)
+        self.tasks = config.tasks({}) if tasks is None else dict(tasks)
         self.streams = Streams(config.streams)
         widths = {name: encoder.out_features for name, encoder in self.encoders.items()}
         self.poolings = nn.ModuleDict({name: build_pooling(width, config.pooling) for name, width in widths.items()})

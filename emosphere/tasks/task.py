@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,8 @@ class Task:
 
     KINDS: ClassVar[dict[str, type["Task"]]] = {}
     """By what a table calls it; filled in :mod:`emosphere.tasks`."""
+    level: ClassVar[Literal["clip", "frame"]] = "clip"
+    """What its head reads: the clip's vector, or the frames of a stream."""
     term: ClassVar[str]
     """Kind of the term of the loss that usually teaches it."""
     columns_filled: ClassVar[tuple[str, ...]] = ()
@@ -92,8 +94,8 @@ class Task:
         raise NotImplementedError
 
     def summarise(self, values: "Tensor", is_valid: "Tensor") -> "Tensor":
-        """(clip, frame, output) and (clip, frame) -> (clip, output): what a head that hears frames says of the clip."""
-        raise NotImplementedError(f"labels of kind {self.kind!r} are of clips; its head must read the clip.")
+        """(clip, frame, output) and (clip, frame) -> (clip, output): what a head of level "frame" says of the clip."""
+        raise NotImplementedError
 
     def published(self, answers: "Tensor") -> "Tensor":
         """(clip, output) as the head gave it -> (clip, number) as it leaves the model: clipped, or calibrated."""

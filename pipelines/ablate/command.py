@@ -11,6 +11,7 @@ from typing import Any
 from emosphere.config import from_mapping, load_config, load_tables
 from emosphere.errors import UsageError
 from emosphere.model.description import EVALUATION_NAME
+from emosphere.tasks.vad import VAD
 from emosphere.vad import VAD_DIMS
 from pipelines.train.command import train_with
 from pipelines.train.config import TrainConfig
@@ -75,6 +76,10 @@ def ablate(
         known = ", ".join(row.label for row in table.rows)
         raise UsageError(f"{table_path}: has no row {', '.join(sorted(unknown))}; its rows are {known}.")
     configs = {row.label: load_config(TrainConfig, table_path.parent / row.config, over=over) for row in rows}
+    if without := [
+        label for label, config in configs.items() if all(task.kind != VAD for task in config.tasks.values())
+    ]:
+        raise UsageError(f"{table_path}: the rows are compared by VAD, which {', '.join(without)} does not answer.")
     # Over another corpus the table's own split may not exist.
     splits = set.intersection(*(set(config.clips.evaluate) for config in configs.values()))
     if split is not None and split not in splits:

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from emosphere.errors import UsageError, Verdict
 from emosphere.store import Location, explained, locate
-from emosphere.tables.schema import SCHEMA_VERSION, arrow_schema
 from pipelines.cluster.scratch import sweep_scratch
 from pipelines.erase.proof import remains
 from pipelines.erase.target import Matches, Target, find_recordings
@@ -91,9 +90,7 @@ def finish_erasure(ledger: Ledger, still_ours: Callable[[], None]) -> None:
     for table in ("recordings", "segments"):
         for location in parquet_files(ledger.out.child(table)):
             path = location.path.removeprefix(ledger.out.path.rstrip("/") + "/")
-            version = replace_published(
-                ledger, path, _version_label(), partial(_published_without, table, ids), still_ours
-            )
+            version = replace_published(ledger, path, _version_label(), partial(_rows_without, ids=ids), still_ours)
             if version is not None:
                 replaced[path] = version
     if read_snapshot(ledger.out) is not None:
@@ -136,23 +133,15 @@ def _snapshot_without(ledger: Ledger, ids: pa.Array, replaced: dict[str, str], s
 
 
 def _rows_without(location: Location, ids: pa.Array) -> pa.Table | None:
-    """The table without the rows of ``ids``; None if it has none of them."""
-    there = read_parquet(location, columns=["recording_id"]).column("recording_id")
-    if not pc.any(pc.is_in(there, value_set=ids)).as_py():
+    """The table without the rows of ``ids``; None if it has none of them.
+
+    Columns, schema and file metadata stay as they are: what another version of emosphere wrote can be erased too.
+    """
+    there = read_parquet(location, columns=["recording_id"])
+    if not there.num_columns or not pc.any(pc.is_in(there.column("recording_id"), value_set=ids)).as_py():
         return None
     table = read_parquet(location)
     return table.filter(pc.invert(pc.is_in(table.column("recording_id"), value_set=ids)))
-
-
-def _published_without(name: str, ids: pa.Array, file: Location) -> pa.Table | None:
-    """A published file's table without ``ids``, schema and file metadata as they were; None if it has none of them."""
-    table = _rows_without(file, ids)
-    if table is None:
-        return None
-    own = {"schema_version": str(SCHEMA_VERSION), "table": name}
-    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items() if not k.startswith(b"ARROW")}
-    schema = arrow_schema(name, metadata | own)
-    return table.select(schema.names).replace_schema_metadata(schema.metadata).cast(schema)
 
 
 def _blank(location: Location, ids: pa.Array, still_ours: Callable[[], None]) -> None:
@@ -170,7 +159,8 @@ def _blank(location: Location, ids: pa.Array, still_ours: Callable[[], None]) ->
     if "unit_id" in names:
         table = read_parquet(location)
         gone = table.filter(pc.is_in(table.column("recording_id"), value_set=ids))
-        numbers = gone.select(["unit_id", "unit_index", "num_units", "attempts"]).to_pylist()
+        kept_names = [name for name in ("unit_id", "unit_index", "num_units", "attempts") if name in names]
+        numbers = gone.select(kept_names).to_pylist()
         empty = {"recording_id": "", "source_uri": "", "content_version": "", "kind": "object", "url": b""}
         empty |= {"error_code": "REFUSED", "error_message": "Erased."}
         blanks = [row | {name: value for name, value in empty.items() if name in names} for row in numbers]
@@ -195,11 +185,12 @@ def _remove_names(ledger: Ledger, matches: Matches, still_ours: Callable[[], Non
                 still_ours()
                 location.write_bytes(json_bytes(after))
     for location in parquet_files(ledger.out.child("runs")):
-        before = read_parquet(location).to_pylist()
+        table = read_parquet(location)
+        before = table.to_pylist()
         after = [{name: _nameless_text(value, matches) for name, value in row.items()} for row in before]
         if after != before:
             still_ours()
-            location.write_bytes(parquet_bytes(pa.Table.from_pylist(after, schema=arrow_schema("runs"))))
+            location.write_bytes(parquet_bytes(pa.Table.from_pylist(after, schema=table.schema)))
 
 
 def _nameless(value: Any, matches: Matches) -> Any:

@@ -97,7 +97,8 @@ def find_recordings(out: Location, target: Target) -> Matches:
         is_published = location.path.startswith((out.child("segments").path + "/", out.child("recordings").path + "/"))
         for row in _rows(location, lambda rows: pc.is_in(rows.column("recording_id"), value_set=all_ids)):
             ids_with_rows.add(row["recording_id"])
-            uris.add(row["source_uri"])
+            if row.get("source_uri"):
+                uris.add(row["source_uri"])
             num_segments += is_published and "start_ms" in row
             if cutoff is not None and _is_past(row, cutoff):
                 past.add(row["recording_id"])

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from emosphere.errors import UsageError
 from emosphere.store import ABSENT, Location
 from emosphere.tables.identity import IdKey, recording_id
 from pipelines.archive.recording import Recording
 
 FILE = "erased.json"
+KEYS = {"recordings", "folders", "modified_before"}
+"""Of the object in it."""
 _MEMBER = re.compile(r"(?:zip|tar|parquet)://.*?::(.*)", re.DOTALL)
 
 
@@ -48,11 +51,19 @@ class Forgotten:
 
 
 def read_forgotten(home: Location) -> Forgotten:
-    """The list below ``home`` (OUT/_emosphere); empty where there is none."""
+    """The list below ``home`` (OUT/_emosphere); empty where there is none. Raises UsageError for another version's: to
+    read it in part would be to score again, and for good to lose, what it alone remembers.
+    """
+    file = home.child(FILE)
     try:
-        stored = json.loads(home.child(FILE).read_bytes())
+        stored = json.loads(file.read_bytes())
     except ABSENT:
         return Forgotten()
+    if stored.keys() != KEYS:
+        raise UsageError(
+            f"{file.uri}: another version of emosphere wrote it, with {', '.join(sorted(stored))} and not "
+            f"{', '.join(sorted(KEYS))}. Use that version."
+        )
     end = stored["modified_before"]
     return Forgotten(
         recordings=frozenset(stored["recordings"]),

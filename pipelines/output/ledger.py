@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from emosphere.errors import UsageError
 from emosphere.store import ABSENT, Location, explained
+from emosphere.tables.schema import arrow_schema
+from pipelines.output.columns import NEW_OUT, check_columns
 
 HOME = "_emosphere"
 BATCH_ROWS = 65_536
@@ -118,11 +120,24 @@ class Ledger:
         self._run(header.run_id).remove()
 
     def header(self, run_id: str) -> RunHeader | None:
-        """Header of a run whose plan is complete, else None."""
+        """Header of a run whose plan is complete, else None. Raises UsageError for one of another version's fields."""
+        file = self._run(run_id).child("run.json")
         try:
-            return RunHeader(**json.loads(self._run(run_id).child("run.json").read_bytes()))
+            return RunHeader(**json.loads(file.read_bytes()))
         except ABSENT:
             return None
+        except TypeError as error:
+            raise UsageError(
+                f"{file.uri}: another version of emosphere wrote it ({error}). {self.advice(run_id)}"
+            ) from error
+
+    def advice(self, run_id: str) -> str:
+        """What to do about an unfinished run that another version of emosphere began."""
+        if self._publishing_id() == run_id:  # part of it is in the tables
+            return f"Finish run {run_id} with that version, or score into a new OUT."
+        return (
+            f"Finish run {run_id} with that version, or remove {self._run(run_id).uri} and score anew what it scored."
+        )
 
     def write_header(self, header: RunHeader) -> None:
         self._run(header.run_id).child("run.json").write_bytes(json_bytes(asdict(header)))
@@ -133,29 +148,30 @@ class Ledger:
         self.home.child("publishing.json").write_bytes(json_bytes({"run_id": run_id}))
 
     def publishing(self) -> RunHeader | None:
-        """Header of the run that died while its rows were put into the tables."""
-        try:
-            run_id = json.loads(self.home.child("publishing.json").read_bytes())["run_id"]
-        except ABSENT:
-            return None
-        return self.header(run_id)
+        """Header of the run that died while its rows were put into the tables. Raises UsageError as :meth:`header`."""
+        run_id = self._publishing_id()
+        return None if run_id is None else self.header(run_id)
 
     def unmark_publishing(self) -> None:
         self.home.child("publishing.json").remove()
 
     # Plan and staging: one object per part, replaced whole, so that writing one twice changes nothing
 
+    def part(self, run_id: str, kind: str, part: int) -> Location:
+        """File of a part of a run's ``plan``, or of its ``staging``: what was scored of it."""
+        return self._run(run_id).child(kind, f"part-{part:06d}.parquet")
+
     def write_plan_part(self, run_id: str, part: int, table: pa.Table) -> None:
-        self._part(run_id, "plan", part).write_bytes(parquet_bytes(table))
+        self.part(run_id, "plan", part).write_bytes(parquet_bytes(table))
 
     def plan_part(self, run_id: str, part: int) -> pa.Table:
-        return read_parquet(self._part(run_id, "plan", part))
+        return read_parquet(self.part(run_id, "plan", part))
 
     def write_staged_part(self, run_id: str, part: int, table: pa.Table) -> None:
-        self._part(run_id, "staging", part).write_bytes(parquet_bytes(table))
+        self.part(run_id, "staging", part).write_bytes(parquet_bytes(table))
 
     def staged_part(self, run_id: str, part: int) -> pa.Table:
-        return read_parquet(self._part(run_id, "staging", part))
+        return read_parquet(self.part(run_id, "staging", part))
 
     def staged_parts(self, run_id: str) -> set[int]:
         folder = self._run(run_id).child("staging")
@@ -172,10 +188,14 @@ class Ledger:
     # Published state
 
     def published_columns(self, model_partition: str, columns: list[str]) -> Iterator[tuple[str, pa.RecordBatchReader]]:
-        """``(dt, rows)`` of each file of ``recordings`` under a model: these columns only, a few rows at a time."""
+        """``(dt, rows)`` of each file of ``recordings`` under a model: these columns only, a few rows at a time.
+
+        Raises UsageError for a file with other columns than this version writes.
+        """
         for dt, location in self.published("recordings", model_partition):
             with explained(f"read {location.uri}", absence=False), location.fs.open(location.path, "rb") as file:
                 table = pq.ParquetFile(file)
+                check_columns(location, table.schema_arrow, arrow_schema("recordings"), NEW_OUT)
                 schema = pa.schema([table.schema_arrow.field(name).with_metadata(None) for name in columns])
                 batches = (
                     pa.record_batch([batch.column(name) for name in columns], schema=schema)
@@ -208,14 +228,17 @@ class Ledger:
         results = sorted(name for name in names if name.endswith(f"-{key[:8]}.json"))
         return results[-1].removesuffix(".json") if results else None
 
+    def _publishing_id(self) -> str | None:
+        try:
+            return str(json.loads(self.home.child("publishing.json").read_bytes())["run_id"])
+        except ABSENT:
+            return None
+
     def _pointer(self, key: str) -> Location:
         return self.home.child("unfinished", f"{key}.json")
 
     def _run(self, run_id: str) -> Location:
         return self.home.child("runs", run_id)
-
-    def _part(self, run_id: str, kind: str, part: int) -> Location:
-        return self._run(run_id).child(kind, f"part-{part:06d}.parquet")
 
 
 def command_key(**parts: Any) -> str:

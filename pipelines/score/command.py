@@ -15,6 +15,7 @@ from pipelines.erase import command as erasure
 from pipelines.output.lease import Overtaken
 from pipelines.output.ledger import RunHeader, new_run_id
 from pipelines.score.job import Job
+from pipelines.score.plan.begun import check_begun
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.due import Due
 from pipelines.score.publish.fold import Folded, fold_run, has_passing_failure
@@ -55,6 +56,7 @@ def _score(job: Job, on_progress: OnProgress) -> dict[str, Any]:
 
     Before there is something to finish or to score, nothing is written below OUT, the lease included.
     """
+    check_begun(job)
     with job.lease:  # taken at once where somebody may hold it
         finish_erasure(job)
         result = finish_publishing(job)

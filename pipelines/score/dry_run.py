@@ -11,6 +11,7 @@ from emosphere.errors import BadRecording
 from pipelines.archive.fetch import Fetcher
 from pipelines.archive.recording import Recording
 from pipelines.score.job import Job
+from pipelines.score.plan.begun import check_begun
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.due import Due
 from pipelines.score.policy import NO_ROLES, is_phone_call, withheld_channels
@@ -27,6 +28,7 @@ ASSUMED_RATE = 180.0
 def preview(request: ScoreRequest) -> dict[str, Any]:
     """Counts, hours and core hours of what ``score`` would do now. Writes nothing to OUT."""
     job = Job(request)
+    check_begun(job)
     with Choice() as choice:
         due = Due(job, choice)
         due.list_archives()

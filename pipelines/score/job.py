@@ -13,6 +13,7 @@ from emosphere.redaction import redact
 from emosphere.store import unsigned
 from emosphere.tables.identity import id_key, public_uri
 from pipelines.archive.seal import seal_for
+from pipelines.output.columns import check_published
 from pipelines.output.lease import Lease
 from pipelines.output.ledger import Begun, Ledger, RunHeader, command_key, new_run_id
 from pipelines.score.publish.result import file_metadata
@@ -32,6 +33,7 @@ class Job:
         self.id_key = id_key()
         self._key_fingerprint = None if self.id_key is None else self.id_key.fingerprint
         self.ledger.check_id_key(self._key_fingerprint)
+        check_published(self.out)
         self.model = request.absolute_model()
         self.checkpoint = describe_checkpoint(find_model(self.model))
         request.settings.listen.check_model(self.checkpoint)

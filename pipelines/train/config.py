@@ -12,7 +12,7 @@ from emosphere.config import to_mapping
 from emosphere.model.architecture import CLIP, SPEECH, NetworkConfig, PretrainedConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
-from emosphere.tasks import Task, tasks_of
+from emosphere.tasks import Task
 from emosphere.training import FitConfig
 from emosphere.training.fit_config import PARTS
 from emosphere.training.terms import head_of
@@ -112,7 +112,10 @@ class TrainConfig:
         if self.spectrum and (absent := sorted(set(self.spectrum.streams) - streams.keys())):
             raise ValueError(f"spectrum.streams names {absent}; the streams are {', '.join(streams)}.")
         if absent := sorted(self.fit.learning_rates.keys() - {*PARTS, *streams}):
-            raise ValueError(f"fit.learning_rates names {absent}; the parts are {', '.join((*PARTS, *streams))}.")
+            raise ValueError(
+                f"fit.learning_rates names {absent}; the parts are {', '.join((*PARTS, *streams))} (streams were once "
+                "called encoder)."
+            )
         if (self.fit.keep == "best" or self.fit.patience) and not self.clips.choose:
             raise ValueError('fit.keep = "best" and fit.patience need clips.choose, the splits to choose by.')
         uses = [self.clips.train, self.clips.choose, self.clips.calibrate, self.clips.evaluate]
@@ -157,7 +160,7 @@ class TrainConfig:
     @property
     def tasks(self) -> dict[str, Task]:
         """What each head answers."""
-        return tasks_of(self.network.labels_of_heads, self.labels)
+        return self.network.tasks(self.labels)
 
     @property
     def chosen_by(self) -> str:

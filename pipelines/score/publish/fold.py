@@ -14,7 +14,9 @@ from emosphere.errors import RETRIED_CODES, MachineError
 from emosphere.tables.identity import file_number
 from emosphere.tables.schema import RECORDINGS, arrow_schema
 from pipelines.cluster.scratch import scratch_database
+from pipelines.output.columns import check_columns
 from pipelines.output.ledger import Ledger, RunHeader
+from pipelines.score.publish.staged import STAGED_SCHEMA
 
 DATABASE_MEMORY = "256MB"
 """What the scratch database of a run may hold before it spills to disk."""
@@ -131,7 +133,9 @@ def _stored_schema(table: str) -> pa.Schema:
 
 @contextlib.contextmanager
 def fold_run(ledger: Ledger, header: RunHeader) -> Iterator[Folded]:
-    """Fold all staged parts. Raises MachineError unless every unit of the plan is there exactly once."""
+    """Fold all staged parts. Raises MachineError unless every unit of the plan is there exactly once, UsageError where
+    another version of emosphere staged any.
+    """
     with scratch_database("fold", DATABASE_MEMORY) as base:
         folded = Folded(base)
         for part, units in _units_by_recording(ledger, header):
@@ -145,8 +149,12 @@ def _units_by_recording(ledger: Ledger, header: RunHeader) -> Iterator[tuple[int
     # A run that took in late files may hold a recording twice, in two versions.
     incomplete: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     is_staged = np.zeros(header.num_units, dtype=bool)
+    advice = ledger.advice(header.run_id)
     for part in range(header.num_parts):
-        for unit in ledger.staged_part(header.run_id, part).to_pylist():
+        staged = ledger.staged_part(header.run_id, part)
+        file = ledger.part(header.run_id, "staging", part)
+        check_columns(file, staged.schema, STAGED_SCHEMA, advice)
+        for unit in staged.to_pylist():
             if is_staged[unit["unit_id"]]:
                 continue
             is_staged[unit["unit_id"]] = True

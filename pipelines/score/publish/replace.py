@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from emosphere.store import ABSENT, Location
 from emosphere.tables.schema import arrow_schema, columns_from, sort_keys
+from pipelines.output.columns import NEW_OUT, check_columns
 from pipelines.output.ledger import Ledger, RunHeader, parquet_bytes, read_parquet
 from pipelines.output.snapshot import commit_snapshot, replace_published
 from pipelines.score.publish.fold import FOLDED_TABLES, Folded
@@ -80,6 +81,7 @@ def _replace(
         kept = new
         with contextlib.suppress(*ABSENT):
             old = read_parquet(public)
+            check_columns(public, old.schema, schema, NEW_OUT)
             others = old.filter(
                 pc.invert(pc.is_in(old.column("recording_id"), value_set=replaced_ids.combine_chunks()))
             )

@@ -99,7 +99,7 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("fit/terms/category", {"kind": "cross-entropy"}, "teaches the head 'category', which network.heads does not"),
         ("fit/terms/region", {"kind": "concordance"}, "cannot teach labels of kind 'region'; 'cross-entropy' can"),
         ("fit/terms/region", {"kind": "hinge"}, "kind = one of 'concordance', 'cross-entropy'; found kind = 'hinge'"),
-        ("network/heads/region/reads", "speech", "reads frames, whose answers stay with their piece; set scope"),
+        ("network/heads/region/reads", "speech", "a head that answers labels of kind 'region' reads 'clip'"),
         ("network/heads/region/reads", "other", "reads='other' is neither 'clip' nor a stream: speech"),
         ("network/streams/other", {"kind": "logmel"}, r"say by \[network.fusion\] kind = one of first, concat"),
         ("network/streams/pooling", {"kind": "logmel"}, "pooling cannot be the name of a stream"),
