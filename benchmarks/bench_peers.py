@@ -44,7 +44,6 @@ from emosphere.model.checkpoint import save_checkpoint
 from emosphere.model.description import CheckpointConfig
 from emosphere.model.find import BUNDLED
 from emosphere.model.network import Network
-from emosphere.region_names import REGION_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared/data"
@@ -145,14 +144,14 @@ def model_folder(name: str, folder: Path) -> Path:
     kind, size = name.split("-")
     torch.manual_seed(0)
     config = NetworkConfig(
-        encoder=PretrainedConfig(kind=kind, size=size),
+        streams={"speech": PretrainedConfig(kind=kind, size=size)},
         pooling=StylePoolingConfig(kind="style"),
-        heads={"vad": HeadConfig(outputs=3), "region": HeadConfig(outputs=8)},
+        heads={"vad": HeadConfig(), "region": HeadConfig()},
     )
     save_checkpoint(
         Network(config),
         folder,
-        CheckpointConfig(network=config, name=name, licence="none", region_names=REGION_NAMES[8]),
+        CheckpointConfig(network=config, name=name, licence="none"),
         card="Random weights for a benchmark.",
     )
     return folder

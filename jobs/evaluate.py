@@ -51,7 +51,10 @@ def _summary(result: dict[str, Any]) -> str:
         f"evaluate  {result['model']} on {result['clips']} clips of {result['speakers']} speakers, split "
         f"{result['split']}, {len(result['unreadable'])} unreadable, wall={result['wall_s']:.0f} s",
         *(f"  CCC {dim:10} {_figure(figure)}" for dim, figure in result["ccc"].items()),
-        *(f"  UAR of the region, {way:20} {_figure(figure)}" for way, figure in result["uar"].items()),
+        *(
+            f"  UAR of the {result['classes'][way]}, {way:20} {_figure(figure)}"
+            for way, figure in result["uar"].items()
+        ),
     ]
     if result["against"]:
         lines.append(f"against {result['against']['model']} (difference, interval, two-sided p)")

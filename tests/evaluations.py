@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from emosphere.tasks import Task
+from emosphere.tasks.region import RegionTask
+from emosphere.tasks.vad import VadTask
+
 
 def part(clips: int, valence: float) -> dict[str, Any]:
     regions = {
@@ -19,6 +23,8 @@ def part(clips: int, valence: float) -> dict[str, Any]:
     }
 
 
+TASKS: dict[str, Task] = {"vad": VadTask(), "region": RegionTask()}
+"""What the model answers."""
 EVALUATION: dict[str, Any] = {
     "name": "tiny",
     "date": "2026-11-21",

@@ -82,8 +82,9 @@ class ReferenceModel:
     def __init__(self, model: str, encoder: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.network = load_checkpoint(model).network
-        own = [member.encoder for member in self.network.members]
-        self.encoders = [quicken(one, "float32") for one in own] if encoder == "emosphere" else own
+        own = [member.encoders for member in self.network.members]
+        fast = [{name: quicken(one, "float32") for name, one in encoders.items()} for encoders in own]
+        self.encoders = fast if encoder == "emosphere" else own
 
     @torch.inference_mode()
     def predict(self, waves: Sequence[np.ndarray]) -> np.ndarray:
@@ -91,7 +92,8 @@ class ReferenceModel:
         padded = np.zeros((len(waves), max(lengths)), np.float32)
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = wave
-        features = self.encoders[0].features(torch.from_numpy(padded), torch.tensor(lengths))
+        given = torch.from_numpy(padded), torch.tensor(lengths)
+        features = {name: one.features(*given) for name, one in self.encoders[0].items()}
         return self.network.answers(self.network.embed(features, self.encoders))["vad"].clamp(-1, 1).numpy()
 
 

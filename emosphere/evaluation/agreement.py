@@ -24,11 +24,10 @@ class Agreement(NamedTuple):
 
 
 def agreement(predicted: Float64, target: Float64, speaker: Ints, draws: Float64) -> Agreement:
-    """Of one dimension: ``(n,)`` each, rows with a NaN target left out; ``draws`` as ``draw_speakers`` gives them."""
-    rated = ~np.isnan(target)
-    x, y = predicted[rated], target[rated]
+    """Of one dimension: ``(rated,)`` each, about in [-1, 1]; ``draws`` as ``draw_speakers`` gives them."""
+    x, y = predicted, target
     powers = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, np.abs(x - y)], axis=1)
-    sums = draws @ sums_by_speaker(powers, speaker[rated], draws.shape[1])
+    sums = draws @ sums_by_speaker(powers, speaker, draws.shape[1])
     # Raw moments will do: values lie in [-1, 1], so float64 leaves a variance an error of 1e-16.
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_x, mean_y, xx, yy, xy, mae = (sums[:, 1:] / sums[:, :1]).T
@@ -45,13 +44,12 @@ def agreement(predicted: Float64, target: Float64, speaker: Ints, draws: Float64
 
 
 def why_undefined(predicted: Float64, target: Float64) -> str:
-    """Why these values have no concordance."""
-    rated = ~np.isnan(target)
-    if not rated.any():
+    """Why these values, on a scale of -1 to 1, have no concordance."""
+    if not len(target):
         return "nobody rated it on these clips"
-    if rated.sum() < 2:
+    if len(target) < 2:
         return "only one clip is rated"
-    return "all targets are equal" if target[rated].std() < SPREAD_FLOOR else "all predictions are equal"
+    return "all targets are equal" if target.std() < SPREAD_FLOOR else "all predictions are equal"
 
 
 class Fifths(NamedTuple):
@@ -76,7 +74,7 @@ def extreme_fifths(target: Float64) -> Fifths:
 
     Raises ValueError where nothing is rated.
     """
-    ordered = np.sort(target[~np.isnan(target)])
+    ordered = np.sort(target)
     if not len(ordered):
         raise ValueError("no target is rated, so none is extreme.")
     fifth = -(-len(ordered) // 5)

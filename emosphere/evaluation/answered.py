@@ -1,65 +1,93 @@
 """Labelled clips and one model's answers to them, side by side."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from emosphere.clips.manifest import Clip
 from emosphere.errors import UsageError
-from emosphere.geometry import region_of
-from emosphere.vad import VAD_DIMS
+from emosphere.tasks import Published, Task, questions
+from emosphere.tasks.classes import ClassesTask, Named
+from emosphere.tasks.rated import RatedTask, dimension_names
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SPREAD_FLOOR = 1e-6
-"""A standard deviation below it is none: float32 rounding alone makes equal answers differ by as much."""
+"""A standard deviation below it is none, on a scale of -1 to 1: float32 rounding alone makes equal answers differ by
+as much."""
+
+
+class Dimension(NamedTuple):
+    """One dimension of a rated task, on the clips that are rated in it alone."""
+
+    target: Float64
+    """(rated,)"""
+    predicted: Float64 | None
+    """(rated,): answers as they are published; None where the model does not answer it."""
+    speaker: Ints
+    """(rated,): index of each clip's."""
+    num_unrated: int
+    """Clips left out."""
+    lowest: float
+    """Of the scale; finite."""
+    highest: float
+
+    @property
+    def half(self) -> float:
+        """Half the length of the scale."""
+        return (self.highest - self.lowest) / 2
+
+    def centred(self, values: Float64) -> Float64:
+        """``values`` on a scale of -1 to 1."""
+        # Where that is the scale already (valence, arousal, dominance) both steps are exact.
+        return (values - (self.lowest + self.highest) / 2) / self.half
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnsweredClips:
-    """Clips of a split, their targets and a model's answers, one row per clip."""
+    """Clips of a split and a model's answers, one row per clip."""
 
     clips: tuple[Clip, ...]
     duration_s: Float64
     """(n,): what was decoded of each."""
     level_db: Float64
     """(n,): level of it, in dB of full scale."""
-    vad: Float64
-    """(n, 3): answers, centred (V, A, D), clipped to [-1, 1] as they are published."""
-    num_regions: int
-    """Regions that the model tells apart; 8 for one without a region head."""
-    region_probs: Float32 | None
-    """(n, num_regions): the region head's calibrated probabilities; None without such a head."""
-    probs_at_weight_zero: Float32 | None = None
-    """The same of the network as it was when the weight of its region loss reached 0; None if that was not saved."""
-    vad_radius_90: float | None = None
-    """Radius of the ball around an answer that should hold 90 % of the targets; None for a model that claims none."""
+    tasks: Mapping[str, Task]
+    """By head: what the model answers."""
+    answers: Mapping[str, Float32]
+    """By head, (n, number): as they are published."""
+    at_weight_zero: Mapping[str, Float32] | None = None
+    """The same of the network as it was when the weight of its auxiliary loss reached 0; None if that was not saved."""
 
     def __post_init__(self) -> None:
-        if not len(self.clips) == len(self.duration_s) == len(self.level_db) == len(self.vad):
-            raise ValueError("clips, duration_s, level_db and vad differ in length.")
+        if len({len(self.clips), len(self.duration_s), len(self.level_db), *map(len, self.answers.values())}) > 1:
+            raise ValueError("clips, duration_s, level_db and answers differ in length.")
 
     @property
-    def target(self) -> Float64:
-        """(n, 3): targets, centred; NaN where nobody rated."""
-        return np.array([clip.vad for clip in self.clips], dtype=np.float64).reshape(-1, 3)
+    def questions(self) -> dict[str, Task]:
+        """By head: what figures are asked for; the model may lack some of these heads."""
+        return questions(self.tasks)
 
     @property
-    def true_region(self) -> Ints:
-        """(n,): region of each target; -1 where it has none."""
-        return np.array([clip.region for clip in self.clips], dtype=np.int64)
+    def rated(self) -> dict[str, RatedTask]:
+        """Those of the questions that are answered by ratings."""
+        return {head: task for head, task in self.questions.items() if isinstance(task, RatedTask)}
 
     @property
-    def region_of_vad(self) -> Ints:
-        """(n,): region of each answer."""
-        regions: Ints = region_of(torch.from_numpy(self.vad), self.num_regions).numpy()
-        return regions
+    def classified(self) -> dict[str, ClassesTask]:
+        """Those of the questions that are answered by a class."""
+        return {head: task for head, task in self.questions.items() if isinstance(task, ClassesTask)}
+
+    @property
+    def published(self) -> Published:
+        """The answers, as the tasks take them."""
+        return Published(self.tasks, self.answers)
 
     @property
     def speakers(self) -> tuple[list[str], Ints]:
@@ -67,43 +95,95 @@ class AnsweredClips:
         names, index = np.unique([clip.speaker for clip in self.clips], return_inverse=True)
         return names.tolist(), index.astype(np.int64)
 
+    def ratings(self, head: str) -> tuple[Float64, npt.NDArray[np.bool_]]:
+        """(n, dimension) of a rated question: targets, and where they are known."""
+        values, is_known = self.rated[head].labels(self.clips)
+        shape = len(self.clips), len(self.rated[head].dims)
+        return values.astype(np.float64).reshape(shape), is_known.reshape(shape)
+
+    def dimension_names(self, head: str) -> tuple[str, ...]:
+        """What the figures call the dimensions of a rated question."""
+        return dimension_names(self.questions)[head]
+
+    def dimensions(self, head: str) -> dict[str, Dimension]:
+        """The dimensions of a rated question, by name."""
+        values, is_known = self.ratings(head)
+        answers = self.answers.get(head)
+        _, speaker = self.speakers
+        dimensions = {}
+        for column, name in enumerate(self.dimension_names(head)):
+            rows = is_known[:, column]
+            target = values[rows, column]
+            lowest, highest = _scale(self.rated[head], target)
+            dimensions[name] = Dimension(
+                target,
+                None if answers is None else answers[rows, column].astype(np.float64),
+                speaker[rows],
+                int((~rows).sum()),
+                lowest,
+                highest,
+            )
+        return dimensions
+
+    def named(self, head: str) -> Named:
+        """The class of each clip by every way of naming it, of a question that is answered by a class."""
+        at_weight_zero = None if self.at_weight_zero is None else self.at_weight_zero.get(head)
+        return self.classified[head].named(self.published, head, at_weight_zero)
+
     def take(self, rows: Sequence[int] | npt.NDArray[Any]) -> "AnsweredClips":
         """Some of the rows."""
         picked = [int(row) for row in rows]
-        probs, at_zero = self.region_probs, self.probs_at_weight_zero
+        at_zero = self.at_weight_zero
         return AnsweredClips(
             clips=tuple(self.clips[row] for row in picked),
             duration_s=self.duration_s[picked],
             level_db=self.level_db[picked],
-            vad=self.vad[picked],
-            num_regions=self.num_regions,
-            region_probs=None if probs is None else probs[picked],
-            probs_at_weight_zero=None if at_zero is None else at_zero[picked],
-            vad_radius_90=self.vad_radius_90,
+            tasks=self.tasks,
+            answers={head: values[picked] for head, values in self.answers.items()},
+            at_weight_zero=None if at_zero is None else {head: values[picked] for head, values in at_zero.items()},
         )
 
 
 def refuse_useless(answered: AnsweredClips, *, model: str, split: str) -> None:
     """Raise UsageError for answers that are not finite, or the same for every clip: a 0 would hide a broken model."""
     where = f"of the {len(answered.clips)} clips of split {split!r}"
-    for column, dim in enumerate(VAD_DIMS):
-        values = answered.vad[:, column]
-        broken = np.flatnonzero(~np.isfinite(values))
-        if len(broken):
-            first = answered.clips[broken[0]].uri
-            raise UsageError(
-                f"{model}: predicts NaN or infinity as {dim} for {len(broken)} {where}, first {first}. "
-                "The weights are broken: train or convert the model again."
-            )
-        if len(values) > 1 and values.std() < SPREAD_FLOOR:
-            raise UsageError(
-                f"{model}: predicts the same {dim}, {values[0]:.4f}, for all {where}, so there is no agreement to "
-                "report. The training failed or the weights are broken: train or convert the model again."
-            )
-    for probs in (answered.region_probs, answered.probs_at_weight_zero):
-        if probs is not None and not np.isfinite(probs).all():
-            broken = np.flatnonzero(~np.isfinite(probs).all(axis=1))
-            raise UsageError(
-                f"{model}: predicts NaN as region probability for {len(broken)} {where}, first "
-                f"{answered.clips[broken[0]].uri}. The weights are broken: train or convert the model again."
-            )
+    for head, answers in answered.answers.items():
+        task = answered.tasks[head]
+        if isinstance(task, RatedTask):
+            scale = _scale(task, np.zeros(0))
+            for name, values in zip(answered.dimension_names(head), answers.T.astype(np.float64), strict=True):
+                _refuse_broken(answered, values[:, None], f"NaN or infinity as {name}", model, where)
+                if len(values) > 1 and values.std() < SPREAD_FLOOR * (scale[1] - scale[0]) / 2:
+                    raise UsageError(_all_the_same(model, f"same {name}, {values[0]:.4f},", where))
+        else:
+            _refuse_broken(answered, answers, f"NaN as {head} probability", model, where)
+            if len(answers) > 1 and (answers.std(axis=0, dtype=np.float64) < SPREAD_FLOOR).all():
+                raise UsageError(_all_the_same(model, f"same {head} probabilities", where))
+    for head, answers in (answered.at_weight_zero or {}).items():
+        if head in answered.classified:
+            _refuse_broken(answered, answers, f"NaN as {head} probability", model, where)
+
+
+def _scale(task: RatedTask, target: Float64) -> tuple[float, float]:
+    """Where the scale begins and ends; as far as the targets reach where it has no end."""
+    reach = (float(target.min()), float(target.max())) if len(target) else (-1.0, 1.0)
+    lowest, highest = (
+        end if math.isfinite(end) else reached for end, reached in zip((task.lowest, task.highest), reach, strict=True)
+    )
+    return (lowest, highest) if lowest < highest else (lowest, lowest + 2)
+
+
+def _refuse_broken(answered: AnsweredClips, answers: npt.NDArray[Any], what: str, model: str, where: str) -> None:
+    broken = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+    if len(broken):
+        raise UsageError(
+            f"{model}: predicts {what} for {len(broken)} {where}, first {answered.clips[broken[0]].uri}. "
+            "The weights are broken: train or convert the model again."
+        )
+
+
+def _all_the_same(model: str, what: str, where: str) -> str:
+    return (
+        f"{model}: predicts the {what} for all {where}, so there is no agreement to report. "
+        "The training failed or the weights are broken: train or convert the model again."
+    )

@@ -1,14 +1,18 @@
 """Two models on the same clips: the difference of every figure, over the same draws of speakers."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from emosphere.evaluation.answered import AnsweredClips
+from emosphere.evaluation.answered import AnsweredClips, Float64
 from emosphere.evaluation.bootstrap import draw_speakers, estimate, two_sided_p
-from emosphere.evaluation.drawn_figures import REGION_FIGURES, draw_figures
+from emosphere.evaluation.drawn_figures import FIGURES, draw_figures
 from emosphere.evaluation.figures import DIGITS
+from emosphere.tasks import Task
+from emosphere.tasks.classes import ClassesTask
+from emosphere.tasks.rated import RatedTask
 
 LOWER_IS_BETTER = frozenset({"mae", "mae_extremes", "ece"})
 HIGHER_IS_BETTER = frozenset({"ccc", "pearson", "ccc_extremes", "uar", "macro_f1", "accuracy"})
@@ -19,34 +23,54 @@ def compare(first: AnsweredClips, second: AnsweredClips, *, num_draws: int, seed
     """Figure -> of what -> both values, first minus second with its interval, two-sided p, and which is better.
 
     Paired: a draw of speakers counts for both models alike, so what makes a clip hard for both cancels out. Figures
-    that one of the two lacks are left out; so are those of regions if the models tell other numbers of regions apart.
+    that one of the two lacks are left out; so are those of a question that the models answer by other classes.
     Raises ValueError for other clips.
     """
     if [clip.place for clip in first.clips] != [clip.place for clip in second.clips]:
         raise ValueError("the two models answered other clips; a paired test needs the same ones in the same order.")
     num_speakers = len(first.speakers[0])
     draws = draw_speakers(num_speakers, num_draws, seed=seed)
-    drawn, other = (draw_figures(answered, draws, fifths_of=answered) for answered in (first, second))
-    compared: dict[str, dict[str, Any]] = {}
-    for figure, parts in drawn.items():
-        if figure in (*REGION_FIGURES, "ece") and first.num_regions != second.num_regions:
+    compared: dict[str, dict[str, Any]] = {figure: {} for figure in FIGURES}
+    for head, task in first.questions.items():
+        same = _same_question(head, task, second.questions)
+        if same is None:
             continue
-        for of, values in parts.items():
-            differences = values - other[figure][of]
-            if not math.isfinite(differences[0]):
-                continue
-            difference = estimate(differences, num_speakers=num_speakers)
-            p = two_sided_p(differences[1:]) if num_speakers > 1 else math.nan
-            compared.setdefault(figure, {})[of] = {
-                "first": _rounded(values[0]),
-                "second": _rounded(other[figure][of][0]),
-                "difference": _rounded(difference.value),
-                "low": _rounded(difference.low),
-                "high": _rounded(difference.high),
-                "p": _rounded(p),
-                "better": _better(figure, difference.low, difference.high),
-            }
-    return compared
+        drawn = draw_figures(first, head, draws, fifths_of=first)
+        others = draw_figures(second, same, draws, fifths_of=second)
+        for figure, parts in drawn.items():
+            for of, values in parts.items():
+                other = others[figure].get(of)
+                if other is not None and math.isfinite(values[0] - other[0]):
+                    compared[figure][of] = _difference(figure, values, other, num_speakers)
+    return {figure: parts for figure, parts in compared.items() if parts}
+
+
+def _same_question(head: str, task: Task, asked: Mapping[str, Task]) -> str | None:
+    """Head among those of ``asked`` that answers what ``head`` does, by the same dimensions or classes."""
+    names = _names(task)
+    same = [other for other, its in asked.items() if its.kind == task.kind and names and _names(its) == names]
+    return head if head in same else next(iter(same), None)
+
+
+def _names(task: Task) -> tuple[str, ...]:
+    if isinstance(task, RatedTask):
+        return task.dims
+    return task.classes if isinstance(task, ClassesTask) else ()
+
+
+def _difference(figure: str, values: Float64, other: Float64, num_speakers: int) -> dict[str, Any]:
+    differences = values - other
+    difference = estimate(differences, num_speakers=num_speakers)
+    p = two_sided_p(differences[1:]) if num_speakers > 1 else math.nan
+    return {
+        "first": _rounded(values[0]),
+        "second": _rounded(other[0]),
+        "difference": _rounded(difference.value),
+        "low": _rounded(difference.low),
+        "high": _rounded(difference.high),
+        "p": _rounded(p),
+        "better": _better(figure, difference.low, difference.high),
+    }
 
 
 def _better(figure: str, low: float, high: float) -> str | None:

@@ -4,19 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from emosphere.evaluation.answered import AnsweredClips
-from emosphere.evaluation.figures import WAYS
 from emosphere.evaluation.html_tables import escape
 from emosphere.evaluation.page_sections import (
-    agreement_table,
+    agreement_section,
     calibration_section,
+    classes_section,
     comparison_section,
-    extremes_table,
-    regions_table,
     slices_section,
 )
-from emosphere.plots.heat_map import heat_map
-from emosphere.plots.scatter import scatter
-from emosphere.vad import VAD_DIMS
 
 SPEAKERS_FOR_INTERVALS: Final = 40
 """Below so many speakers the page warns that intervals over speakers are too narrow."""
@@ -41,28 +36,16 @@ def page(evaluation: Mapping[str, Any], answered: AnsweredClips) -> str:
         _about(evaluation),
         _warnings(evaluation),
         "<h2>Agreement with the targets</h2>",
-        agreement_table(overall),
-        extremes_table(overall),
-        *(
-            scatter(answered.target[:, column], answered.vad[:, column], title=dim)
-            for column, dim in enumerate(VAD_DIMS)
-            if overall["dimensions"][dim]["clips"]
-        ),
-        "<h2>Regions</h2>",
-        regions_table(overall),
-        *(
-            heat_map(confusion["names"], confusion["counts"], title=f"Named by {WAYS[way]}")
-            for way, confusion in overall["confusion"].items()
-            if confusion["chance_uar"]
-        ),
+        agreement_section(overall, answered),
+        classes_section(overall, answered),
         "<h2>Do the probabilities mean what they say?</h2>",
-        calibration_section(overall),
+        calibration_section(overall, answered),
         "<h2>Slices</h2>",
-        slices_section(evaluation["slices"]),
+        slices_section(evaluation["slices"], answered),
     ]
     if evaluation["comparison"]:
         parts += [f"<h2>Against {escape(evaluation['against']['name'])}</h2>", comparison_section(evaluation)]
-    parts += ["<h2>How to read this page</h2>", _legend(evaluation), _unreadable(evaluation)]
+    parts += ["<h2>How to read this page</h2>", _legend(evaluation, answered), _unreadable(evaluation)]
     head = f"<head><meta charset='utf-8'/><title>{escape(title)}</title><style>{STYLE}</style></head>"
     return f"<!DOCTYPE html>\n<html lang='en'>{head}<body>{''.join(parts)}</body></html>\n"
 
@@ -107,21 +90,29 @@ def _warnings(evaluation: Mapping[str, Any]) -> str:
     return "".join(f"<p class='note'>{note}</p>" for note in notes)
 
 
-def _legend(evaluation: Mapping[str, Any]) -> str:
+def _legend(evaluation: Mapping[str, Any], answered: AnsweredClips) -> str:
     bootstrap = evaluation["bootstrap"]
+    scales = {(task.lowest, task.highest) for head, task in answered.rated.items() if head in answered.answers}
+    scale = "the centred scale, -1 to 1" if scales == {(-1, 1)} else "the scale of their dimension"
     items = [
         f"Numbers in brackets: 95 % percentile interval over {bootstrap['draws']} draws of whole speakers with "
         f"replacement (seed {bootstrap['seed']}).",
-        "CCC: Lin's concordance, population moments; 1 is perfect, 0 no agreement, below 0 contrary. All values are on "
-        "the centred scale, -1 to 1.",
-        "Bias: mean prediction minus mean target. Spread ratio: below 1 the model hedges towards the middle; a bias "
-        "above 0 in the lowest fifth and below 0 in the highest shows the same.",
-        "Extreme fifths: the clips with the lowest and the highest 20 % of the targets of a dimension, equals of the "
-        "last one included.",
-        "UAR: mean share found of each region that occurs; neutral clips and clips not rated in all dimensions have no "
-        "region and are left out.",
-        "Reliability: a dot below the dashed line promises too much. The numbers are clips.",
     ]
+    if scales:
+        items += [
+            "CCC: Lin's concordance, population moments; 1 is perfect, 0 no agreement, below 0 contrary. All values "
+            f"are on {scale}.",
+            "Bias: mean prediction minus mean target. Spread ratio: below 1 the model hedges towards the middle; a "
+            "bias above 0 in the lowest fifth and below 0 in the highest shows the same.",
+            "Extreme fifths: the clips with the lowest and the highest 20 % of the targets of a dimension, equals of "
+            "the last one included.",
+        ]
+    items += [
+        f"UAR: mean share found of each {task.noun} that occurs; {task.left_out}."
+        for task in answered.classified.values()
+    ]
+    if answered.classified:
+        items.append("Reliability: a dot below the dashed line promises too much. The numbers are clips.")
     return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
 
 

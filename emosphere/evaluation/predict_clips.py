@@ -111,9 +111,7 @@ def _decoded_ahead(
 
 def _joined(chunks: Sequence[Prediction], in_order: np.typing.NDArray[np.intp]) -> Prediction:
     """The rows of all chunks, as ``in_order`` picks them."""
-    vad = np.concatenate([chunk.vad for chunk in chunks])[in_order]
-    probs = [chunk.region_probs for chunk in chunks if chunk.region_probs is not None]
-    return Prediction(vad, np.concatenate(probs)[in_order] if probs else None)
+    return {head: np.concatenate([chunk[head] for chunk in chunks])[in_order] for head in chunks[0]}
 
 
 def _too_many(unreadable: Sequence[tuple[int, str]], max_unreadable: int) -> str:

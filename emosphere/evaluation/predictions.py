@@ -1,18 +1,22 @@
 """One row per clip, its targets and the model's answers, as a Parquet table."""
 
 import io
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emosphere.evaluation.answered import AnsweredClips
-from emosphere.evaluation.drawn_figures import named_regions
-from emosphere.geometry import REGION_NAMES
 from emosphere.store import unsigned
 from emosphere.tables.schema import Column
-from emosphere.tables.vad_columns import located
+from emosphere.tasks.classes import ClassesTask
+from emosphere.tasks.rated import RatedTask
+from emosphere.tasks.region import RegionTask
+from emosphere.tasks.task import Columns
+from emosphere.tasks.vad import VadTask
 from emosphere.vad import VAD_DIMS
 
 _string, _i64, _i32, _f32, _f64 = pa.string(), pa.int64(), pa.int32(), pa.float32(), pa.float64()
@@ -35,26 +39,11 @@ PREDICTIONS: Final = (
     Column("region_head", _i32, "Region that the region head favours", nullable=True),
     Column("region_head_prob", _f32, "Its probability", "[0, 1]", nullable=True),
 )
-"""Columns of predictions.parquet."""
-
-SCHEMA: Final = pa.schema(
-    [
-        pa.field(
-            column.name,
-            column.type,
-            column.nullable,
-            {"meaning": column.meaning} | ({"unit": column.unit} if column.unit else {}),
-        )
-        for column in PREDICTIONS
-    ]
-)
+"""Columns of every predictions.parquet; what the model does not answer is null. Its other heads' columns follow."""
 
 
 def predictions_parquet(answered: AnsweredClips) -> bytes:
     """Bytes of the table, rows in the order of the manifest."""
-    named, probs = named_regions(answered)["head"], answered.region_probs
-    columns = located(answered.vad.astype(np.float32), probs, answered.num_regions)
-    target, true_region = answered.target, answered.true_region
     columns_of: dict[str, Any] = {
         "uri": [unsigned(clip.uri) for clip in answered.clips],
         "start_ms": [clip.start_ms for clip in answered.clips],
@@ -64,16 +53,69 @@ def predictions_parquet(answered: AnsweredClips) -> bytes:
         "weak": [clip.weak for clip in answered.clips],
         "duration_s": answered.duration_s,
         "level_db": answered.level_db,
-        **{f"{dim}_target": target[:, index] for index, dim in enumerate(VAD_DIMS)},
-        **{dim: columns[dim] for dim in VAD_DIMS},
-        "region_target": [None if region < 0 else region for region in true_region.tolist()],
-        "region": columns["region"],
-        "region_name": [REGION_NAMES[answered.num_regions][region] for region in columns["region"]],
-        "region_prob": columns["region_prob"],
-        "region_head": [None] * len(true_region) if named is None else named,
-        "region_head_prob": [None] * len(true_region) if probs is None else probs.max(axis=1),
+        **_point_and_region(answered),
     }
-    arrays = [pa.array(columns_of[column.name], column.type, from_pandas=True) for column in PREDICTIONS]
+    nothing = [None] * len(answered.clips)
+    columns = []
+    for column in PREDICTIONS:
+        # A model that answers all has a schema in which only labels may be missing.
+        columns.append(column if column.name in columns_of else column._replace(nullable=True))
+        columns_of.setdefault(column.name, nothing)
+    for column, values in _other_heads(answered):
+        if column.name in columns_of:
+            column = column._replace(name=f"{column.name}_answer")
+        columns.append(column)
+        columns_of[column.name] = values
+    arrays = [pa.array(columns_of[column.name], column.type, from_pandas=True) for column in columns]
+    schema = pa.schema([column.field for column in columns])
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _point_and_region(answered: AnsweredClips) -> dict[str, Any]:
+    """What of it is known or answered."""
+    published: Columns = {}
+    for head, task in answered.tasks.items():
+        published |= task.columns(answered.published, head)
+    values: dict[str, Any] = {
+        name: published[name] for name in (*VAD_DIMS, "region", "region_name", "region_prob") if name in published
+    }
+    for head, task in answered.questions.items():
+        if isinstance(task, VadTask):
+            values |= {f"{dim}_target": targets for dim, targets in _rated_targets(answered, head).items()}
+        elif isinstance(task, RegionTask):
+            values["region_target"] = _or_null(*task.labels(answered.clips))
+            if head in answered.answers:
+                values["region_head"] = answered.answers[head].argmax(axis=1)
+                values["region_head_prob"] = answered.answers[head].max(axis=1)
+    return values
+
+
+def _other_heads(answered: AnsweredClips) -> Iterator[tuple[Column, Any]]:
+    """Target and answer of every other head, with what they mean."""
+    for head, task in answered.tasks.items():
+        answers = answered.answers[head]
+        if isinstance(task, RatedTask) and not isinstance(task, VadTask):
+            unit = f"[{task.lowest:g}, {task.highest:g}]"
+            for place, (name, targets) in enumerate(_rated_targets(answered, head).items()):
+                yield Column(f"{name}_target", _f64, f"Wanted {name}; null: unrated", unit, True), targets
+                yield Column(name, _f32, f"Answered {name}, clipped", unit), answers[:, place]
+        elif isinstance(task, ClassesTask) and not isinstance(task, RegionTask):
+            names = np.array(task.classes, dtype=object)
+            true, is_known = task.labels(answered.clips)
+            target = Column(f"{head}_target", _string, f"Wanted {task.noun}; null: not known", nullable=True)
+            yield target, _or_null(names[true], is_known)
+            yield Column(f"{head}_head", _string, f"What the {head} head favours"), names[answers.argmax(axis=1)]
+            yield Column(f"{head}_head_prob", _f32, "Its probability", "[0, 1]"), answers.max(axis=1)
+
+
+def _rated_targets(answered: AnsweredClips, head: str) -> dict[str, list[Any]]:
+    """By dimension; None where nobody rated it."""
+    values, is_known = answered.ratings(head)
+    names = answered.dimension_names(head)
+    return {name: _or_null(values[:, column], is_known[:, column]) for column, name in enumerate(names)}
+
+
+def _or_null(values: npt.NDArray[Any], is_known: npt.NDArray[np.bool_]) -> list[Any]:
+    return [value if known else None for value, known in zip(values.tolist(), is_known.tolist(), strict=True)]

@@ -40,7 +40,7 @@ def ccc_loss(
     over the others. In float64: moments of float32 values far from 0 with little spread lose digits.
     """
     predicted, target = predicted.double(), target.double()
-    if is_known is None or is_known.all():
+    if is_known is None or (len(is_known) and is_known.all()):
         losses = 1 - ccc(predicted, target)
     else:
         columns = zip(predicted.T, target.T, is_known.T, strict=True)

@@ -83,8 +83,27 @@ class PretrainedConfig(StreamConfig):
     unit deviation within each clip."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaveformConfig(StreamConfig):
+    """Convolutions over the samples themselves, trained from scratch: wav2vec 2.0's front end, smaller."""
+
+    kind: Literal["waveform"]
+    channels: int = 64
+    """Features after each convolution, and of a frame (of 20 ms)."""
+
+    def __post_init__(self) -> None:
+        if self.channels < 2:
+            raise ValueError(f"channels={self.channels} must be at least 2: a layer norm makes one of them 0.")
+
+
 StreamConfig.KINDS.update(
-    {"logmel": LogMelConfig, "wavlm": PretrainedConfig, "wav2vec2": PretrainedConfig, "hubert": PretrainedConfig}
+    {
+        "logmel": LogMelConfig,
+        "wavlm": PretrainedConfig,
+        "wav2vec2": PretrainedConfig,
+        "hubert": PretrainedConfig,
+        "waveform": WaveformConfig,
+    }
 )
 
 
@@ -135,6 +154,8 @@ class FusionConfig:
 
     KINDS: ClassVar[dict[str, type["FusionConfig"]]] = {}
     """By what a table calls it."""
+    least_streams: ClassVar[int] = 1
+    """Streams without which there is nothing to fuse in this way."""
 
     kind: str
 
@@ -153,7 +174,28 @@ class ConcatFusionConfig(FusionConfig):
     kind: Literal["concat"] = "concat"
 
 
-FusionConfig.KINDS.update({"first": FirstFusionConfig, "concat": ConcatFusionConfig})
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoAttentionFusionConfig(FusionConfig):
+    """Each stream's frames attended to as the other streams' vectors ask, beside all vectors."""
+
+    least_streams: ClassVar[int] = 2
+
+    kind: Literal["co-attention"] = "co-attention"
+    dim: int = 128
+    """Width of what each stream's vector and its attended frames become."""
+    num_heads: int = 4
+    """Heads of each attention."""
+    dropout: float = 0.1
+    """Of the attention matrix, while training."""
+
+    def __post_init__(self) -> None:
+        if self.num_heads < 1 or self.dim < 1 or self.dim % self.num_heads:
+            raise ValueError(f"dim={self.dim} must be a multiple of num_heads={self.num_heads}.")
+
+
+FusionConfig.KINDS.update(
+    {"first": FirstFusionConfig, "concat": ConcatFusionConfig, "co-attention": CoAttentionFusionConfig}
+)
 
 
 def _outputs_are_the_labels(value: Any) -> str:
@@ -222,6 +264,11 @@ class NetworkConfig:
             raise ValueError(
                 f"streams names {', '.join(self.streams)}; say by [network.fusion] kind = one of {kinds} how they "
                 "become one vector."
+            )
+        if self.fusion is not None and len(self.streams) < self.fusion.least_streams:
+            raise ValueError(
+                f"fusion.kind={self.fusion.kind!r} needs {self.fusion.least_streams} streams or more, and there is "
+                f"only {', '.join(self.streams)}; add another, or leave [network.fusion] out."
             )
         for name, head in self.heads.items():
             if head.reads not in (CLIP, *self.streams):

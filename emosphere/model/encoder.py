@@ -6,10 +6,11 @@ from typing import Protocol, cast
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from emosphere.model.architecture import LogMelConfig, PretrainedConfig, StreamConfig
+from emosphere.model.architecture import LogMelConfig, PretrainedConfig, StreamConfig, WaveformConfig
 from emosphere.model.frames import Features, Frames
 from emosphere.model.logmel import LogMelEncoder
 from emosphere.model.pretrained import PretrainedEncoder
+from emosphere.model.waveform import WaveformEncoder
 
 
 class Encoder(Protocol):
@@ -61,5 +62,9 @@ def build_encoder(config: StreamConfig) -> nn.Module:
     return encoder
 
 
-ENCODERS: dict[type[StreamConfig], type[nn.Module]] = {LogMelConfig: LogMelEncoder, PretrainedConfig: PretrainedEncoder}
+ENCODERS: dict[type[StreamConfig], type[nn.Module]] = {
+    LogMelConfig: LogMelEncoder,
+    PretrainedConfig: PretrainedEncoder,
+    WaveformConfig: WaveformEncoder,
+}
 """The part that each kind of settings builds."""

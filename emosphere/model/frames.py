@@ -37,6 +37,17 @@ def silence_padding(frames: Frames) -> Float[Tensor, "batch frame *feature"]:
     return frames.values.masked_fill(~mask, 0.0)
 
 
+def standardise(
+    waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]
+) -> Float[Tensor, "batch sample"]:
+    """Zero mean and unit deviation over each item's own samples, zeros behind them."""
+    is_sample = validity(num_samples, waveforms.shape[1])
+    count = is_sample.sum(dim=1, keepdim=True)
+    centred = waveforms - (waveforms * is_sample).sum(dim=1, keepdim=True) / count
+    variance = (centred * is_sample).square().sum(dim=1, keepdim=True) / count
+    return centred / (variance + 1e-7).sqrt() * is_sample
+
+
 def mean_over_frames(frames: Frames) -> Float[Tensor, "batch feature"]:
     """Mean over the valid frames of each item."""
     return silence_padding(frames).sum(dim=1) / frames.is_valid.sum(dim=1, keepdim=True).clamp(min=1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from emosphere.errors import BadCheckpoint
 from emosphere.model.architecture import PretrainedConfig
-from emosphere.model.frames import Frames, validity
+from emosphere.model.frames import Frames, standardise, validity
 
 SIZES: Final[dict[str, dict[str, Any]]] = {
     "base": {},
@@ -101,15 +101,10 @@ class PretrainedEncoder(nn.Module):
         self, waveforms: Float[Tensor, "batch sample"], num_samples: Int[Tensor, "batch"]
     ) -> Float[Tensor, "batch sample"]:
         """Waveforms at the level that the weights know, zeros behind ``num_samples``."""
-        is_sample = validity(num_samples, waveforms.shape[1])
-        if self.config.waveform_std is not None:
-            scaled = (waveforms - self.config.waveform_mean) / (self.config.waveform_std + 1e-6)
-        else:
-            count = is_sample.sum(dim=1, keepdim=True)
-            centred = waveforms - (waveforms * is_sample).sum(dim=1, keepdim=True) / count
-            variance = (centred * is_sample).square().sum(dim=1, keepdim=True) / count
-            scaled = centred / (variance + 1e-7).sqrt()
-        return scaled * is_sample
+        if self.config.waveform_std is None:
+            return standardise(waveforms, num_samples)
+        scaled = (waveforms - self.config.waveform_mean) / (self.config.waveform_std + 1e-6)
+        return scaled * validity(num_samples, waveforms.shape[1])
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

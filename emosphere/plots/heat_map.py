@@ -1,19 +1,26 @@
-"""Which region is taken for which, as shaded tiles."""
+"""Which class is taken for which, as shaded tiles."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from emosphere.plots.svg import GREY, INK, PALE, svg, text
 
+MOST_NAMED: Final = 12
+"""More classes than these are numbered: their names would not find room."""
 
-def heat_map(names: Sequence[str], counts: Sequence[Sequence[int]], *, title: str) -> str:
-    """Confusion: a row per true region that occurs, shaded by its share of the row, with the number of clips."""
+
+def heat_map(names: Sequence[str], counts: Sequence[Sequence[int]], *, noun: str, title: str) -> str:
+    """Confusion: a row per true class that occurs, shaded by its share of the row, with the number of clips.
+
+    ``noun``: what a class is called.
+    """
     occurring = [row for row, line in enumerate(counts) if sum(line)]
-    few = len(names) <= 8
+    few = len(names) <= MOST_NAMED
     labels = list(names) if few else [str(index) for index in range(len(names))]
     tile, left, top = (62, 112, 64) if few else (24, 60, 64)
     parts = [
         text(left, 16, title, bold=True),
-        text(left, 34, "rows: true region, columns: predicted, shade: share of the row", colour=GREY),
+        text(left, 34, f"rows: true {noun}, columns: predicted, shade: share of the row", colour=GREY),
         *(text(left + (c + 0.5) * tile, top - 6, labels[c], anchor="middle") for c in range(len(names))),
     ]
     for place, row in enumerate(occurring):

@@ -14,20 +14,19 @@ MOST_POINTS: Final = 3000
 """More points than this would make the page heavy; an even sample of the rows stands for them."""
 
 
-def scatter(target: Float64, predicted: Float64, *, title: str) -> str:
-    """Wanted against answered on the centred scale, rows with a NaN target left out; the diagonal is perfection."""
-    rated = np.flatnonzero(~np.isnan(target))
-    rows = rated[:: max(1, math.ceil(len(rated) / MOST_POINTS))]
+def scatter(target: Float64, predicted: Float64, *, title: str, lowest: float = -1.0, highest: float = 1.0) -> str:
+    """Wanted against answered, ``(n,)`` on a scale from ``lowest`` to ``highest``; the diagonal is perfection."""
+    rows = range(0, len(target), max(1, math.ceil(len(target) / MOST_POINTS)))
     left, top, size = 46, 26, 240
 
     def x(value: float) -> float:
-        return left + (value + 1) / 2 * size
+        return left + (value - lowest) / (highest - lowest) * size
 
     def y(value: float) -> float:
-        return top + (1 - value) / 2 * size
+        return top + (highest - value) / (highest - lowest) * size
 
     parts = [text(left + size / 2, 16, title, anchor="middle", bold=True)]
-    for tick in (-1.0, -0.5, 0.0, 0.5, 1.0):
+    for tick in np.linspace(lowest, highest, 5).tolist():
         parts += [
             line(x(tick), top, x(tick), top + size, PALE),
             line(left, y(tick), left + size, y(tick), PALE),
@@ -35,7 +34,7 @@ def scatter(target: Float64, predicted: Float64, *, title: str) -> str:
             text(left - 6, y(tick) + 4, f"{tick:g}", anchor="end"),
         ]
     parts += [
-        line(x(-1), y(-1), x(1), y(1), GREY, dashed=True),
+        line(x(lowest), y(lowest), x(highest), y(highest), GREY, dashed=True),
         *(dot(x(target[row]), y(predicted[row]), 2.2, opacity=0.35) for row in rows),
         text(left + size / 2, top + size + 34, "target", anchor="middle"),
         f"<g transform='translate(12 {top + size / 2}) rotate(-90)'>{text(0, 0, 'predicted', anchor='middle')}</g>",

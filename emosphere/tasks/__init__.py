@@ -9,7 +9,19 @@ from emosphere.tasks.vad import VAD, VadTask
 
 Task.KINDS.update({VAD: VadTask, REGION: RegionTask, CATEGORY: CategoryTask})
 
-__all__ = ["Labelled", "Published", "Target", "Task", "tasks_of"]
+__all__ = ["Labelled", "Published", "Target", "Task", "questions", "tasks_of"]
+
+
+def questions(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """``tasks``, by head, and what is asked of a model even where none of its heads answers it.
+
+    That is the point on the sphere, which every table of scores has columns for, and the region that follows from it.
+    """
+    asked = dict(tasks)
+    kinds = {task.kind for task in tasks.values()}
+    if VAD in kinds and REGION not in kinds:
+        asked.setdefault(REGION, RegionTask())
+    return asked if VAD in kinds else {VAD: VadTask()} | asked
 
 
 def tasks_of(labels_of_heads: Mapping[str, str], labels: Mapping[str, Task]) -> dict[str, Task]:

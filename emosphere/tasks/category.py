@@ -27,6 +27,10 @@ class CategoryTask(ClassesTask):
     words: tuple[str, ...] = EMOTIONS
     """Words of the manifest's column `category`, in the order of the head's outputs; other words teach it nothing."""
 
+    noun: ClassVar[str] = "category"
+    left_out: ClassVar[str] = "clips of no category or another one are left out"
+    none_known: ClassVar[str] = "no clip is of a category that the model knows"
+
     def __post_init__(self) -> None:
         super(CategoryTask, self).__post_init__()
         repeated = [word for word, count in Counter(self.words).items() if count > 1]

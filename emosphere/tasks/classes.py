@@ -4,19 +4,28 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from emosphere.tasks.task import Known, Labelled, Published, Target, Task
+from emosphere.tasks.task import Float32, Known, Labelled, Published, Target, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Ints = npt.NDArray[np.int64]
-Named = dict[str, Ints | None]
-"""By a way of naming a class: (clip,), the class of each answer; None where the model does not offer that way."""
+Named = dict[str, Ints | str]
+"""By a way of naming a class: (clip,), the class of each answer; or why the model does not offer that way."""
+
+
+class Way(NamedTuple):
+    """A way in which a model may name a class."""
+
+    words: str
+    """For people: whose answer it is."""
+    short: str | None = None
+    """Above a column of a narrow table; None where it has no room there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +34,12 @@ class ClassesTask(Task):
 
     term: ClassVar[str] = "cross-entropy"
     plural: ClassVar[str] = "classes"
+    noun: ClassVar[str] = "class"
+    """What one of its classes is called."""
+    left_out: ClassVar[str] = "clips that nobody labelled are left out"
+    """Which clips take no part in its figures, in words."""
+    none_known: ClassVar[str] = "no clip has a label"
+    """Why a figure is not defined where no label is known."""
 
     temperature: float = 1.0
     """Logits are divided by it, so that their softmax is calibrated. Written by training."""
@@ -41,6 +56,9 @@ class ClassesTask(Task):
     @property
     def outputs(self) -> int:
         return len(self.classes)
+
+    def says(self, tasks: Mapping[str, Task], head: str) -> str:
+        return f"a probability for each of {self.outputs} {self.plural} ({', '.join(self.classes)})"
 
     def class_weights(self, target: Target) -> "Tensor":
         from emosphere.losses.classification import class_weights
@@ -100,13 +118,28 @@ class ClassesTask(Task):
             },
         }
 
-    def named(self, model: Published, head: str) -> Named:
-        """The class of each clip, by every way in which the model names one."""
-        return {head: model.answers[head].argmax(axis=1)}
+    def named(self, model: Published, head: str, at_weight_zero: Float32 | None = None) -> Named:
+        """The class of each clip, by every way of ``ways``; ``model`` may lack the head.
 
-    def ways(self, head: str) -> dict[str, str]:
-        """What the ways are, in words."""
-        return {head: f"the {head} head"}
+        ``at_weight_zero``: what the head published when the weight of its loss had reached 0, where that was saved.
+        """
+        return {head: self._favourite(model, head)}
+
+    def ways(self, head: str) -> dict[str, Way]:
+        """Ways of naming a class."""
+        return {head: Way(f"the {head} head", head)}
+
+    def promised(self, model: Published, head: str) -> Named:
+        """The class whose probability is asked for, by every name of ``promises``; ``model`` may lack the head."""
+        return {f"{head}_prob": self._favourite(model, head)}
+
+    def promises(self, head: str) -> dict[str, str]:
+        """Probabilities that should mean what they say, in words."""
+        return {f"{head}_prob": f"{head}_prob: the head's probability of the {self.noun} that it favours"}
+
+    def _favourite(self, model: Published, head: str) -> Ints | str:
+        answers = model.answers.get(head)
+        return f"the model has no {head} head" if answers is None else answers.argmax(axis=1)
 
     def graph_output(self, head: str) -> str:
         return f"{head}_probs"

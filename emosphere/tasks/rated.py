@@ -1,5 +1,6 @@
 """Questions that are answered by real numbers: ratings along one or more dimensions."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +31,17 @@ class RatedTask(Task):
     def __post_init__(self) -> None:
         if self.radius_90 is not None and not self.radius_90 > 0:
             raise ValueError(f"radius_90={self.radius_90} must be above 0, or left out.")
+
+    def says(self, tasks: Mapping[str, Task], head: str) -> str:
+        scale = f"in [{self.lowest:g}, {self.highest:g}]"
+        if len(self.dims) == 1:
+            return f"{head} {scale}"
+        return f"{', '.join(self.dims[:-1])} and {self.dims[-1]}, each {scale}"
+
+    def target(self, clips: Sequence[Labelled]) -> Target:
+        """In float32, whatever the labels are in."""
+        values, is_known = super(RatedTask, self).target(clips)
+        return Target(values.float(), is_known)
 
     @property
     def outputs(self) -> int:
@@ -71,4 +83,25 @@ class RatedTask(Task):
                 self.dims, agreement.tolist(), target.is_known.any(dim=0).tolist(), strict=True
             )
         }
-        return {f"{head}_ccc" if self.prefix is None else f"{self.prefix}ccc": figures}
+        return {self.key(head, "ccc"): figures}
+
+
+def dimension_names(tasks: Mapping[str, Task]) -> dict[str, tuple[str, ...]]:
+    """By head that is answered by ratings: what its dimensions are called beside those of the other heads.
+
+    A single dimension is called like its head. Others keep their names, after the head's where two heads share one.
+    """
+    rated = {head: task for head, task in tasks.items() if isinstance(task, RatedTask)}
+    shared = Counter(name for head, task in rated.items() for name in _short_names(head, task))
+    names = {}
+    for head, task in rated.items():
+        short = _short_names(head, task)
+        collides = task.prefix is None and len(short) > 1 and any(shared[name] > 1 for name in short)
+        names[head] = tuple(f"{head}_{dim}" for dim in task.dims) if collides else short
+    return names
+
+
+def _short_names(head: str, task: RatedTask) -> tuple[str, ...]:
+    if task.prefix is not None:
+        return tuple(f"{task.prefix}{dim}" for dim in task.dims)
+    return (head,) if len(task.dims) == 1 else task.dims

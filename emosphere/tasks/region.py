@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal
 import numpy as np
 
 from emosphere.region_names import REGION_NAMES
-from emosphere.tasks.classes import ClassesTask, Ints, Named
+from emosphere.tasks.classes import ClassesTask, Ints, Named, Way
 from emosphere.tasks.task import Columns, Float32, Known, Labelled, Published, Task
 from emosphere.vad import VAD_DIMS
 
@@ -16,6 +16,10 @@ REGION: Final = "region"
 NumRegions = Literal[8, 18, 32]
 DEFAULT_REGIONS: Final[NumRegions] = 8
 """Regions into which a model without a region head sorts its points."""
+NOT_SAVED: Final = (
+    "the training did not save that network (a checkpoint in the folder at_weight_zero inside the model's)"
+)
+"""Why a region is not named by the head as it was when its loss weight reached 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +33,13 @@ class RegionTask(ClassesTask):
     kind: Literal["region"] = REGION
     regions: NumRegions = DEFAULT_REGIONS
     """Regions of the table: the paper's 8, or 18 or 32 by angles."""
+
+    noun: ClassVar[str] = "region"
+    left_out: ClassVar[str] = "neutral clips and clips not rated in all dimensions have no region and are left out"
+    none_known: ClassVar[str] = (
+        "no clip has a region: neutral by its word alone has no direction, and all three dimensions must be rated"
+    )
+    has_weak_targets: ClassVar[bool] = True
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -54,15 +65,42 @@ class RegionTask(ClassesTask):
         region = located(vad, self.regions)["region"]
         return {"region_prob": model.answers[head][np.arange(len(region)), region].astype(np.float32)}
 
-    def named(self, model: Published, head: str) -> Named:
-        vad = model.of_kind("vad")
+    def says(self, tasks: Mapping[str, Task], head: str) -> str:
+        is_named = any(task.kind == "vad" for task in tasks.values())
+        space = "that space" if is_named else "the space of valence, arousal and dominance"
+        return f"a probability for each of {self.regions} regions of {space}"
+
+    def named(self, model: Published, head: str, at_weight_zero: Float32 | None = None) -> Named:
         return {
-            "head": model.answers[head].argmax(axis=1),
-            "of_vad": None if vad is None else located(vad, self.regions)["region"].astype(np.int64),
+            "head": self._favourite(model, head),
+            "head_at_weight_zero": NOT_SAVED if at_weight_zero is None else at_weight_zero.argmax(axis=1),
+            "of_vad": self._of_vad(model),
         }
 
-    def ways(self, head: str) -> dict[str, str]:
-        return {"head": "the region head", "of_vad": "the region of the regressed VAD"}
+    def ways(self, head: str) -> dict[str, Way]:
+        """The three ways of naming a region (design/method.md, section 7, point 13)."""
+        return {
+            "head": Way("the region head", "head"),
+            "head_at_weight_zero": Way("the region head when its loss weight reached 0"),
+            "of_vad": Way("the region of the regressed VAD", "of VAD"),
+        }
+
+    def promised(self, model: Published, head: str) -> Named:
+        """``region_prob`` is the head's probability of the region of the VAD; the head may favour another region."""
+        favourite = self._favourite(model, head)
+        return {"region_prob": favourite if isinstance(favourite, str) else self._of_vad(model), "head": favourite}
+
+    def promises(self, head: str) -> dict[str, str]:
+        return {
+            "region_prob": "region_prob: the head's probability of the published region",
+            "head": "the head's probability of its own favourite",
+        }
+
+    def _of_vad(self, model: Published) -> Ints | str:
+        vad = model.of_kind("vad")
+        if vad is None:
+            return "the model does not answer valence, arousal, dominance"
+        return located(vad, self.regions)["region"].astype(np.int64)
 
 
 def num_regions(tasks: Mapping[str, Task]) -> NumRegions:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Known = npt.NDArray[np.bool_]
 Columns = dict[str, npt.NDArray[Any]]
 """Name of a column of ``segments`` -> one value per clip."""
@@ -66,6 +67,8 @@ class Task:
     """What its dimensions or classes are called."""
     prefix: ClassVar[str | None] = None
     """Before the names of its figures; None: the head's name and ``_``."""
+    has_weak_targets: ClassVar[bool] = False
+    """Whether its targets follow from an emotion word's mean, and not from a rating, where a clip is ``weak``."""
 
     kind: str
 
@@ -73,6 +76,14 @@ class Task:
     def outputs(self) -> int:
         """Numbers that its head gives, for a clip or for each frame."""
         raise NotImplementedError
+
+    def key(self, head: str, figure: str) -> str:
+        """Name of one of its figures, whose head is ``head``."""
+        return f"{head}_{figure}" if self.prefix is None else f"{self.prefix}{figure}"
+
+    def says(self, tasks: Mapping[str, "Task"], head: str) -> str:
+        """What its head says of a voice, as part of a card's sentence; ``tasks`` by head."""
+        return head
 
     def labels(self, clips: Sequence[Labelled]) -> tuple[npt.NDArray[Any], Known]:
         """What the head should answer, (clip, ...), and where that is known, of the same shape."""

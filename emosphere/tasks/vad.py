@@ -9,7 +9,7 @@ import numpy as np
 
 from emosphere.tasks.rated import RatedTask
 from emosphere.tasks.region import RegionTask, located, num_regions
-from emosphere.tasks.task import Columns, Float32, Known, Labelled, Published, Task
+from emosphere.tasks.task import Columns, Float64, Known, Labelled, Published, Task
 from emosphere.vad import VAD_DIMS
 
 if TYPE_CHECKING:
@@ -28,14 +28,18 @@ class VadTask(RatedTask):
     columns_filled: ClassVar[tuple[str, ...]] = (
         *VAD_DIMS, "radius", "azimuth_deg", "polar_deg", "region", "region_name", "vad_radius_90",
     )  # fmt: skip
+    has_weak_targets: ClassVar[bool] = True
 
     kind: Literal["vad"] = VAD
 
-    def labels(self, clips: Sequence[Labelled]) -> tuple[Float32, Known]:
+    def says(self, tasks: Mapping[str, Task], head: str) -> str:
+        return f"{super(VadTask, self).says(tasks, head)} with 0 as the middle of the rating scale"
+
+    def labels(self, clips: Sequence[Labelled]) -> tuple[Float64, Known]:
         """(clip, 3) V, A, D; each dimension is known by itself."""
-        values = np.array([clip.vad for clip in clips], np.float32).reshape(-1, 3)
+        values = np.array([clip.vad for clip in clips], np.float64).reshape(-1, 3)
         is_known = ~np.isnan(values)
-        return np.where(is_known, values, np.float32(0)), is_known
+        return np.where(is_known, values, 0.0), is_known
 
     def columns(self, model: Published, head: str) -> Columns:
         vad = model.answers[head]

@@ -1,7 +1,8 @@
 """The model card: prose around tables made from evaluation.json; without prose of its own, what can be said of any."""
 
 import json
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,17 +10,25 @@ from emosphere.errors import UsageError
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.description import CARD_NAME, EVALUATION_NAME
 from emosphere.store import ABSENT, locate
+from emosphere.tasks import Task, questions
+from emosphere.tasks.classes import ClassesTask
+from emosphere.tasks.rated import RatedTask
+from emosphere.vad import VAD_DIMS
 from pipelines.card.figure_tables import figure_tables, is_measured
 
 PLACE = "{figures}"
+WIDTH: Final = 120
 FEW_TEST_SPEAKERS: Final = 50
 """Below so many test speakers, a card says that they are few."""
 
 
-def card_text(prose: str, evaluation: dict[str, Any]) -> str:
-    """``prose`` with the tables in the place of ``{figures}``; without prose, a card from ``evaluation`` alone."""
-    text = prose if prose.strip() else default_prose(evaluation)
-    return text.lstrip().replace(PLACE, figure_tables(evaluation).rstrip())
+def card_text(prose: str, evaluation: dict[str, Any], tasks: Mapping[str, Task]) -> str:
+    """``prose`` with the tables in the place of ``{figures}``; without prose, a card from ``evaluation`` alone.
+
+    ``tasks``: what the model answers, by head.
+    """
+    text = prose if prose.strip() else default_prose(evaluation, tasks)
+    return text.lstrip().replace(PLACE, figure_tables(evaluation, tasks).rstrip())
 
 
 def model_card(checkpoint: Checkpoint, folder: Path, evaluation: str | None) -> str:
@@ -31,22 +40,22 @@ def model_card(checkpoint: Checkpoint, folder: Path, evaluation: str | None) -> 
     card = (folder / CARD_NAME).read_text(encoding="utf-8") if (folder / CARD_NAME).is_file() else ""
     if evaluation is None:
         return card
-    measured = _read_measured(evaluation, checkpoint)
+    measured, tasks = _read_measured(evaluation, checkpoint), checkpoint.config.tasks
     if not card.strip():
-        return card_text("", measured)
-    tables = figure_tables(measured).rstrip()
+        return card_text("", measured, tasks)
+    tables = figure_tables(measured, tasks).rstrip()
     return f"{card.rstrip()}\n\n## Evaluation on split {measured['split']}, with intervals and slices\n\n{tables}\n"
 
 
-def default_prose(evaluation: dict[str, Any]) -> str:
+def default_prose(evaluation: dict[str, Any], tasks: Mapping[str, Task]) -> str:
     """What it hears, data, figures, limits, what it must not be used for, licence: as far as an evaluation knows."""
     model = evaluation["model"] if is_measured(evaluation) else evaluation.get("settings", {})
     licence = model.get("licence") or "not stated"
     limits = "\n".join(f"- {limit}" for limit in _limits(evaluation))
+    valence = " Valence is harder to hear than arousal." if VAD_DIMS[0] in _dims(tasks) else ""
     return f"""# {model.get("name") or evaluation["name"]}
 
-Hears speech at 16 kHz and says how it sounds: valence, arousal and dominance, each in [-1, 1] with 0 as the middle of
-the rating scale{_regions(evaluation)}.
+{_answers(tasks)}
 
 **A score is perceived vocal expression. It is not what a person feels, means or intends, nor their honesty, health or
 fitness for anything.**
@@ -56,7 +65,7 @@ which languages, recorded how, and how the labels came about. They can say it by
 
 ## Data and figures
 
-CCC is Lin's concordance (1 is perfect, chance 0); UAR is the mean recall over the regions that occur.
+{_figures(tasks)}
 
 {PLACE}
 
@@ -64,7 +73,7 @@ CCC is Lin's concordance (1 is perfect, chance 0); UAR is the mean recall over t
 
 {limits}
 - Other languages, other recordings, children and old voices, several voices at once: unknown where no table shows them;
-  expect worse. Valence is harder to hear than arousal.
+  expect worse.{valence}
 - Whatever it is given gets a score, music, song and noise included.
 - Differences between groups of speakers are not known well enough to compare them, unless a table with intervals shows
   it.
@@ -97,15 +106,31 @@ def _read_measured(path: str, checkpoint: Checkpoint) -> dict[str, Any]:
     return evaluation
 
 
-def _regions(evaluation: dict[str, Any]) -> str:
-    if is_measured(evaluation):
-        has_head = evaluation["overall"]["figures"]["uar"].get("head", {}).get("value") is not None
-        count = evaluation["model"]["num_regions"] if has_head else 0
-    else:
-        settings = evaluation.get("settings", {})
-        head = settings.get("network", {}).get("heads", {}).get("region", {})
-        count = 0 if "region" in settings.get("auxiliary_heads", ()) else head.get("outputs", 0)
-    return f", and a probability for each of {count} regions of that space" if count else ""
+def _answers(tasks: Mapping[str, Task]) -> str:
+    """What it answers, and which columns of the tables of scores stay null."""
+    *others, last = [task.says(tasks, head) for head, task in tasks.items()]
+    said = f"{', '.join(others)}, and {last}" if others else last
+    text = f"Hears speech at 16 kHz and says how it sounds: {said}."
+    for head, task in questions(tasks).items():
+        if head not in tasks and isinstance(task, RatedTask):
+            text += f" It does not answer {', '.join(task.dims)}: those columns are null."
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _figures(tasks: Mapping[str, Task]) -> str:
+    """What the figures of the tables are."""
+    asked = questions(tasks)
+    plurals = {task.plural for task in asked.values() if isinstance(task, ClassesTask)}
+    figures = ["CCC is Lin's concordance (1 is perfect, chance 0)"] if _dims(tasks) else []
+    if plurals:
+        plural = plurals.pop() if len(plurals) == 1 else ClassesTask.plural
+        figures.append(f"UAR is the mean recall over the {plural} that occur")
+    return f"{'; '.join(figures)}." if figures else ""
+
+
+def _dims(tasks: Mapping[str, Task]) -> list[str]:
+    """Dimensions that the model answers."""
+    return [dim for task in tasks.values() if isinstance(task, RatedTask) for dim in task.dims]
 
 
 def _limits(evaluation: dict[str, Any]) -> Iterator[str]:

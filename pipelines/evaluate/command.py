@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +13,7 @@ from emosphere.clips.manifest import Clip, read_manifest
 from emosphere.errors import UsageError
 from emosphere.evaluation.answered import AnsweredClips, refuse_useless
 from emosphere.evaluation.compare import compare
-from emosphere.evaluation.figures import MEANINGS, figures_of, slice_figures
+from emosphere.evaluation.figures import figures_of, meanings, slice_figures
 from emosphere.evaluation.page import page
 from emosphere.evaluation.predict_clips import ClipPredictions, predict_clips
 from emosphere.evaluation.predictions import predictions_parquet
@@ -24,6 +25,9 @@ from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
 from emosphere.redaction import redact
 from emosphere.store import Location, locate, unsigned
+from emosphere.tasks import questions
+from emosphere.tasks.rated import RatedTask
+from emosphere.tasks.region import num_regions
 from pipelines.card.figure_tables import MEASURED
 
 BATCH_S: Final = {"cpu": 40.0, "cuda": 320.0}
@@ -40,20 +44,20 @@ class Model(NamedTuple):
     at_weight_zero: Predictor | None
 
     @property
-    def num_regions(self) -> int:
-        return self.checkpoint.config.num_regions or 8
-
-    @property
     def description(self) -> dict[str, Any]:
         """What evaluation.json says of it."""
+        tasks = self.checkpoint.config.tasks
         return {
             "given": unsigned(self.name),
             "name": self.checkpoint.name,
             "digest": self.checkpoint.digest,
             "licence": self.checkpoint.licence,
-            "num_regions": self.num_regions,
+            "num_regions": num_regions(tasks),
             "max_clip_s": self.checkpoint.config.max_clip_s,
-            "vad_radius_90": self.checkpoint.config.vad_radius_90,
+        } | {
+            f"{head}_radius_90": task.radius_90
+            for head, task in questions(tasks).items()
+            if isinstance(task, RatedTask)
         }
 
 
@@ -78,18 +82,15 @@ def evaluate(
     if folder.child(WEIGHTS_NAME).exists():
         raise UsageError(f"{out}: holds a model, whose evaluation.json tells of its training; give another --out.")
     models = [_load(name) for name in (model, against) if name is not None]
-    # The same clips for each model, with the regions of its own table.
-    clips = [_clips_of_split(manifest, split, loaded.num_regions) for loaded in models]
+    clips = _clips_of_split(manifest, split)
     if dry_run:
-        return _dry_run_summary(models, clips[0], manifest, split)
+        return _dry_run_summary(models, clips, manifest, split)
     predictors = [loaded.predictor for loaded in models]
     predictors += [loaded.at_weight_zero for loaded in models if loaded.at_weight_zero]
-    predicted = predict_clips(
-        clips[0], predictors, max_unreadable=max_unreadable, num_threads=min(4, os.cpu_count() or 1)
-    )
+    predicted = predict_clips(clips, predictors, max_unreadable=max_unreadable, num_threads=min(4, os.cpu_count() or 1))
     if not predicted.clips:
-        raise UsageError(f"{manifest}: none of the {len(clips[0])} clips of split {split!r} can be read.")
-    answered = _answers(models, clips, predicted)
+        raise UsageError(f"{manifest}: none of the {len(clips)} clips of split {split!r} can be read.")
+    answered = _answers(models, predicted)
     for loaded, answers in zip(models, answered, strict=True):
         refuse_useless(answers, model=loaded.name, split=split)
     evaluation = _evaluation(models, answered, predicted, num_draws=num_bootstrap, seed=seed) | {
@@ -97,7 +98,7 @@ def evaluate(
         "split": split,
     }
     _write(folder, evaluation, answered)
-    return _summary(evaluation) | {"out": unsigned(out), "wall_s": round(time.monotonic() - started, 1)}
+    return _summary(evaluation, answered[0]) | {"out": unsigned(out), "wall_s": round(time.monotonic() - started, 1)}
 
 
 def _load(name: str) -> Model:
@@ -113,8 +114,8 @@ def _load(name: str) -> Model:
     )
 
 
-def _clips_of_split(manifest: str, split: str, num_regions: int) -> list[Clip]:
-    clips = read_manifest(manifest, num_regions=num_regions)
+def _clips_of_split(manifest: str, split: str) -> list[Clip]:
+    clips = read_manifest(manifest)
     of_split = [clip for clip in clips if clip.split == split]
     if len(of_split) < 2:
         sizes = Counter(clip.split for clip in clips)
@@ -123,27 +124,21 @@ def _clips_of_split(manifest: str, split: str, num_regions: int) -> list[Clip]:
     return of_split
 
 
-def _answers(models: list[Model], clips: list[list[Clip]], predicted: ClipPredictions) -> list[AnsweredClips]:
+def _answers(models: list[Model], predicted: ClipPredictions) -> list[AnsweredClips]:
     """Per model; ``predicted`` has a prediction of each, then one of each network at weight zero."""
-    readable = {clip.place for clip in predicted.clips}
     predictions = iter(predicted.predictions)
     of_models = [next(predictions) for _ in models]
-    answered = []
-    for model, own_clips, prediction in zip(models, clips, of_models, strict=True):
-        at_weight_zero = next(predictions) if model.at_weight_zero else None
-        answered.append(
-            AnsweredClips(
-                clips=tuple(clip for clip in own_clips if clip.place in readable),
-                duration_s=predicted.duration_s,
-                level_db=predicted.level_db,
-                vad=prediction.vad.astype("float64"),
-                num_regions=model.num_regions,
-                region_probs=prediction.region_probs,
-                probs_at_weight_zero=None if at_weight_zero is None else at_weight_zero.region_probs,
-                vad_radius_90=model.checkpoint.config.vad_radius_90,
-            )
+    return [
+        AnsweredClips(
+            clips=predicted.clips,
+            duration_s=predicted.duration_s,
+            level_db=predicted.level_db,
+            tasks=model.checkpoint.config.tasks,
+            answers=answers,
+            at_weight_zero=next(predictions) if model.at_weight_zero else None,
         )
-    return answered
+        for model, answers in zip(models, of_models, strict=True)
+    ]
 
 
 def _evaluation(
@@ -163,7 +158,7 @@ def _evaluation(
         "clips": {
             "listed": len(predicted.clips) + len(predicted.unreadable),
             "evaluated": len(predicted.clips),
-            "weak": sum(clip.weak for clip in predicted.clips),
+            "weak": _num_weak(models, predicted.clips),
             "cut": predicted.num_cut,
             "audio_s": round(float(predicted.duration_s.sum()), 1),
             "unreadable": [
@@ -171,7 +166,7 @@ def _evaluation(
             ],
         },
         "bootstrap": {"draws": num_draws, "seed": seed, "over": "speakers", "interval": "percentile, 95 %"},
-        "meanings": MEANINGS,
+        "meanings": meanings(first),
         "overall": figures_of(first, num_draws=num_draws, seed=seed),
         "slices": {kind: figures_by_name(parts) for kind, parts in slices(first).items()},
         "against_overall": figures_of(answered[1], num_draws=num_draws, seed=seed) if len(answered) > 1 else None,
@@ -189,8 +184,9 @@ def _write(folder: Location, evaluation: dict[str, Any], answered: list[Answered
     folder.child(EVALUATION_NAME).write_bytes(f"{text}\n".encode())
 
 
-def _summary(evaluation: dict[str, Any]) -> dict[str, Any]:
+def _summary(evaluation: dict[str, Any], answered: AnsweredClips) -> dict[str, Any]:
     figures, comparison = evaluation["overall"]["figures"], evaluation["comparison"]
+    classes = {way: task.noun for head, task in answered.classified.items() for way in task.ways(head)}
     against = None
     if comparison is not None:
         name = f"{evaluation['against']['name']}-{evaluation['against']['digest']}"
@@ -204,8 +200,15 @@ def _summary(evaluation: dict[str, Any]) -> dict[str, Any]:
         "unreadable": [clip["uri"] for clip in evaluation["clips"]["unreadable"]],
         "ccc": figures["ccc"],
         "uar": figures["uar"],
+        "classes": classes,
         "against": against,
     }
+
+
+def _num_weak(models: list[Model], clips: Sequence[Clip]) -> int:
+    """Clips whose targets are those of a word; 0 where the models answer nothing that has such targets."""
+    is_concerned = any(task.has_weak_targets for model in models for task in model.checkpoint.config.tasks.values())
+    return sum(clip.weak for clip in clips) if is_concerned else 0
 
 
 def _dry_run_summary(models: list[Model], clips: list[Clip], manifest: str, split: str) -> dict[str, Any]:
@@ -218,7 +221,7 @@ def _dry_run_summary(models: list[Model], clips: list[Clip], manifest: str, spli
         "split": split,
         "clips": len(clips),
         "speakers": len({clip.speaker for clip in clips}),
-        "weak": sum(clip.weak for clip in clips),
+        "weak": _num_weak(models, clips),
         "audio_s": round(sum(length for length in lengths if length is not None) / 1000, 1),
         "clips_of_unknown_length": sum(length is None for length in lengths),
         "missing": absent,

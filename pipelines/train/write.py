@@ -11,7 +11,13 @@ import pyarrow.parquet as pq
 
 from emosphere.clips.batches import Clips
 from emosphere.model.checkpoint import save_checkpoint
-from emosphere.model.description import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, CheckpointConfig
+from emosphere.model.description import (
+    AT_WEIGHT_ZERO,
+    CARD_NAME,
+    EVALUATION_NAME,
+    CheckpointConfig,
+    describe_checkpoint,
+)
 from emosphere.model.network import Network
 from emosphere.store import unsigned
 from emosphere.tasks.classes import ClassesTask
@@ -93,7 +99,7 @@ def write_model(config: TrainConfig, trained: TrainedModel) -> None:
 def write_card(out: Path, prose: str) -> None:
     """Write the card anew from ``prose`` and the evaluation that lies in ``out``."""
     evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
-    (out / CARD_NAME).write_text(card_text(prose, evaluation), encoding="utf-8")
+    (out / CARD_NAME).write_text(card_text(prose, evaluation, describe_checkpoint(out).config.tasks), encoding="utf-8")
 
 
 def _write_held_out(out: Path, trained: TrainedModel) -> None:

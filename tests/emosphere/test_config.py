@@ -1,11 +1,11 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
-from emosphere.config import digest, from_mapping, load_config, load_tables, to_mapping
+from emosphere.config import digest, from_mapping, kinds_of, load_config, load_tables, to_mapping
 from emosphere.errors import UsageError
 
 
@@ -146,6 +146,126 @@ def test_the_alternative_that_is_meant_says_what_is_wrong():
     )
     with pytest.raises(UsageError, match=r"'radus' is not a setting of Circle. Did you mean 'radius'"):
         from_mapping(Drawing, {"shape": {"kind": "circle", "radus": 2}}, source="x")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tool:
+    KINDS: ClassVar[dict[str, type["Tool"]]] = {}
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saw(Tool):
+    kind: Literal["saw", "hacksaw"]
+    teeth: int = 24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hammer(Tool):
+    kind: Literal["hammer"] = "hammer"
+    weight_kg: float = 0.5
+
+
+Tool.KINDS.update({"saw": Saw, "hacksaw": Saw, "hammer": Hammer})
+
+
+def _depth_is_in_millimetres(value: Any) -> str:
+    return f"Write `depth_mm = {10 * value}`."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    REPLACED: ClassVar[dict[str, Any]] = {"depth_cm": _depth_is_in_millimetres}
+    first: Tool = Hammer()
+    spare: Tool | None = None
+    hung: dict[str, Tool] = field(default_factory=dict)
+    depth_mm: int = 600
+
+
+def test_a_kind_that_a_registry_knows_chooses_the_class() -> None:
+    values = {
+        "first": {"kind": "hacksaw", "teeth": 32},
+        "spare": {"kind": "hammer", "weight_kg": 1},
+        "hung": {"left": {"kind": "saw"}, "right": {"kind": "hammer"}},
+    }
+    bench = from_mapping(Bench, values, source="x")
+    assert bench == Bench(
+        first=Saw(kind="hacksaw", teeth=32),
+        spare=Hammer(weight_kg=1.0),
+        hung={"left": Saw(kind="saw"), "right": Hammer()},
+    )
+    assert from_mapping(Bench, to_mapping(bench), source="again") == bench
+    assert from_mapping(Bench, {}, source="x").spare is None
+
+
+def test_a_class_of_a_registry_stands_for_itself_alone() -> None:
+    assert kinds_of(Tool) is Tool.KINDS
+    assert kinds_of(Saw) is None
+    assert kinds_of(dict[str, Tool]) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        pytest.param(
+            {"first": {"kind": "drill"}},
+            r"x: first: expected a table with kind = one of 'saw', 'hacksaw', 'hammer'; found kind = 'drill'\.",
+            id="unknown kind",
+        ),
+        pytest.param({"first": {"teeth": 3}}, r"x: first: expected a table .*; found kind = None\.", id="no kind"),
+        pytest.param(
+            {"first": "saw"}, r"x: first: expected a table with kind = one of .*; found 'saw'\.", id="no table"
+        ),
+        pytest.param(
+            {"hung": {"left": {"kind": "axe"}}},
+            r"x: hung\.left: expected a table with kind .*'axe'",
+            id="in free table",
+        ),
+        pytest.param(
+            {"first": {"kind": "saw", "tooth": 3}},
+            r"x: first: 'tooth' is not a setting of Saw\. Did you mean 'teeth'\?",
+            id="another kind's key",
+        ),
+        pytest.param(
+            {"hung": {"left": {"kind": "hammer", "weight_kg": "x"}}},
+            r"x: hung\.left: weight_kg: expected float, found 'x'",
+            id="wrong value in free table",
+        ),
+        pytest.param(
+            {"spare": {"kind": "saw", "teeth": "x"}},
+            r"x: spare: teeth: expected int, found 'x'",
+            id="in an optional one",
+        ),
+    ],
+)
+def test_what_is_no_kind_of_the_registry_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_mapping(Bench, values, source="x")
+
+
+def test_a_setting_of_an_earlier_version_is_refused_with_what_takes_its_place() -> None:
+    message = r"x: 'depth_cm' is a setting of an earlier version\. Write `depth_mm = 700`\."
+    with pytest.raises(UsageError, match=message):
+        from_mapping(Bench, {"depth_cm": 70}, source="x")
+    with pytest.raises(UsageError, match=r"'depth_m' is not a setting of Bench\. Did you mean 'depth_mm'\?"):
+        from_mapping(Bench, {"depth_m": 70}, source="x")
+
+
+def test_settings_of_a_network_of_an_earlier_version_are_refused_with_the_lines_that_take_their_place() -> None:
+    from emosphere.model.architecture import NetworkConfig
+
+    today = {
+        "streams": {"speech": {"kind": "logmel"}},
+        "pooling": {"kind": "mean"},
+        "heads": {"vad": {}},
+    }
+    assert from_mapping(NetworkConfig, today, source="x").streams["speech"].kind == "logmel"
+    old = {name: value for name, value in today.items() if name != "streams"} | {"encoder": {"kind": "wavlm"}}
+    message = r"'encoder' is a setting .*\. Call the table `\[network\.streams\.speech\]`, with kind = \"wavlm\""
+    with pytest.raises(UsageError, match=message):
+        from_mapping(NetworkConfig, old, source="x")
+    with pytest.raises(UsageError, match=r"heads\.region: 'outputs' is .* `outputs = 18` out.* `regions = 18`"):
+        from_mapping(NetworkConfig, today | {"heads": {"region": {"outputs": 18}}}, source="x")
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -14,12 +14,16 @@ from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.clips.batches import read_clip
 from emosphere.errors import UsageError
 from emosphere.inference import Scorer
-from emosphere.model.checkpoint import load_checkpoint
+from emosphere.model.architecture import HeadConfig, LogMelConfig, MeanPoolingConfig, NetworkConfig
+from emosphere.model.checkpoint import Checkpoint, load_checkpoint
 from emosphere.model.description import MAX_CLIP_S, CheckpointConfig
 from emosphere.model.find import BUNDLED
+from emosphere.model.network import Network
 from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.cells import Cell, cut_cells
 from emosphere.speech.cut_segments import SegmentConfig
+from emosphere.tables.schema import columns_from
+from emosphere.tasks.category import CategoryTask
 from tests.rounding import assert_same_rows
 
 
@@ -43,6 +47,31 @@ def test_a_waveform_becomes_rows_with_the_columns_of_segments_that_apply(scorer,
     np.testing.assert_allclose(
         table["radius"] ** 2, (table[["valence", "arousal", "dominance"]] ** 2).sum(axis=1), rtol=1e-5
     )
+
+
+def test_a_model_fills_the_columns_of_its_heads_and_leaves_all_others_null(voice):
+    config = CheckpointConfig(
+        network=NetworkConfig(
+            streams={"speech": LogMelConfig(kind="logmel", num_mels=16, dim=8, num_blocks=1)},
+            pooling=MeanPoolingConfig(kind="mean"),
+            heads={"mood": HeadConfig(label="category", hidden=8), "region": HeadConfig(hidden=8)},
+        ),
+        name="tiny",
+        licence="CC0-1.0",
+        labels={"category": CategoryTask(words=("good", "bad"))},
+    )
+    network = Network(config.network, config.tasks).eval()
+    scorer = Scorer(Checkpoint(network=network, config=config, digest="0" * 12))
+    table = scorer.score(voice[: 16_000 * 20], sample_rate_hz=16_000)
+    assert len(table) > 1
+    filled = ["category", "category_prob", "category_probs"]
+    assert set(table["category"]) <= {"good", "bad"}
+    assert ((table["category_prob"] >= 0.5) & (table["category_prob"] <= 1)).all()
+    assert not table[filled].isna().any().any()
+    # Without a point there is no region to give the probability of.
+    empty = [name for name in columns_from("segments", "model") if name not in filled]
+    assert {"valence", "region", "region_prob", "vad_radius_90"} <= set(empty)
+    assert all(value is None for name in empty for value in table[name])
 
 
 def test_utterances_cut_before_can_be_taken_whole(scorer, voice):

@@ -7,7 +7,7 @@ import torch
 from torchmetrics.classification import MulticlassF1Score, MulticlassRecall
 from torchmetrics.functional import concordance_corrcoef
 
-from emosphere.metrics import calibrate_temperature, ccc, conformal_radius, region_report
+from emosphere.metrics import calibrate_temperature, ccc, class_report, conformal_radius, known_ccc
 
 
 def test_ccc_takes_population_moments() -> None:
@@ -36,10 +36,43 @@ def test_an_empty_table_is_refused() -> None:
         ccc(torch.zeros(0, 3), torch.zeros(0, 3))
 
 
-def test_region_figures_by_hand() -> None:
-    target = torch.tensor([0, 0, 0, 0, 3, 3, -1, -1])
-    predicted = torch.tensor([0, 0, 0, 3, 3, 1, 0, 5])
-    report = region_report(predicted, target, 8)
+def test_agreement_counts_what_is_rated() -> None:
+    predicted, target = torch.randn(9, 4), torch.randn(9, 4)
+    is_known = torch.zeros(9, 4, dtype=torch.bool)
+    is_known[:, 0] = torch.arange(9) % 2 == 0
+    is_known[4, 1] = True
+    is_known[:, 3] = True
+    found = known_ccc(predicted, torch.where(is_known, target, torch.nan), is_known)
+    assert found.dtype == torch.float64
+    for column, agreement in enumerate(found.tolist()):
+        rows = [row for row in range(9) if bool(is_known[row, column])]
+        if not rows:
+            assert (column, math.isnan(agreement)) == (2, True)
+            continue
+        x, y = ([float(values[row, column]) for row in rows] for values in (predicted, target))
+        mx, my = sum(x) / len(rows), sum(y) / len(rows)
+        sxy = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / len(rows)
+        sxx, syy = sum((a - mx) ** 2 for a in x) / len(rows), sum((b - my) ** 2 for b in y) / len(rows)
+        assert agreement == pytest.approx(2 * sxy / (sxx + syy + (mx - my) ** 2), abs=1e-12)
+    assert found[1] == 0  # of one item nothing can be said
+
+
+def test_a_full_mask_changes_no_bit() -> None:
+    predicted, target = torch.randn(30, 3), torch.randn(30, 3)
+    assert torch.equal(known_ccc(predicted, target, torch.ones(30, 3, dtype=torch.bool)), ccc(predicted, target))
+
+
+def test_without_any_rating_there_is_no_agreement() -> None:
+    nothing = torch.zeros(4, 3, dtype=torch.bool)
+    assert known_ccc(torch.randn(4, 3), torch.full((4, 3), torch.nan), nothing).isnan().all()
+    with pytest.raises(ValueError, match="wanted two equal"):
+        known_ccc(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.bool))
+
+
+def test_class_figures_by_hand() -> None:
+    target = torch.tensor([0, 0, 0, 0, 3, 3])
+    predicted = torch.tensor([0, 0, 0, 3, 3, 1])
+    report = class_report(predicted, target, 8)
     assert report.confusion[0].tolist() == [3, 0, 0, 1, 0, 0, 0, 0]
     assert report.confusion[3].tolist() == [0, 1, 0, 1, 0, 0, 0, 0]
     assert int(report.confusion.sum()) == 6
@@ -48,16 +81,17 @@ def test_region_figures_by_hand() -> None:
     assert report.macro_f1 == pytest.approx((6 / 7 + 0 + 2 / 4) / 3)
 
 
-def test_region_figures_agree_with_torchmetrics() -> None:
+def test_class_figures_agree_with_torchmetrics() -> None:
     target, predicted = torch.randint(0, 8, (400,)), torch.randint(0, 8, (400,))
-    report = region_report(predicted, target, 8)
+    report = class_report(predicted, target, 8)
     assert report.uar == pytest.approx(float(MulticlassRecall(8, average="macro")(predicted, target)), abs=1e-6)
     assert report.macro_f1 == pytest.approx(float(MulticlassF1Score(8, average="macro")(predicted, target)), abs=1e-6)
 
 
-def test_only_neutral_items_leave_nothing_to_compare() -> None:
-    with pytest.raises(ValueError, match="neutral has none"):
-        region_report(torch.zeros(3, dtype=torch.long), torch.full((3,), -1), 8)
+def test_without_items_there_is_nothing_to_compare() -> None:
+    nothing = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="no item has a class, so there is nothing to compare"):
+        class_report(nothing, nothing, 8)
 
 
 def test_the_temperature_is_found_again() -> None:
@@ -66,13 +100,12 @@ def test_the_temperature_is_found_again() -> None:
     labels = torch.distributions.Categorical(logits=logits).sample()
     assert calibrate_temperature(logits, labels) == pytest.approx(1.0, rel=0.08)
     assert calibrate_temperature(3 * logits, labels) == pytest.approx(3.0, rel=0.08)
-    with_neutral = torch.cat([labels, torch.full((10,), -1)]), torch.cat([3 * logits, torch.randn(10, 6)])
-    assert calibrate_temperature(with_neutral[1], with_neutral[0]) == pytest.approx(3.0, rel=0.08)
 
 
-def test_without_any_region_nothing_is_calibrated() -> None:
+def test_without_any_class_nothing_is_calibrated() -> None:
     """A search over nothing would end at its upper border and flatten every probability."""
-    assert calibrate_temperature(torch.randn(5, 8), torch.full((5,), -1)) == 1.0
+    with pytest.raises(ValueError, match="no item has a class, so there is nothing to calibrate by"):
+        calibrate_temperature(torch.zeros(0, 8), torch.zeros(0, dtype=torch.long))
 
 
 def test_a_conformal_ball_holds_as_many_as_it_says() -> None:

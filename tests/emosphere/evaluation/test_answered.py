@@ -18,7 +18,7 @@ def test_an_answer_that_is_not_finite_is_refused(
     make: Callable[..., AnsweredClips], answered: AnsweredClips, broken: float
 ) -> None:
     """The message names dimension, split and clip."""
-    vad = answered.vad.copy()
+    vad = answered.answers["vad"].copy()
     vad[[7, 9], 1] = broken
     with pytest.raises(UsageError, match=r"runs/x: predicts NaN.*arousal for 2 of the 120.*'dev', first /clips/7.wav"):
         refuse_useless(make(vad=vad), model="runs/x", split="dev")
@@ -27,15 +27,14 @@ def test_an_answer_that_is_not_finite_is_refused(
 def test_the_same_answer_to_all_is_refused_with_dimension_and_split(
     make: Callable[..., AnsweredClips], answered: AnsweredClips
 ) -> None:
-    vad = answered.vad.copy()
+    vad = answered.answers["vad"].copy()
     vad[:, 2] = 0.25 + 1e-8 * np.arange(len(vad))  # what rounding leaves of a constant
     with pytest.raises(UsageError, match=r"same dominance, 0\.2500, for all of the 120 clips of split 'test'"):
         refuse_useless(make(vad=vad), model="m", split="test")
 
 
 def test_a_probability_that_is_nan_is_refused(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
-    assert answered.region_probs is not None
-    probs = answered.region_probs.copy()
+    probs = answered.answers["region"].copy()
     probs[3, 0] = np.nan
     with pytest.raises(UsageError, match=r"NaN as region probability for 1 .*/clips/3.wav"):
         refuse_useless(make(region_probs=probs), model="m", split="test")
@@ -44,10 +43,9 @@ def test_a_probability_that_is_nan_is_refused(make: Callable[..., AnsweredClips]
 def test_rows_are_taken_with_all_that_belongs_to_them(answered: AnsweredClips) -> None:
     some = answered.take([5, 2])
     assert [clip.uri for clip in some.clips] == ["/clips/5.wav", "/clips/2.wav"]
-    assert some.region_probs is not None
-    assert answered.region_probs is not None
-    np.testing.assert_array_equal(some.region_probs, answered.region_probs[[5, 2]])
-    np.testing.assert_array_equal(some.target, answered.target[[5, 2]])
+    for head in ("vad", "region"):
+        np.testing.assert_array_equal(some.answers[head], answered.answers[head][[5, 2]])
+    np.testing.assert_array_equal(some.ratings("vad")[0], answered.ratings("vad")[0][[5, 2]])
 
 
 def test_columns_of_other_lengths_are_refused(make: Callable[..., AnsweredClips]) -> None:

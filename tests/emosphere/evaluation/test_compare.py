@@ -9,7 +9,7 @@ import pytest
 from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.bootstrap import draw_speakers, estimate
 from emosphere.evaluation.compare import compare
-from emosphere.evaluation.figures import draw_figures
+from emosphere.evaluation.drawn_figures import draw_figures
 
 
 def test_a_model_does_not_differ_from_itself(answered: AnsweredClips) -> None:
@@ -22,7 +22,8 @@ def test_a_model_does_not_differ_from_itself(answered: AnsweredClips) -> None:
 def test_a_clearly_worse_model_is_named(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
     """Whichever comes first."""
     rng = np.random.default_rng(0)
-    worse = make(vad=(answered.vad + rng.normal(size=answered.vad.shape) * 0.4).clip(-1, 1))
+    vad = answered.answers["vad"]
+    worse = make(vad=(vad + rng.normal(size=vad.shape) * 0.4).clip(-1, 1))
     compared = compare(answered, worse, num_draws=500, seed=0)
     assert compared["ccc"]["valence"]["difference"] > 0
     assert compared["ccc"]["valence"]["p"] < 0.01
@@ -38,10 +39,10 @@ def test_pairing_sees_what_two_intervals_apart_cannot(
     make: Callable[..., AnsweredClips], answered: AnsweredClips
 ) -> None:
     answered = make(effect=0.4)
-    slightly = make(effect=0.4, vad=0.9 * answered.vad)
+    slightly = make(effect=0.4, vad=0.9 * answered.answers["vad"])
     paired = compare(answered, slightly, num_draws=500, seed=0)["ccc"]["mean"]
     draws = draw_speakers(6, 500, seed=0)
-    alone = [estimate(draw_figures(a, draws)["ccc"]["mean"], num_speakers=6) for a in (answered, slightly)]
+    alone = [estimate(draw_figures(a, "vad", draws)["ccc"]["mean"], num_speakers=6) for a in (answered, slightly)]
     assert paired["high"] - paired["low"] < 0.5 * min(one.high - one.low for one in alone)
 
 
@@ -71,7 +72,7 @@ def test_figures_that_one_of_them_lacks_are_left_out(
 
 
 def test_other_region_tables_compare_by_vad_alone(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
-    other = make(num_regions=18, region_probs=np.full((120, 18), 1 / 18, np.float32))
+    other = make(regions=18, region_probs=np.full((120, 18), 1 / 18, np.float32))
     assert {"uar", "macro_f1", "accuracy", "ece"}.isdisjoint(compare(answered, other, num_draws=100, seed=0))
 
 

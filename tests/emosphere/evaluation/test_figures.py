@@ -10,11 +10,16 @@ import torch
 
 from emosphere.clips.manifest import Clip
 from emosphere.evaluation.answered import AnsweredClips
-from emosphere.evaluation.figures import MEANINGS, figures_of, slice_figures
+from emosphere.evaluation.figures import figures_of, meanings, slice_figures
 from emosphere.geometry import region_of
-from emosphere.metrics import ccc, region_report
+from emosphere.metrics import ccc, class_report
 
 Unrate = Callable[[AnsweredClips, int, range], tuple[Clip, ...]]
+
+
+def answers_and_targets(answered: AnsweredClips) -> tuple[torch.Tensor, torch.Tensor]:
+    """VAD of clips that are all rated."""
+    return torch.from_numpy(answered.answers["vad"]).double(), torch.from_numpy(answered.ratings("vad")[0])
 
 
 def leaves(figures: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -26,26 +31,24 @@ def leaves(figures: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]
 def test_figures_are_those_of_the_metrics(answered: AnsweredClips) -> None:
     evaluation = figures_of(answered, num_draws=100, seed=0)
     figures = evaluation["figures"]
-    wanted = ccc(torch.from_numpy(answered.vad), torch.from_numpy(answered.target))
+    vad, target = answers_and_targets(answered)
+    wanted = ccc(vad, target)
     for place, dim in enumerate(("valence", "arousal", "dominance")):
         assert figures["ccc"][dim]["value"] == pytest.approx(float(wanted[place]), abs=1e-4)
     assert figures["ccc"]["mean"]["value"] == pytest.approx(float(wanted.mean()), abs=1e-4)
-    true = torch.from_numpy(answered.true_region)
-    report = region_report(region_of(torch.from_numpy(answered.vad)), true, 8)
+    true = region_of(target)
+    report = class_report(region_of(vad), true, 8)
     assert figures["uar"]["of_vad"]["value"] == pytest.approx(report.uar, abs=1e-4)
     assert evaluation["confusion"]["of_vad"]["counts"] == report.confusion.tolist()
-    assert answered.region_probs is not None
-    head = region_report(torch.from_numpy(answered.region_probs).argmax(dim=1), true, 8)
+    head = class_report(torch.from_numpy(answered.answers["region"]).argmax(dim=1), true, 8)
     assert figures["macro_f1"]["head"]["value"] == pytest.approx(head.macro_f1, abs=1e-4)
     assert (evaluation["clips"], evaluation["speakers"]) == (120, 6)
-    assert evaluation["dimensions"]["valence"]["predicted"]["mean"] == pytest.approx(
-        answered.vad[:, 0].mean(), abs=1e-4
-    )
+    assert evaluation["dimensions"]["valence"]["predicted"]["mean"] == pytest.approx(float(vad[:, 0].mean()), abs=1e-4)
 
 
 def test_intervals_hold_their_value_and_every_null_has_a_reason(answered: AnsweredClips) -> None:
     figures = figures_of(answered, num_draws=200, seed=0)["figures"]
-    assert set(figures) == set(MEANINGS)
+    assert set(figures) == set(meanings(answered))
     for figure, of, figure_of in leaves(figures):
         assert (figure_of["value"] is None) == ("reason" in figure_of), (figure, of)
         if figure_of["value"] is not None and figure != "ece":  # noise makes the draws' calibration error larger
@@ -86,8 +89,8 @@ def test_clips_unrated_in_one_dimension_are_left_out_there(
     evaluation = figures_of(make(clips=unrate(answered, 0, range(30))), num_draws=100, seed=0)
     assert (evaluation["dimensions"]["valence"]["clips"], evaluation["dimensions"]["valence"]["unrated"]) == (90, 30)
     assert evaluation["dimensions"]["arousal"]["unrated"] == 0
-    rows = slice(30, None)
-    wanted = ccc(torch.from_numpy(answered.vad[rows]), torch.from_numpy(answered.target[rows]))
+    vad, target = answers_and_targets(answered)
+    wanted = ccc(vad[30:], target[30:])
     assert evaluation["figures"]["ccc"]["valence"]["value"] == pytest.approx(float(wanted[0]), abs=1e-4)
 
 
@@ -102,14 +105,15 @@ def test_a_model_without_a_region_head_says_so(make: Callable[..., AnsweredClips
 def test_the_head_of_an_earlier_epoch_is_measured_where_it_was_saved(
     make: Callable[..., AnsweredClips], answered: AnsweredClips
 ) -> None:
-    evaluation = figures_of(make(probs_at_weight_zero=answered.region_probs), num_draws=100, seed=0)
+    evaluation = figures_of(make(at_weight_zero=True), num_draws=100, seed=0)
     assert evaluation["figures"]["uar"]["head_at_weight_zero"] == evaluation["figures"]["uar"]["head"]
 
 
 def test_coverage_is_by_speaker_too(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
-    distance = np.sqrt(((answered.vad - answered.target) ** 2).sum(axis=1))
+    vad, target = answers_and_targets(answered)
+    distance = ((vad - target) ** 2).sum(dim=1).sqrt().numpy()
     radius = float(np.sort(distance)[89])  # holds 90 of 120
-    evaluation = figures_of(make(vad_radius_90=radius), num_draws=100, seed=0)
+    evaluation = figures_of(make(radius_90=radius), num_draws=100, seed=0)
     assert evaluation["figures"]["coverage"]["vad_radius_90"]["value"] == 0.75
     by_speaker = evaluation["coverage_by_speaker"]
     assert sum(part["clips"] * part["coverage"] for part in by_speaker.values()) == pytest.approx(90, abs=0.01)
@@ -127,7 +131,7 @@ def test_a_slice_whose_targets_do_not_vary_has_no_concordance(make: Callable[...
     from dataclasses import replace
 
     answered = make(2, 5)
-    clips = tuple(replace(clip, vad=(0.5, 0.5, 0.5), region=0) for clip in answered.clips)
+    clips = tuple(replace(clip, vad=(0.5, 0.5, 0.5)) for clip in answered.clips)
     figures = slice_figures(make(2, 5, clips=clips), num_draws=100, seed=0)["figures"]
     assert figures["ccc"]["valence"]["value"] is None
     assert figures["ccc"]["valence"]["reason"] == "all targets are equal"
@@ -137,7 +141,7 @@ def test_a_slice_whose_targets_do_not_vary_has_no_concordance(make: Callable[...
 def test_a_slice_without_any_region_is_no_trouble(make: Callable[..., AnsweredClips], answered: AnsweredClips) -> None:
     from dataclasses import replace
 
-    clips = tuple(replace(clip, region=-1) for clip in answered.clips)
+    clips = tuple(replace(clip, vad=(0.0, 0.0, 0.0), weak=True) for clip in answered.clips)
     figures = slice_figures(make(clips=clips), num_draws=100, seed=0)["figures"]
     assert figures["uar"]["of_vad"]["value"] is None
     assert figures["ece"]["head"]["value"] is None

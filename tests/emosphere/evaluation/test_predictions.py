@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 
 from emosphere.clips.manifest import Clip
 from emosphere.evaluation.answered import AnsweredClips
 from emosphere.evaluation.predictions import PREDICTIONS, predictions_parquet
+from emosphere.geometry import region_of
 
 
 def test_rows_are_clips_and_columns_say_what_they_mean(answered: AnsweredClips) -> None:
@@ -17,12 +19,12 @@ def test_rows_are_clips_and_columns_say_what_they_mean(answered: AnsweredClips) 
     assert table.column_names == [column.name for column in PREDICTIONS]
     assert all(field.metadata[b"meaning"] for field in table.schema)
     assert table["uri"].to_pylist() == [clip.uri for clip in answered.clips]
-    np.testing.assert_allclose(table["valence"].to_numpy(), answered.vad[:, 0], atol=1e-7)
-    np.testing.assert_array_equal(table["region"].to_numpy(), answered.region_of_vad)
-    assert answered.region_probs is not None
+    np.testing.assert_allclose(table["valence"].to_numpy(), answered.answers["vad"][:, 0], atol=1e-7)
+    vad, probs = answered.answers["vad"], answered.answers["region"]
+    np.testing.assert_array_equal(table["region"].to_numpy(), region_of(torch.from_numpy(vad)).numpy())
     row = 3
-    assert table["region_prob"][row].as_py() == answered.region_probs[row, table["region"][row].as_py()]
-    assert table["region_head"][row].as_py() == answered.region_probs[row].argmax()
+    assert table["region_prob"][row].as_py() == probs[row, table["region"][row].as_py()]
+    assert table["region_head"][row].as_py() == probs[row].argmax()
 
 
 def test_a_signature_in_a_url_stays_out(answered: AnsweredClips) -> None:

@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from emosphere.config import from_mapping
 from emosphere.errors import BadCheckpoint
-from emosphere.geometry import REGION_NAMES
 from emosphere.model.architecture import NetworkConfig
 from emosphere.model.checkpoint import load_checkpoint, save_checkpoint
 from emosphere.model.description import CheckpointConfig, describe_checkpoint
 from emosphere.model.network import Network
+from emosphere.tasks.region import RegionTask, num_regions
+from emosphere.tasks.vad import VadTask
 from tests.encoders import TINY
 
 LOGMEL = {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}
@@ -24,14 +25,12 @@ WAVLM = {"kind": "wavlm", "size": "base", "settings": TINY}
 
 def make(folder: Path, encoder: dict[str, Any] = LOGMEL, **settings: Any) -> Network:
     values = {
-        "encoder": encoder,
+        "streams": {"speech": encoder},
         "pooling": {"kind": "style", "dim": 8},
-        "heads": {"vad": {"outputs": 3, "hidden": 8}, "region": {"outputs": 8, "hidden": 8}},
+        "heads": {"vad": {"hidden": 8}, "region": {"hidden": 8}},
     }
     network = Network(from_mapping(NetworkConfig, values, source="test"))
-    config = CheckpointConfig(
-        network=network.config, name="ORG/Tiny 1", licence="CC0-1.0", region_names=REGION_NAMES[8], **settings
-    )
+    config = CheckpointConfig(network=network.config, name="ORG/Tiny 1", licence="CC0-1.0", **settings)
     save_checkpoint(network, folder, config, card="# Tiny\n")
     return network
 
@@ -42,15 +41,17 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
-    network = make(tmp_path, region_temperature=1.5)
+    labels = {"region": RegionTask(temperature=1.5), "vad": VadTask(radius_90=0.75)}
+    network = make(tmp_path, labels=labels)
     checkpoint = load_checkpoint(tmp_path)
     for one, two in zip(network.parameters(), checkpoint.network.parameters(), strict=True):
         assert torch.equal(one, two)
     assert not checkpoint.network.training
     assert (checkpoint.name, checkpoint.licence) == ("org-tiny-1", "CC0-1.0")
-    assert checkpoint.config.dims == ("valence", "arousal", "dominance")
-    assert checkpoint.config.num_regions == 8
-    assert checkpoint.config.region_temperature == 1.5
+    assert checkpoint.config.labels == labels
+    assert checkpoint.config.tasks == checkpoint.network.tasks == labels
+    assert list(checkpoint.config.tasks) == ["vad", "region"]
+    assert num_regions(checkpoint.config.tasks) == 8
     assert (tmp_path / "README.md").read_text() == "# Tiny\n"
 
 
@@ -108,21 +109,21 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dims": ["arousal", "dominance", "valence"]}, "must be .*valence.*the one order of this project"),
-        ({"format": "emosphere-9"}, "holds format 'emosphere-9', wanted format 'emosphere-1'"),
-        ({"region_names": ["one"]}, "region_names has 1 names, the region head 8 outputs"),
+        ({"format": "emosphere-9"}, "holds format 'emosphere-9', wanted format 'emosphere-2'"),
+        ({"labels": {"region": {"kind": "region", "regions": 12}}}, "regions: 12 is not one of 8, 18, 32"),
         ({"sample_rate_hz": 8000}, "sample_rate_hz=8000 must be 16000"),
-        ({"region_temperature": 0.0}, "must be above 0"),
+        ({"labels": {"region": {"kind": "region", "temperature": 0.0}}}, "temperature=0.0 must be above 0"),
+        ({"labels": {"vad": {"kind": "vad", "radius_90": 0.0}}}, "radius_90=0.0 must be above 0"),
         ({"max_clip_s": 0.0}, "max_clip_s=0.0 must be above 0 and finite"),
         ({"max_clip_s": float("inf")}, "max_clip_s=inf must be above 0 and finite"),
         ({"licens": "x"}, "Did you mean 'licence'"),
     ],
     ids=[
-        "other order of dimensions",
         "other format",
         "other region table",
         "other rate",
         "no temperature",
+        "no radius",
         "no clip",
         "endless clip",
         "typo",
@@ -138,24 +139,26 @@ def test_a_configuration_of_another_kind_is_refused(tmp_path: Path, changes: dic
 def test_a_transformers_folder_is_recognised_as_foreign(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
-    with pytest.raises(BadCheckpoint, match="a configuration of 'wav2vec2', wanted format 'emosphere-1'"):
+    with pytest.raises(BadCheckpoint, match="a configuration of 'wav2vec2', wanted format 'emosphere-2'"):
         load_checkpoint(tmp_path)
 
 
 def test_weights_of_other_shapes_are_refused(tmp_path: Path) -> None:
     make(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    save_file(weights | {"pooling.out.bias": torch.zeros(9)}, tmp_path / "model.safetensors")
-    with pytest.raises(BadCheckpoint, match=r"1 tensors do not fit.*pooling.out.bias: found \(9,\), wanted \(8,\)"):
+    save_file(weights | {"poolings.speech.out.bias": torch.zeros(9)}, tmp_path / "model.safetensors")
+    with pytest.raises(
+        BadCheckpoint, match=r"1 tensors do not fit.*poolings.speech.out.bias: found \(9,\), wanted \(8,\)"
+    ):
         load_checkpoint(tmp_path)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     make(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    weights["pooling.out.bias"][0] = float("nan")
+    weights["poolings.speech.out.bias"][0] = float("nan")
     save_file(weights, tmp_path / "model.safetensors")
-    with pytest.raises(BadCheckpoint, match=r"pooling\.out\.bias holds NaN"):
+    with pytest.raises(BadCheckpoint, match=r"poolings\.speech\.out\.bias holds NaN"):
         load_checkpoint(tmp_path)
 
 
@@ -170,7 +173,7 @@ def test_bytes_of_another_kind_are_refused(tmp_path: Path, name: str) -> None:
 def test_a_configuration_of_another_architecture_is_not_written(tmp_path: Path) -> None:
     network = make(tmp_path / "one")
     config = load_checkpoint(tmp_path / "one").config
-    values = {"encoder": {"kind": "logmel"}, "pooling": {"kind": "statistics"}, "heads": {"vad": {"outputs": 3}}}
+    values = {"streams": {"speech": {"kind": "logmel"}}, "pooling": {"kind": "statistics"}, "heads": {"vad": {}}}
     other = Network(from_mapping(NetworkConfig, values, source="test"))
     with pytest.raises(ValueError, match="differs from the network's own"):
         save_checkpoint(other, tmp_path / "two", config, card="")

@@ -8,14 +8,18 @@ import pytest
 import torch
 
 from emosphere.clips.batches import read_clip
-from emosphere.clips.manifest import read_manifest, region_targets, vad_targets
+from emosphere.clips.manifest import read_manifest
 from emosphere.geometry import region_of
-from emosphere.metrics import ccc, region_report
+from emosphere.metrics import ccc, class_report
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.predict import Predictor
+from emosphere.tasks import Target
+from emosphere.tasks.region import num_regions
 from emosphere.vad import VAD_DIMS
 
 FOLDER = Path(__file__).parents[3] / "emosphere" / "model" / "default"
+Scored = tuple[torch.Tensor, torch.Tensor, torch.Tensor, Target]
+"""(clip, 3) VAD and (clip, region) probabilities answered, (clip, 3) VAD and the regions wanted."""
 
 
 def test_it_is_small_and_says_what_it_is() -> None:
@@ -24,7 +28,8 @@ def test_it_is_small_and_says_what_it_is() -> None:
     assert checkpoint.name == "emosphere-default"
     assert checkpoint.licence == "CC-BY-NC-SA-4.0"
     assert checkpoint.config.max_clip_s == 12
-    assert checkpoint.config.num_regions == 8
+    assert num_regions(checkpoint.config.tasks) == 8
+    assert checkpoint.digest == "45616d476553"  # whatever was scored with it stays finished
 
 
 def test_the_card_says_what_it_must() -> None:
@@ -45,7 +50,7 @@ def test_card_and_evaluation_agree() -> None:
     config = load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml")
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     trained, heading, measured = card.partition("\n## Evaluation on split test")
-    assert trained == card_text(config.card, evaluation)
+    assert trained == card_text(config.card, evaluation, load_checkpoint(FOLDER).config.tasks)
     assert heading, "docs/train.md says how the intervals are added"
     [intervals] = [line for line in measured.splitlines() if line.startswith("| ccc |")]
     expected = [f"{evaluation['test']['ccc'][dim]:.2f}" for dim in VAD_DIMS]
@@ -64,48 +69,45 @@ def test_its_settings_are_those_of_the_shipped_configuration() -> None:
 
 
 @pytest.fixture(scope="module")
-def scored(shared_data: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def scored(shared_data: Path) -> Scored:
     """VAD and region answers for every second clip of the test speakers, with their targets."""
     clips = [clip for clip in read_manifest(str(shared_data / "emotion" / "manifest.csv")) if clip.split == "test"][::2]
-    prediction = Predictor(load_checkpoint(FOLDER), batch_s=40.0).predict([read_clip(clip) for clip in clips])
-    assert prediction.region_probs is not None
-    probs = torch.from_numpy(prediction.region_probs)
-    return torch.from_numpy(prediction.vad), probs, vad_targets(clips), region_targets(clips)
+    checkpoint = load_checkpoint(FOLDER)
+    prediction = Predictor(checkpoint, batch_s=40.0).predict([read_clip(clip) for clip in clips])
+    vad, probs = (torch.from_numpy(prediction[head]) for head in ("vad", "region"))
+    targets = {head: task.target(clips) for head, task in checkpoint.config.tasks.items()}
+    assert bool(targets["vad"].is_known.all())
+    return vad, probs, targets["vad"].values, targets["region"]
 
 
-def test_it_is_clearly_better_than_chance_on_speakers_it_never_heard(
-    scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
-) -> None:
+def test_it_is_clearly_better_than_chance_on_speakers_it_never_heard(scored: Scored) -> None:
     vad, probs, target, regions = scored
     valence, arousal, _ = ccc(vad, target).tolist()
     assert valence > 0.25
     assert arousal > 0.45
-    assert region_report(probs.argmax(dim=1), regions, 8).uar > 0.30  # chance is 1 / 6
-    assert region_report(region_of(vad), regions, 8).uar > 0.25
+    known = regions.is_known
+    assert class_report(probs.argmax(dim=1)[known], regions.values[known], 8).uar > 0.30  # chance is 1 / 6
+    assert class_report(region_of(vad)[known], regions.values[known], 8).uar > 0.25
 
 
 def test_a_later_beginning_changes_little(shared_data: Path) -> None:
     """Frames of 64 ms begin where the clip does. Thinned without a filter they moved valence by .08 in the mean."""
     clips = [clip for clip in read_manifest(str(shared_data / "emotion" / "manifest.csv")) if clip.split == "test"][::6]
     predictor, waveforms = Predictor(load_checkpoint(FOLDER), batch_s=40.0), [read_clip(clip) for clip in clips]
-    first = predictor.predict(waveforms).vad
+    first = predictor.predict(waveforms)["vad"]
     for late_ms in (16, 32, 48):
-        moved = np.abs(predictor.predict([waveform[16 * late_ms :] for waveform in waveforms]).vad - first)
+        moved = np.abs(predictor.predict([waveform[16 * late_ms :] for waveform in waveforms])["vad"] - first)
         assert moved.mean(axis=0).max() < 0.04, late_ms
 
 
-def test_its_probabilities_mean_what_they_say(
-    scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
-) -> None:
+def test_its_probabilities_mean_what_they_say(scored: Scored) -> None:
     _, probs, _, regions = scored
-    has_region = regions >= 0
-    sure, right = probs.max(dim=1).values[has_region], (probs.argmax(dim=1) == regions)[has_region]
+    known = regions.is_known
+    sure, right = probs.max(dim=1).values[known], (probs.argmax(dim=1) == regions.values)[known]
     assert abs(float(sure.mean()) - float(right.float().mean())) < 0.15
 
 
-def test_its_figures_are_those_of_the_evaluation(
-    scored: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
-) -> None:
+def test_its_figures_are_those_of_the_evaluation(scored: Scored) -> None:
     vad, _, target, _ = scored
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))["test"]["ccc"]
     np.testing.assert_allclose(ccc(vad, target)[1], evaluation["arousal"], atol=0.1)

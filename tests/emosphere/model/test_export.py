@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -20,6 +21,8 @@ from emosphere.model.export import TOLERANCE, export_onnx
 from emosphere.model.find import BUNDLED
 from emosphere.model.network import Network
 from emosphere.model.predict import Predictor
+from emosphere.tasks import Task, tasks_of
+from emosphere.tasks.region import RegionTask
 from tests.encoders import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
@@ -27,19 +30,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_paddi
 BATCHES = [(16_000,), (192_000,), (640,), (100,), (24_000, 24_000), (40_000, 9_000, 400, 1_234, 31_111)]
 
 
-def tiny(folder: Path, kind: str, *, size: str = "large", regions: int = 8) -> Checkpoint:
-    heads = {"vad": {"outputs": 3, "hidden": 8}} | ({"region": {"outputs": regions, "hidden": 8}} if regions else {})
+def tiny(folder: Path, kind: str, *, size: str = "large", regions: Literal[0, 8, 18, 32] = 8) -> Checkpoint:
+    heads = {"vad": {"hidden": 8}} | ({"region": {"hidden": 8}} if regions else {})
     pooling = {"kind": "statistics" if kind == "wavlm" else "mean"}
-    values = {"encoder": {"kind": kind, "size": size, "settings": TINY}, "pooling": pooling, "heads": heads}
-    network = Network(from_mapping(NetworkConfig, values, source="test"))
+    streams = {"speech": {"kind": kind, "size": size, "settings": TINY}}
+    values = {"streams": streams, "pooling": pooling, "heads": heads}
+    labels: dict[str, Task] = {"region": RegionTask(regions=regions, temperature=1.5)} if regions else {}
+    architecture = from_mapping(NetworkConfig, values, source="test")
+    network = Network(architecture, tasks_of(architecture.labels_of_heads, labels))
     # Fresh weights answer almost the same to everything; these do not.
     with torch.no_grad():
         for tensor in network.parameters():
             tensor.add_(0.1 * torch.randn_like(tensor))
-    names = REGION_NAMES[regions] if regions else ()
-    config = CheckpointConfig(
-        network=network.config, name="Tiny", licence="CC0-1.0", region_names=names, region_temperature=1.5
-    )
+    config = CheckpointConfig(network=network.config, name="Tiny", licence="CC0-1.0", labels=labels)
     save_checkpoint(network, folder, config, card="# Tiny\n")
     return load_checkpoint(folder)
 
@@ -65,8 +68,8 @@ def agrees(checkpoint: Checkpoint, path: Path) -> None:
             for length in lengths
         ]
         expected = predictor.predict(clips)
-        spread.append(expected.vad)
-        wanted = [array for array in expected if array is not None]
+        spread.append(expected["vad"])
+        wanted = list(expected.values())
         for padding in (0.0, float("nan")):
             outputs = answers(path, clips, padding=padding)
             assert len(outputs) == len(wanted)

@@ -13,9 +13,9 @@ from emosphere.model.heads import Head
 from emosphere.model.network import Network
 
 SMALL: dict[str, Any] = {
-    "encoder": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1},
+    "streams": {"speech": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}},
     "pooling": {"kind": "style", "dim": 8},
-    "heads": {"vad": {"outputs": 3, "hidden": 8}, "region": {"outputs": 8, "hidden": 8}},
+    "heads": {"vad": {"hidden": 8}, "region": {"hidden": 8}},
 }
 
 
@@ -27,11 +27,11 @@ def network(values: Mapping[str, Any] = SMALL) -> Network:
     ("in_features", "outputs", "count"), [(1024, 3, 1_054_723), (1024, 8, 1_059_848), (2048, 3, 2_103_299)]
 )
 def test_heads_have_the_papers_parameter_counts(in_features: int, outputs: int, count: int) -> None:
-    assert sum(tensor.numel() for tensor in Head(in_features, HeadConfig(outputs=outputs)).parameters()) == count
+    assert sum(tensor.numel() for tensor in Head(in_features, outputs, HeadConfig()).parameters()) == count
 
 
 def test_a_heads_norm_and_activation_are_settings() -> None:
-    head = Head(6, HeadConfig(outputs=3, hidden=5, norm="none", activation="tanh")).eval()
+    head = Head(6, 3, HeadConfig(hidden=5, norm="none", activation="tanh")).eval()
     vector = torch.randn(2, 6)
     _, first, _, _, _, last = head.layers
     expected = torch.tanh(vector @ first.weight.T + first.bias) @ last.weight.T + last.bias
@@ -43,13 +43,14 @@ def test_every_head_answers_from_the_same_vector() -> None:
     features = net.features(torch.randn(4, 3000), torch.tensor([3000, 2000, 700, 640]))
     answers = net(features)
     assert {name: tuple(answer.shape) for name, answer in answers.items()} == {"vad": (4, 3), "region": (4, 8)}
-    torch.testing.assert_close(net.heads["vad"](net.embed(features)), answers["vad"])
+    [embedding] = net.embed(features)
+    torch.testing.assert_close(net.heads["vad"](embedding.vector), answers["vad"])
 
 
 def test_a_detached_head_moves_itself_alone() -> None:
     net = network()
     features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
-    net.member_answers(net.embed(features), detached={"region"})["region"].square().sum().backward()
+    net.member_answers(net.embed(features), detached={"region"})["region"].values.square().sum().backward()
     moved = {
         name.split(".")[0] + "." + name.split(".")[1]
         for name, tensor in net.named_parameters()
@@ -61,16 +62,19 @@ def test_a_detached_head_moves_itself_alone() -> None:
 def test_encoders_and_poolings_combine_by_settings_alone() -> None:
     tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     tiny |= {"conv_dim": [4] * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
-    for encoder in (SMALL["encoder"], {"kind": "hubert", "size": "large", "settings": tiny}):
+    for encoder in (SMALL["streams"]["speech"], {"kind": "hubert", "size": "large", "settings": tiny}):
         for pooling in ({"kind": "style", "dim": 8}, {"kind": "statistics"}, {"kind": "mean"}):
-            net = network(SMALL | {"encoder": encoder, "pooling": pooling})
+            net = network(SMALL | {"streams": {"speech": encoder}, "pooling": pooling})
             answers = net(net.features(torch.randn(1, 2000), torch.tensor([2000])))
             assert answers["vad"].shape == (1, 3)
 
 
-def test_a_network_without_a_vad_head_is_refused() -> None:
-    with pytest.raises(UsageError, match="needs one named 'vad'"):
-        network(SMALL | {"heads": {"region": {"outputs": 8}}})
+def test_a_network_needs_a_head_whichever_it_is() -> None:
+    net = network(SMALL | {"heads": {"region": {"hidden": 8}}})
+    answers = net(net.features(torch.randn(1, 2000), torch.tensor([2000])))
+    assert {name: tuple(answer.shape) for name, answer in answers.items()} == {"region": (1, 8)}
+    with pytest.raises(UsageError, match=r"heads names none; add \[network\.heads\.vad\]"):
+        network(SMALL | {"heads": {}})
 
 
 def test_a_committee_answers_with_the_mean_of_its_members() -> None:
@@ -88,7 +92,8 @@ def test_a_committee_answers_with_the_mean_of_its_members() -> None:
     mean = sum(one["region"].softmax(dim=1) for one in members) / 3
     torch.testing.assert_close(answers["region"].softmax(dim=1), mean)
     for name, each in net.member_answers(net.embed(features)).items():
-        torch.testing.assert_close(each, torch.stack([one[name] for one in members]))
+        assert each.is_valid is None
+        torch.testing.assert_close(each.values, torch.stack([one[name] for one in members]))
     # In training as in scoring: no shape depends on the mode.
     shapes = {name: answer.shape for name, answer in answers.items()}
     assert {name: answer.shape for name, answer in net.train()(features).items()} == shapes
@@ -97,12 +102,12 @@ def test_a_committee_answers_with_the_mean_of_its_members() -> None:
 def test_a_vector_of_one_member_is_not_taken_for_that_of_all() -> None:
     net = network(SMALL | {"members": 3})
     features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
-    with pytest.raises(ValueError, match="8 features is not what embed"):
-        net.answers(net.pooling(net.encoder(features)))
+    with pytest.raises(ValueError, match="shorter than argument 1"):
+        net.answers(net.embed(features)[:1])
 
 
 def test_members_are_for_small_encoders_and_at_least_one() -> None:
     with pytest.raises(UsageError, match="members=0 must be at least 1"):
         network(SMALL | {"members": 0})
     with pytest.raises(UsageError, match=r"members=2 with a pretrained encoder.*logmel"):
-        network(SMALL | {"encoder": {"kind": "wavlm"}, "members": 2})
+        network(SMALL | {"streams": {"speech": {"kind": "wavlm"}}, "members": 2})

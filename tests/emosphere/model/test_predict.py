@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from emosphere.config import from_mapping
-from emosphere.geometry import REGION_NAMES
 from emosphere.model.architecture import NetworkConfig
 from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.cut_batches import cut_batches
 from emosphere.model.description import CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.model.predict import Predictor
+from emosphere.tasks.region import RegionTask
 from tests.encoders import TINY
 from tests.rounding import assert_close, deviation, num_layers, num_terms, rounding_bound
 
@@ -26,17 +26,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_paddi
 
 
 def checkpoint(encoder: object = LOGMEL, *, regions: bool = True, temperature: float = 1.0) -> Checkpoint:
-    heads = {"vad": {"outputs": 3, "hidden": 8}} | ({"region": {"outputs": 8, "hidden": 8}} if regions else {})
-    values = {"encoder": encoder, "pooling": {"kind": "style", "dim": 8}, "heads": heads}
-    network = Network(from_mapping(NetworkConfig, values, source="test")).eval()
+    heads = {"vad": {"hidden": 8}} | ({"region": {"hidden": 8}} if regions else {})
+    values = {"streams": {"speech": encoder}, "pooling": {"kind": "style", "dim": 8}, "heads": heads}
     config = CheckpointConfig(
-        network=network.config,
+        network=from_mapping(NetworkConfig, values, source="test"),
         name="tiny",
         licence="CC0-1.0",
-        region_names=REGION_NAMES[8] if regions else (),
-        region_temperature=temperature,
+        labels={"region": RegionTask(temperature=temperature)} if regions else {},
     )
-    return Checkpoint(network=network, config=config, digest="0" * 12)
+    return Checkpoint(network=Network(config.network, config.tasks).eval(), config=config, digest="0" * 12)
 
 
 def bound(loaded: Checkpoint) -> float:
@@ -59,10 +57,8 @@ def test_scores_do_not_depend_on_what_a_clip_is_batched_with(encoder: object, ba
     loaded = checkpoint(encoder)
     together = Predictor(loaded, batch_s=batch_s).predict(clips())
     alone = [Predictor(loaded).predict([clip]) for clip in clips()]
-    assert_close(together.vad, np.concatenate([one.vad for one in alone]), bound(loaded))
-    assert together.region_probs is not None
-    probs = np.concatenate([one.region_probs for one in alone if one.region_probs is not None])
-    assert_close(together.region_probs, probs, bound(loaded))
+    for head in ("vad", "region"):
+        assert_close(together[head], np.concatenate([one[head] for one in alone]), bound(loaded))
 
 
 def test_batches_side_by_side_are_computed_by_the_threads_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,21 +82,23 @@ def test_batches_side_by_side_are_computed_by_the_threads_and_change_nothing(mon
         found = together.predict(clips())
     assert len(threads) == num_batches > 2
     assert threading.get_ident() not in threads
-    np.testing.assert_array_equal(found.vad, wanted.vad)
-    np.testing.assert_array_equal(found.region_probs, wanted.region_probs)
+    assert list(found) == ["vad", "region"]
+    for head, answers in found.items():
+        np.testing.assert_array_equal(answers, wanted[head])
     assert (together.num_samples, together.num_padding) == (alone.num_samples, alone.num_padding)
 
 
 def test_a_pretrained_encoder_is_run_by_its_faster_path(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     loaded = checkpoint(TINY_GROUP_NORM)
-    slow = [loaded.network.encoder.features, loaded.network.encoder.forward]
     with torch.no_grad():
         clip = torch.from_numpy(clips()[0])[None]
-        wanted = loaded.network(slow[0](clip, torch.tensor([16_000])))["vad"].numpy()
+        wanted = loaded.network(loaded.network.features(clip, torch.tensor([16_000])))["vad"].numpy()
     for name in ("features", "forward"):
-        monkeypatch.setattr(loaded.network.encoder, name, lambda *_: pytest.fail("transformers' path was taken"))
-    found = Predictor(loaded).predict(clips()[:1]).vad
+        monkeypatch.setattr(
+            loaded.network.streams["speech"], name, lambda *_: pytest.fail("transformers' path was taken")
+        )
+    found = Predictor(loaded).predict(clips()[:1])["vad"]
     assert_close(found, wanted, bound(loaded))
 
 
@@ -110,14 +108,14 @@ def test_bfloat16_moves_scores_by_little_and_only_where_it_was_asked_for() -> No
     # Over 64 frames torch attends by code for AVX-512, also where ATEN_CPU_CAPABILITY forbids it: then it refuses.
     longest = 30_000 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 20_000
     given = [clip[:longest] for clip in clips()]
-    exact = Predictor(loaded).predict(given).vad
-    near = Predictor(loaded, precision="bfloat16").predict(given).vad
+    exact = Predictor(loaded).predict(given)["vad"]
+    near = Predictor(loaded, precision="bfloat16").predict(given)["vad"]
     mean = exact.mean(axis=0)  # fresh weights answer it to everything: what matters is how clips differ
     assert deviation(near - mean, exact - mean) > 0
     assert_close(near - mean, exact - mean, rounding_bound(torch.bfloat16, 2 * num_layers(loaded.network)))
     logmel = checkpoint()
     np.testing.assert_array_equal(
-        Predictor(logmel, precision="bfloat16").predict(clips()).vad, Predictor(logmel).predict(clips()).vad
+        Predictor(logmel, precision="bfloat16").predict(clips())["vad"], Predictor(logmel).predict(clips())["vad"]
     )
 
 
@@ -125,15 +123,14 @@ def test_scores_come_back_in_the_given_order() -> None:
     loaded, given = checkpoint(), clips()
     predictor = Predictor(loaded)
     forwards, backwards = predictor.predict(given), predictor.predict(given[::-1])
-    assert_close(forwards.vad, backwards.vad[::-1], bound(loaded))
-    assert len(np.unique(forwards.vad[:, 0].round(6))) > 4
+    assert_close(forwards["vad"], backwards["vad"][::-1], bound(loaded))
+    assert len(np.unique(forwards["vad"][:, 0].round(6))) > 4
 
 
 def test_no_clips_give_no_rows() -> None:
     prediction = Predictor(checkpoint()).predict([])
-    assert prediction.vad.shape == (0, 3)
-    assert prediction.region_probs is not None
-    assert prediction.region_probs.shape == (0, 8)
+    assert prediction["vad"].shape == (0, 3)
+    assert prediction["region"].shape == (0, 8)
 
 
 def test_vad_is_clipped_and_probabilities_sum_to_one() -> None:
@@ -141,28 +138,25 @@ def test_vad_is_clipped_and_probabilities_sum_to_one() -> None:
     with torch.no_grad():
         loaded.network.heads["vad"].layers[-1].bias.copy_(torch.tensor([5.0, -5.0, 0.0]))  # type: ignore[union-attr,operator,index]
     prediction = Predictor(loaded).predict(clips())
-    assert prediction.vad.dtype == np.float32
-    assert (prediction.vad[:, 0] == 1).all()
-    assert (prediction.vad[:, 1] == -1).all()
-    assert prediction.region_probs is not None
+    assert prediction["vad"].dtype == np.float32
+    assert (prediction["vad"][:, 0] == 1).all()
+    assert (prediction["vad"][:, 1] == -1).all()
     assert_close(
-        prediction.region_probs.sum(axis=1), np.ones(len(clips())), rounding_bound(torch.float32, 3 * 8)
+        prediction["region"].sum(axis=1), np.ones(len(clips())), rounding_bound(torch.float32, 3 * 8)
     )  # softmax
 
 
 def test_the_temperature_flattens_the_probabilities() -> None:
     torch.manual_seed(0)
-    sharp = Predictor(checkpoint()).predict(clips()).region_probs
+    sharp = Predictor(checkpoint()).predict(clips())["region"]
     torch.manual_seed(0)
-    flat = Predictor(checkpoint(temperature=4.0)).predict(clips()).region_probs
-    assert sharp is not None
-    assert flat is not None
+    flat = Predictor(checkpoint(temperature=4.0)).predict(clips())["region"]
     assert (flat.max(axis=1) < sharp.max(axis=1)).all()
     assert (flat.argmax(axis=1) == sharp.argmax(axis=1)).all()
 
 
 def test_a_model_without_region_head_gives_no_probabilities() -> None:
-    assert Predictor(checkpoint(regions=False)).predict(clips()).region_probs is None
+    assert list(Predictor(checkpoint(regions=False)).predict(clips())) == ["vad"]
 
 
 @pytest.mark.parametrize(

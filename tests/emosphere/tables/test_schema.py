@@ -87,9 +87,10 @@ def test_a_column_of_segments_says_what_its_values_follow_from():
     assert columns_from("segments", "run") == [
         "recording_id", "source_uri", "role", "speaker", "run_id", "scored_at"
     ]  # fmt: skip
-    assert columns_from("segments", "unfilled") == [
-        "category", "category_prob", "category_probs", "intensity", "overlap", "ood_score"
+    assert columns_from("segments", "model") == [
+        "valence", "arousal", "dominance", "radius", "azimuth_deg", "polar_deg", "region", "region_name", "region_prob",
+        "vad_radius_90", "category", "category_prob", "category_probs",
     ]  # fmt: skip
+    assert columns_from("segments", "unfilled") == ["intensity", "overlap", "ood_score"]
     assert columns_from("segments", "count") == []
-    unfilled = [column for column in SEGMENTS if column.origin == "unfilled"]
-    assert all(column.nullable for column in unfilled)
+    assert all(column.nullable for column in SEGMENTS if column.origin in ("unfilled", "model"))

@@ -11,34 +11,71 @@ import pytest
 from emosphere.errors import UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import BUNDLED
+from emosphere.tasks.category import CategoryTask
 from pipelines.card.figure_tables import figure_tables, is_measured
 from pipelines.card.text import card_text, model_card
 from pipelines.evaluate.command import evaluate
-from tests.evaluations import EVALUATION
+from tests.evaluations import EVALUATION, TASKS, part
 
 
 def test_the_confusion_names_rows_and_columns() -> None:
-    tables = figure_tables(EVALUATION)
+    tables = figure_tables(EVALUATION, TASKS)
     assert "|  | one | two |\n| --- | --- | --- |\n| one | 3 | 1 |\n| two | 2 | 4 |" in tables
 
 
 def test_what_was_not_measured_is_not_mentioned() -> None:
     bare = EVALUATION | {"test": None, "rated": None, "evaluated_on": {}, "regions_that_never_occur": []}
-    assert "CCC" not in figure_tables(bare)
-    assert "Kept apart for the test: nothing." in figure_tables(bare)
+    assert "CCC" not in figure_tables(bare, TASKS)
+    assert "Kept apart for the test: nothing." in figure_tables(bare, TASKS)
 
 
 def test_the_card_does_not_call_test_speakers_new_when_they_are_not() -> None:
-    assert "none of whom was learnt from" in figure_tables(EVALUATION)
-    tables = figure_tables(EVALUATION | {"test_speakers_known": 3})
+    assert "none of whom was learnt from" in figure_tables(EVALUATION, TASKS)
+    tables = figure_tables(EVALUATION | {"test_speakers_known": 3}, TASKS)
     assert "none of whom" not in tables
     assert "**3 of their speakers were learnt from or chosen by**" in tables
 
 
 def test_the_rated_corpora_are_named_where_they_are_known() -> None:
-    assert "(28 clips, not learnt from; too few for a benchmark)" in figure_tables(EVALUATION)
+    assert "(28 clips, not learnt from; too few for a benchmark)" in figure_tables(EVALUATION, TASKS)
     rated = {"clips": 500, "corpora": ["a", "b"], "ccc": {"valence": 0.2, "arousal": 0.7}}
-    assert "(500 clips of a, b, not learnt from):" in figure_tables(EVALUATION | {"rated": rated})
+    assert "(500 clips of a, b, not learnt from):" in figure_tables(EVALUATION | {"rated": rated}, TASKS)
+
+
+def test_other_heads_have_columns_of_their_own_after_those_of_the_point() -> None:
+    """A question's ways of naming a class stand together, beside the chance of that question."""
+    words = {"clips": 9, "uar": 0.7, "chance": 0.25, "names": ["joy", "anger"], "confusion": {"joy": [4, 0]}}
+    other = {"category_head": words, "loudness_ccc": {"level": 0.8}, "strain_ccc": {"jitter": 0.1, "creak": None}}
+    tables = figure_tables(EVALUATION | {"test": part(10, 0.4) | other | {"corpora": {"a": part(9, 0.1)}}}, TASKS)
+    assert (
+        "|  | clips | CCC valence | CCC arousal | CCC dominance | CCC loudness level | CCC strain jitter "
+        "| CCC strain creak | region UAR (head) | region UAR (of VAD) | chance UAR | category UAR (head) | chance UAR |"
+    ) in tables
+    assert (
+        "| all test speakers | 10 | 0.40 | 0.60 | 0.30 | 0.80 | 0.10 |  | 0.50 | 0.50 | 0.50 | 0.70 | 0.25 |" in tables
+    )
+    assert "| a | 9 | 0.10 | 0.60 | 0.30 |  |  |  | 0.50 | 0.50 | 0.50 |  |  |" in tables
+    assert "Confusion of the category head on the test speakers" in tables
+    assert "|  | joy | anger |\n| --- | --- | --- |\n| joy | 4 | 0 |" in tables
+
+
+def test_a_dimension_that_nobody_rated_is_an_empty_cell() -> None:
+    unrated = part(10, 0.4) | {"ccc": {"valence": 0.4, "arousal": 0.6, "dominance": None}}
+    rated = {"clips": 28, "ccc": {"valence": None, "arousal": 0.7}}
+    tables = figure_tables(EVALUATION | {"test": unrated | {"corpora": {}}, "rated": rated}, TASKS)
+    assert "| all test speakers | 10 | 0.40 | 0.60 |  | 0.50 |" in tables
+    assert "CCC arousal 0.70." in tables
+
+
+def test_a_training_without_vad_has_tables_too() -> None:
+    words = {"clips": 9, "uar": 0.7, "chance": 0.25, "names": ["joy", "anger"], "confusion": {"joy": [4, 0]}}
+    test = {"clips": 10, "category_head": words, "corpora": {"a": {"clips": 10, "category_head": words}}}
+    evaluation = EVALUATION | {"test": test, "rated": None, "categories_that_never_occur": ["awe"]}
+    del evaluation["regions_that_never_occur"]
+    tables = figure_tables(evaluation, {"category": CategoryTask(words=("joy", "anger"))})
+    assert "|  | clips | category UAR (head) | chance UAR |" in tables
+    assert "| a | 10 | 0.70 | 0.25 |" in tables
+    assert "Categories that never occur among the labels, so that they were never learnt: awe." in tables
 
 
 @pytest.fixture(scope="module")
@@ -58,27 +95,27 @@ def measured(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_intervals_and_slices_are_quoted(measured: Path) -> None:
     evaluation = json.loads(measured.read_text())
     assert is_measured(evaluation)
-    tables = figure_tables(evaluation)
+    tables = figure_tables(evaluation, TASKS)
     for dim in ("valence", "arousal", "dominance"):
         figure = evaluation["overall"]["figures"]["ccc"][dim]
         assert f"{figure['value']:.2f} [{figure['low']:.2f}, {figure['high']:.2f}]" in tables
     assert "30 clips of" in tables
     assert "30 of the targets are means of emotion *words*" in tables
     for kind, parts in evaluation["slices"].items():
-        for name, part in parts.items():
-            assert f"| {kind}: {name} | {part['clips']} | {part['speakers']} |" in tables
+        for name, of_slice in parts.items():
+            assert f"| {kind}: {name} | {of_slice['clips']} | {of_slice['speakers']} |" in tables
     assert str(measured.parents[1]) not in tables
 
 
 def test_a_figure_that_is_not_defined_says_so(measured: Path) -> None:
     evaluation = json.loads(measured.read_text())
     evaluation["overall"]["figures"]["ccc"]["valence"] = {"value": None, "low": None, "high": None, "reason": "..."}
-    assert "| ccc | not defined | " in figure_tables(evaluation)
+    assert "| ccc | not defined | " in figure_tables(evaluation, TASKS)
 
 
 def test_a_card_can_be_made_of_it_alone(measured: Path) -> None:
     evaluation: dict[str, Any] = json.loads(measured.read_text())
-    card = card_text("", evaluation)
+    card = card_text("", evaluation, TASKS)
     assert card.startswith("# emosphere-default\n")
     assert "a probability for each of 8 regions" in card
     assert "The weights: **CC-BY-NC-SA-4.0**" in card

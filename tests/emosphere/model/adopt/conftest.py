@@ -212,14 +212,13 @@ def agree(clips: list[np.ndarray]) -> Callable[[Published], None]:
         assert np.abs(centred).max() < 1
         assert centred.std(axis=0).min() > 1e-3
         checkpoint = load_checkpoint(find_model(str(published.folder)))
-        assert checkpoint.config.dims == ("valence", "arousal", "dominance")
         predictor = Predictor(checkpoint)
         together = predictor.predict(clips)
-        assert together.region_probs is None
-        alone = np.concatenate([predictor.predict([clip]).vad for clip in clips])
+        assert list(together) == ["vad"]
+        alone = np.concatenate([predictor.predict([clip])["vad"] for clip in clips])
         # Two layers attend to the 49 frames of the longest clip, a pooling takes their mean and perhaps deviation.
         bound = rounding_bound(torch.float32, num_terms(checkpoint.network, 3 * 49))
-        for found in (together.vad, alone):
+        for found in (together["vad"], alone):
             assert_close(found, centred, bound)
 
     return check

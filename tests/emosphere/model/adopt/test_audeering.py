@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from emosphere.errors import BadCheckpoint
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
 
@@ -27,8 +28,9 @@ def test_what_was_found_out_stands_in_the_folder(audeering: Any) -> None:
     checkpoint = load_checkpoint(find_model(str(audeering.folder)))
     assert (checkpoint.name, checkpoint.licence) == ("wav2vec2-large-robust-12-ft-emotion-msp-dim", "CC-BY-NC-SA-4.0")
     network = checkpoint.config.network
-    assert (network.encoder.kind, network.pooling.kind) == ("wav2vec2", "mean")
-    assert network.encoder.waveform_std is None  # type: ignore[union-attr]
+    [encoder] = network.streams.values()
+    assert isinstance(encoder, PretrainedConfig)
+    assert (encoder.kind, encoder.waveform_std, network.pooling.kind) == ("wav2vec2", None, "mean")
     assert (network.heads["vad"].norm, network.heads["vad"].activation) == ("none", "tanh")
 
 

@@ -9,6 +9,7 @@ import pytest
 from emosphere.errors import BadCheckpoint, MachineError
 from emosphere.model.adopt import odyssey as layout
 from emosphere.model.adopt.cache import adopt, cache_folder
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.description import describe_checkpoint
 from emosphere.model.find import BUNDLED
@@ -32,7 +33,9 @@ def test_a_change_of_any_source_file_is_converted_anew(odyssey: Any) -> None:
     odyssey.edit_config(mean=0.25)
     second = adopt(odyssey.folder)
     assert second != first
-    assert load_checkpoint(second).config.network.encoder.waveform_mean == 0.25  # type: ignore[union-attr]
+    encoder = load_checkpoint(second).config.network.streams["speech"]
+    assert isinstance(encoder, PretrainedConfig)
+    assert encoder.waveform_mean == 0.25
 
 
 @pytest.mark.parametrize(("name", "value"), [("VERSION", "2"), ("SETTINGS", ("network", "name", "new"))])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from emosphere.errors import BadCheckpoint
+from emosphere.model.architecture import PretrainedConfig
 from emosphere.model.checkpoint import load_checkpoint
 from emosphere.model.find import find_model
 from emosphere.model.predict import Predictor
@@ -22,9 +23,10 @@ def test_it_answers_as_the_publishers_code_does(odyssey: Any, agree: Callable[[A
 def test_what_was_found_out_stands_in_the_folder(odyssey: Any) -> None:
     checkpoint = load_checkpoint(find_model(str(odyssey.folder)))
     assert (checkpoint.name, checkpoint.licence) == ("ser-odyssey-baseline-wavlm-multi-attributes", "MIT")
-    encoder = checkpoint.config.network.encoder
-    assert (encoder.kind, encoder.waveform_mean, encoder.waveform_std) == ("wavlm", -0.00034, 0.0541)  # type: ignore[union-attr]
-    assert checkpoint.config.num_regions == 0
+    encoder = checkpoint.config.network.streams["speech"]
+    assert isinstance(encoder, PretrainedConfig)
+    assert (encoder.kind, encoder.waveform_mean, encoder.waveform_std) == ("wavlm", -0.00034, 0.0541)
+    assert list(checkpoint.config.tasks) == ["vad"]
     card = (find_model(str(odyssey.folder)) / "README.md").read_text()
     assert "**Licence of the weights:** MIT" in card
     assert "Must not be used" in card
@@ -35,7 +37,7 @@ def test_answers_outside_the_scale_are_clipped(odyssey: Any, clips: list[np.ndar
         tensors["ser_model.out.0.bias"][:] = 3.0
 
     odyssey.edit_weights(far)
-    vad = Predictor(load_checkpoint(find_model(str(odyssey.folder)))).predict(clips).vad
+    vad = Predictor(load_checkpoint(find_model(str(odyssey.folder)))).predict(clips)["vad"]
     assert (vad == 1).all()
 
 
