@@ -52,6 +52,26 @@ def assert_close(found: Any, wanted: Any, bound: float) -> None:
     )
 
 
+def assert_same_training(
+    first: nn.Module, second: nn.Module, *, num_steps: int, rate: float, num_frames: int, batch_size: int
+) -> None:
+    """Weights that AdamW came to in so many steps of a constant ``rate``, over the same clips in another order.
+
+    A step keeps only the proportion of a gradient to its own size: where rounding moves gradients by r, it moves the
+    step by r / |g|, at most by two steps; sqrt(3.2 r) of a step in root mean square over normally distributed g. Not so
+    the keys' bias, which softmax cancels: its gradient is nothing but rounding.
+
+    ``num_frames``: of a clip, at most.
+    """
+    mine, other = (
+        torch.cat([each.detach().flatten() for name, each in network.named_parameters() if "key.bias" not in name])
+        for network in (first, second)
+    )
+    # There and back; frames are attended to twice, averaged once; gradients add up over those of all clips of a batch.
+    rounded = rounding_bound(torch.float32, 2 * num_terms(first, 2 * 3 * num_frames) + batch_size * num_frames)
+    assert_close(mine, other, num_steps * rate * math.sqrt(3.2 * rounded) / float(other.square().mean().sqrt()))
+
+
 def num_terms(network: nn.Module, num_attended: int = 0) -> int:
     """Terms that are added one after the other on the way through all layers of ``network``, at most: a rounding each.
 

@@ -32,6 +32,14 @@ class RatedTask(Task):
         if self.radius_90 is not None and not self.radius_90 > 0:
             raise ValueError(f"radius_90={self.radius_90} must be above 0, or left out.")
 
+    @property
+    def outputs(self) -> int:
+        return len(self.dims)
+
+    def untaught(self, target: Target) -> list[str]:
+        is_rated = target.is_known.any(dim=0).tolist()
+        return [dim for dim, is_known in zip(self.dims, is_rated, strict=True) if not is_known]
+
     def says(self, tasks: Mapping[str, Task], head: str) -> str:
         scale = f"in [{self.lowest:g}, {self.highest:g}]"
         if len(self.dims) == 1:
@@ -42,14 +50,6 @@ class RatedTask(Task):
         """In float32, whatever the labels are in."""
         values, is_known = super(RatedTask, self).target(clips)
         return Target(values.float(), is_known)
-
-    @property
-    def outputs(self) -> int:
-        return len(self.dims)
-
-    def untaught(self, target: Target) -> list[str]:
-        is_rated = target.is_known.any(dim=0).tolist()
-        return [dim for dim, is_known in zip(self.dims, is_rated, strict=True) if not is_known]
 
     def agree(self, answers: "Tensor") -> "Tensor":
         return answers.mean(0)

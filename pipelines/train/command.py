@@ -73,7 +73,7 @@ def train_with(
     if record is not None:
         check_manifest(record, out, config.clips.manifest, manifest_sha256)
         if record["finished"]:
-            write_card(out, config.card)
+            write_card(config)
             before: dict[str, Any] = record["summary"]
             return before | {"already_finished": True}
     clips = read_clips(config)

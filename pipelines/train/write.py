@@ -11,13 +11,7 @@ import pyarrow.parquet as pq
 
 from emosphere.clips.batches import Clips
 from emosphere.model.checkpoint import save_checkpoint
-from emosphere.model.description import (
-    AT_WEIGHT_ZERO,
-    CARD_NAME,
-    EVALUATION_NAME,
-    CheckpointConfig,
-    describe_checkpoint,
-)
+from emosphere.model.description import AT_WEIGHT_ZERO, CARD_NAME, EVALUATION_NAME, CheckpointConfig
 from emosphere.model.network import Network
 from emosphere.store import unsigned
 from emosphere.tasks.classes import ClassesTask
@@ -72,7 +66,7 @@ def write_model(config: TrainConfig, trained: TrainedModel) -> None:
         },
         "settings": {name: value for name, value in settings.items() if name not in LEFT_OUT},
         "cross_validation": cross_validation,
-        "region_head_at_weight_zero": trained.figures_at_weight_zero,
+        "heads_at_weight_zero": trained.figures_at_weight_zero,
         **{
             f"{head}_radius_90": _radius(config, trained, head)
             for head, task in trained.checkpoint.tasks.items()
@@ -93,13 +87,15 @@ def write_model(config: TrainConfig, trained: TrainedModel) -> None:
     if trained.held_out:
         _write_held_out(out, trained)
     (out / EVALUATION_NAME).write_text(json.dumps(evaluation, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    write_card(out, config.card)
+    write_card(config)
 
 
-def write_card(out: Path, prose: str) -> None:
-    """Write the card anew from ``prose`` and the evaluation that lies in ``out``."""
+def write_card(config: TrainConfig) -> None:
+    """Write the card anew from the settings' prose and the evaluation that lies in ``config.out``."""
+    out = Path(config.out)
     evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
-    (out / CARD_NAME).write_text(card_text(prose, evaluation, describe_checkpoint(out).config.tasks), encoding="utf-8")
+    tasks = {head: task for head, task in config.tasks.items() if head not in config.auxiliary_heads}
+    (out / CARD_NAME).write_text(card_text(config.card, evaluation, tasks), encoding="utf-8")
 
 
 def _write_held_out(out: Path, trained: TrainedModel) -> None:

@@ -99,12 +99,6 @@ def test_a_task_is_a_table_of_settings(task: Task) -> None:
         from_mapping(Holder, {"labels": {"x": {"kind": "age"}}}, source="test")
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_frames_cannot_be_asked_for_a_label_of_the_clip(task: Task) -> None:
-    with pytest.raises(NotImplementedError, match="are of clips; its head must read the clip"):
-        task.summarise(torch.zeros(1, 2, task.outputs), torch.ones(1, 2, dtype=torch.bool))
-
-
 @pytest.mark.parametrize("module", ["emosphere.tasks", "emosphere.tasks.vad", "emosphere.model.description"])
 def test_what_a_plan_needs_of_a_model_imports_no_torch(module: str, root: Path) -> None:
     """It takes seconds, and 450 MB in each process."""
