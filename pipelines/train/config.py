@@ -14,7 +14,7 @@ from emosphere.config import to_mapping
 from emosphere.model.architecture import CLIP, SPEECH, NetworkConfig, PretrainedConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
-from emosphere.tasks import Task
+from emosphere.tasks import Task, check_columns
 from emosphere.training import FitConfig
 from emosphere.training.fit_config import PARTS
 from emosphere.training.terms import head_of
@@ -133,6 +133,7 @@ class TrainConfig:
         for name in (*self.network.streams, *heads):
             if hasattr(nn.ModuleDict, name):
                 raise ValueError(f"{name!r} cannot be the name of a stream or a head: torch means something by it.")
+        check_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
         taught = {head_of(name, term) for name, term in self.fit.terms.items()}
         for head, task in tasks.items():
             if head not in taught:

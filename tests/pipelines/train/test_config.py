@@ -119,3 +119,20 @@ def test_what_makes_no_sense_is_refused_with_what_does(path: str, value: Any, me
     from_mapping(TrainConfig, SMOKE, source="train.toml")
     with pytest.raises(UsageError, match=message):
         from_mapping(TrainConfig, changed(SMOKE, path, value), source="train.toml")
+
+
+def test_a_file_of_an_earlier_version_is_told_all_its_lines_at_once() -> None:
+    old = changed(changed(SMOKE, "network/heads/vad/outputs", 3), "fit/loss", {})
+    old = changed(changed(old, "clips/categories", ["joy"]), "encoder_weights", "w")
+    with pytest.raises(UsageError) as refused:
+        from_mapping(TrainConfig, old, source="train.toml")
+    named = [line.split("'")[1] for line in str(refused.value).splitlines() if "earlier version" in line]
+    assert sorted(named) == ["categories", "encoder_weights", "loss", "outputs"]
+
+
+def test_a_head_that_is_not_kept_may_share_a_column() -> None:
+    twice = changed(SMOKE, "network/heads/again", {"label": "vad"})
+    twice = changed(twice, "fit/terms/again", {"kind": "concordance"})
+    assert from_mapping(TrainConfig, twice | {"auxiliary_heads": ["again"]}, source="train.toml").tasks.keys() == {
+        "vad", "region", "again",
+    }  # fmt: skip
