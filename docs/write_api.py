@@ -20,6 +20,8 @@ MODULES = (
     "emosphere.metrics",
     "emosphere.losses.ccc",
     "emosphere.losses.classification",
+    "emosphere.tasks",
+    "emosphere.tasks.task",
     "emosphere.model.find",
     "emosphere.model.checkpoint",
     "emosphere.model.description",
@@ -91,8 +93,8 @@ def _members(node: ast.ClassDef, source: str) -> Iterator[str]:
 def _head(node: ast.FunctionDef | ast.ClassDef, source: str) -> Iterator[str]:
     """Signature as it is written, decorators included, and docstring."""
     first = min(line.lineno for line in (node, *node.decorator_list))
-    lines = source.splitlines()[first - 1 : node.body[0].lineno - 1]
-    yield from _code(textwrap.dedent("\n".join(lines)).removesuffix(":"))
+    lines = source.splitlines()[first - 1 : max(node.lineno, node.body[0].lineno - 1)]
+    yield from _code(textwrap.dedent("\n".join(lines)).removesuffix(" ...").removesuffix(":"))
     yield from _prose(node)
 
 

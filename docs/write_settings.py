@@ -6,10 +6,11 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from docs.docstrings import as_markdown, attribute_docstrings, class_in, in_one_line, path_of, tree_of, wrapped
+from emosphere.config import kinds_of
 from pipelines.ablate.command import Table
 from pipelines.score.settings import ScoreSettings
 from pipelines.train.config import TrainConfig
@@ -45,16 +46,18 @@ def as_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(settings: type, path: tuple[str, ...], *, is_list: bool = False) -> Iterator[str]:
-    """Heading, caption and keys of one table, then its tables."""
+def _section(
+    settings: type, path: tuple[str, ...], *, kinds: Sequence[str] = (), is_list: bool = False, choice: str = ""
+) -> Iterator[str]:
+    """Heading, caption and keys of one table, then its tables; ``choice`` says what there is to choose from."""
     hints = typing.get_type_hints(settings)
     module = sys.modules[settings.__module__]
-    meanings = attribute_docstrings(class_in(tree_of(module), settings.__name__).body)
+    meanings = _meanings(settings)
     if path:
         name = ".".join(path)
-        kinds = ", ".join(json.dumps(kind) for kind in typing.get_args(hints.get("kind")))
-        yield from ("", f"### `{f'[[{name}]]' if is_list else f'[{name}]'}`" + (f", `kind` = {kinds}" if kinds else ""))
-    caption = as_markdown(inspect.getdoc(settings) or "")
+        named = ", ".join(json.dumps(kind) for kind in kinds)
+        yield from ("", f"### `{f'[[{name}]]' if is_list else f'[{name}]'}`" + (f", `kind` = {named}" if named else ""))
+    caption = " ".join(as_markdown(text) for text in (choice, inspect.getdoc(settings)) if text)
     yield from ("", wrapped(f"{caption} (`{settings.__name__}` in `{path_of(module)}`)"))
     fields = [field for field in dataclasses.fields(settings) if field.name != "kind"]
     keys = [field for field in fields if not list(_tables(hints[field.name]))]
@@ -64,22 +67,47 @@ def _section(settings: type, path: tuple[str, ...], *, is_list: bool = False) ->
         meaning = in_one_line(meanings[field.name])
         yield f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} | {meaning} |"
     for field in fields:
-        for table, suffix, several in _tables(hints[field.name]):
-            yield from _section(table, (*path, field.name, *suffix), is_list=several)
+        for number, table in enumerate(_tables(hints[field.name])):
+            # Said once, above the first kind; a table without kinds says by itself what it is.
+            choice = meanings.get(field.name, "") if table.kinds and not number else ""
+            place = (*path, field.name, *table.suffix)
+            yield from _section(table.settings, place, kinds=table.kinds, is_list=table.is_list, choice=choice)
 
 
-def _tables(hint: Any) -> Iterator[tuple[Any, tuple[str, ...], bool]]:
-    """Dataclasses that a key may hold, what follows its name in the heading, and whether it holds a list of them."""
+def _meanings(settings: type) -> dict[str, str]:
+    """Docstrings of a dataclass's fields, those that it inherits included."""
+    meanings: dict[str, str] = {}
+    for part in reversed([part for part in settings.__mro__ if dataclasses.is_dataclass(part)]):
+        meanings |= attribute_docstrings(class_in(tree_of(sys.modules[part.__module__]), part.__name__).body)
+    return meanings
+
+
+class _Table(NamedTuple):
+    """A dataclass that a key may hold."""
+
+    settings: type
+    kinds: tuple[str, ...]
+    """By which a file chooses it; none where there is no choice."""
+    suffix: tuple[str, ...] = ()
+    """What follows the key in the heading."""
+    is_list: bool = False
+
+
+def _tables(hint: Any) -> Iterator[_Table]:
     options = typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        yield hint, (), False
+    if (registered := kinds_of(hint)) is not None:
+        for settings in dict.fromkeys(registered.values()):
+            yield _Table(settings, tuple(kind for kind, found in registered.items() if found is settings))
+    elif dataclasses.is_dataclass(hint):
+        settings = typing.cast(type, hint)
+        yield _Table(settings, typing.get_args(typing.get_type_hints(settings).get("kind")))
     elif typing.get_origin(hint) in (typing.Union, types.UnionType):
         for option in options:
             yield from _tables(option)
-    elif typing.get_origin(hint) is dict and dataclasses.is_dataclass(options[1]):
-        yield options[1], ("NAME",), False
-    elif typing.get_origin(hint) is tuple and dataclasses.is_dataclass(options[0]):
-        yield options[0], (), True
+    elif typing.get_origin(hint) is dict:
+        yield from (table._replace(suffix=("NAME",)) for table in _tables(options[1]))
+    elif typing.get_origin(hint) is tuple:
+        yield from (table._replace(is_list=True) for table in _tables(options[0]))
 
 
 def _type(hint: Any) -> str:

@@ -7,7 +7,7 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,16 +53,40 @@ def from_mapping(config_class: type[Config], values: Mapping[str, Any], *, sourc
 
     A class with ``KINDS``, a mapping from kind to class, stands for whichever of these a table's ``kind`` names. One
     with ``REPLACED`` names settings of earlier versions, and a function from such a setting's value to what stands for
-    it today, which the message says.
+    it today: all of them are told in one message.
     """
+    if earlier := list(_earlier(config_class, values, where=source)):
+        raise UsageError("\n".join(earlier))
+    return _built(config_class, values, source=source)
+
+
+def _earlier(hint: Any, value: Any, *, where: str) -> Iterator[str]:
+    """A message for every setting of an earlier version in ``value``, which is meant for a setting of type ``hint``."""
+    if not isinstance(value, Mapping):
+        return
+    if typing.get_origin(hint) is dict:
+        for key, inner in value.items():
+            yield from _earlier(typing.get_args(hint)[1], inner, where=f"{where}.{key}")
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    for option in typing.get_args(hint) if is_union else (hint,):
+        option = (kinds_of(option) or {}).get(str(value.get("kind")), option)
+        if not (isinstance(option, type) and dataclasses.is_dataclass(option)):
+            continue
+        hints = typing.get_type_hints(option)
+        for key, inner in value.items():
+            replaced = getattr(option, "REPLACED", {}).get(key)
+            if replaced is not None:
+                yield f"{where}: '{key}' is a setting of an earlier version. {replaced(inner)}"
+            elif key in hints:
+                yield from _earlier(hints[key], inner, where=f"{where}: {key}")
+
+
+def _built(config_class: type[Config], values: Mapping[str, Any], *, source: str) -> Config:
     fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, config_class))}
     hints = typing.get_type_hints(config_class)
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
-            replaced = getattr(config_class, "REPLACED", {}).get(key)
-            if replaced is not None:
-                raise UsageError(f"{source}: '{key}' is a setting of an earlier version. {replaced(value)}")
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
             hint = f" Did you mean '{near[0]}'?" if near else f" It knows: {', '.join(fields)}."
             raise UsageError(f"{source}: '{key}' is not a setting of {config_class.__name__}.{hint}")
@@ -125,11 +149,11 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
             raise UsageError(
                 f"{where}: expected a table with kind = one of {', '.join(map(repr, kinds))}; found {found}."
             )
-        return from_mapping(kinds[named], value, source=where)
+        return _built(kinds[named], value, source=where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise UsageError(f"{where}: expected a table, found {value!r}.")
-        return from_mapping(hint, value, source=where)
+        return _built(hint, value, source=where)
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         failures = []

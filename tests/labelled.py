@@ -13,6 +13,8 @@ class LabelledClip:
     vad: tuple[float, float, float] = NOT_RATED
     weak: bool = False
     category: str | None = None
+    categories: tuple[str, ...] = ()
+    ratings: str | None = None
     intensity: str | None = None
     gender: str | None = None
     transcript: str | None = None

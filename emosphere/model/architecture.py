@@ -4,9 +4,10 @@ seconds to import: whoever only reads a model's description does without.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, get_args
 
 from emosphere.tasks import Task, tasks_of
+from emosphere.tasks.region import NumRegions
 
 Precision = Literal["float32", "bfloat16"]
 """Of a pretrained encoder in scoring."""
@@ -199,10 +200,10 @@ FusionConfig.KINDS.update(
 
 
 def _outputs_are_the_labels(value: Any) -> str:
-    return (
-        f"A head has as many outputs as its label has dimensions or classes: leave `outputs = {value}` out. The number "
-        f"of regions is `[labels.region]` `regions = {value}`, categories are `[labels.category]` `words = [...]`."
-    )
+    told = f"A head has as many outputs as its label has dimensions or classes: leave `outputs = {value}` out."
+    if value in get_args(NumRegions):
+        told += f' Where it counts regions, `[labels.region]` says `kind = "region"` and `regions = {value}`.'
+    return told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,1 +1,1 @@
-"""The published tables: every column, the names of recordings, the columns of a VAD point."""
+"""The published tables: every column, and the names of recordings."""

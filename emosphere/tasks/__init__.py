@@ -9,7 +9,7 @@ from emosphere.tasks.vad import VAD, VadTask
 
 Task.KINDS.update({VAD: VadTask, REGION: RegionTask, CATEGORY: CategoryTask})
 
-__all__ = ["Labelled", "Published", "Target", "Task", "questions", "tasks_of"]
+__all__ = ["Labelled", "Published", "Target", "Task", "check_columns", "questions", "tasks_of"]
 
 
 def questions(tasks: Mapping[str, Task]) -> dict[str, Task]:
@@ -28,10 +28,9 @@ def tasks_of(labels_of_heads: Mapping[str, str], labels: Mapping[str, Task]) -> 
     """The task of each head, from the name of the label that each answers.
 
     A label that ``labels`` does not describe is of the kind of its own name, with that kind's settings. Raises
-    ValueError for a label of no kind, and where two heads would fill the same column.
+    ValueError for a label of no kind.
     """
     tasks: dict[str, Task] = {}
-    filled_by: dict[str, str] = {}
     for head, label in labels_of_heads.items():
         if label not in labels and label not in Task.KINDS:
             raise ValueError(
@@ -39,7 +38,13 @@ def tasks_of(labels_of_heads: Mapping[str, str], labels: Mapping[str, Task]) -> 
                 f"[labels.{label}], with kind = one of {', '.join(Task.KINDS)}."
             )
         tasks[head] = labels[label] if label in labels else Task.KINDS[label](kind=label)
-        for column in tasks[head].columns_filled:
+    return tasks
+
+
+def check_columns(tasks: Mapping[str, Task]) -> None:
+    """Raise ValueError where two of a model's heads would fill the same column."""
+    filled_by: dict[str, str] = {}
+    for head, task in tasks.items():
+        for column in task.columns_filled:
             if (other := filled_by.setdefault(column, head)) != head:
                 raise ValueError(f"the heads {other!r} and {head!r} would both fill the column {column!r}; keep one.")
-    return tasks

@@ -34,16 +34,15 @@ class ClassesTask(Task):
 
     term: ClassVar[str] = "cross-entropy"
     plural: ClassVar[str] = "classes"
-
-    temperature: float = 1.0
-    """Logits are divided by it, so that their softmax is calibrated. Written by training."""
-
     noun: ClassVar[str] = "class"
     """What one of its classes is called."""
     left_out: ClassVar[str] = "clips that nobody labelled are left out"
     """Which clips take no part in its figures, in words."""
     none_known: ClassVar[str] = "no clip has a label"
     """Why a figure is not defined where no label is known."""
+
+    temperature: float = 1.0
+    """Logits are divided by it, so that their softmax is calibrated. Written by training."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

@@ -41,3 +41,7 @@ def _lines(loss: Any) -> list[str]:
     if schedule == "uncertainty":
         lines += ["[fit.balance]", 'kind = "uncertainty"']
     return lines
+
+
+WITHOUT_A_LOSS: Final = "A file without [fit.loss] meant, before 2026-11-28:\n" + "\n".join(_lines({}))
+"""What stood where nothing was said."""

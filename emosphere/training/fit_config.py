@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 from emosphere.training.balance import BalanceConfig, NoBalanceConfig
-from emosphere.training.first_settings import concordance_of_today, loss_of_today
+from emosphere.training.first_settings import WITHOUT_A_LOSS, concordance_of_today, loss_of_today
 from emosphere.training.terms import Term
 
 STREAMS: Final = "streams"
@@ -23,7 +23,7 @@ class FitConfig:
     }
     """Settings of earlier versions."""
 
-    terms: dict[str, Term]
+    terms: dict[str, Term] = field(default_factory=dict)
     """By name: what the heads are held to. The loss is their weighted sum."""
     balance: BalanceConfig = field(default_factory=NoBalanceConfig)
     """Further weights of the terms, which follow from how the training goes."""
@@ -69,7 +69,7 @@ class FitConfig:
         if not any(term.weight for term in self.terms.values()):
             raise ValueError(
                 "terms holds none that weighs anything, so nothing would be learnt; add [fit.terms.NAME] with a kind "
-                f"({', '.join(Term.KINDS)}), NAME being a head's."
+                f"({', '.join(Term.KINDS)}), NAME being a head's. {WITHOUT_A_LOSS}"
             )
         alone = any(term.scope == "piece" for term in self.terms.values())
         if self.micro_batch_size is not None and self.micro_batch_size < (2 if alone else 1):

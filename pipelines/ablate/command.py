@@ -76,9 +76,8 @@ def ablate(
         known = ", ".join(row.label for row in table.rows)
         raise UsageError(f"{table_path}: has no row {', '.join(sorted(unknown))}; its rows are {known}.")
     configs = {row.label: load_config(TrainConfig, table_path.parent / row.config, over=over) for row in rows}
-    if without := [
-        label for label, config in configs.items() if all(task.kind != VAD for task in config.tasks.values())
-    ]:
+    kinds = {label: {task.kind for task in config.tasks.values()} for label, config in configs.items()}
+    if without := [label for label in configs if VAD not in kinds[label]]:
         raise UsageError(f"{table_path}: the rows are compared by VAD, which {', '.join(without)} does not answer.")
     # Over another corpus the table's own split may not exist.
     splits = set.intersection(*(set(config.clips.evaluate) for config in configs.values()))

@@ -42,12 +42,13 @@ def _trained(evaluation: dict[str, Any]) -> Iterator[str]:
         crossval = evaluation["cross_validation"]
         yield "Speaker-grouped cross-validation over the clips learnt from:"
         yield _agreement({"all": crossval, **crossval["corpora"]})
-    if evaluation["rated"]:
-        rated = evaluation["rated"]
+    rated = evaluation["rated"]
+    of_dims = {dim: value for dim, value in rated["ccc"].items() if value is not None} if rated else {}
+    if of_dims:
         few = "; too few for a benchmark" if rated["clips"] < FEW_CLIPS else ""
         yield (
             f"Against listeners' ratings ({rated['clips']} clips{_of(rated.get('corpora'))}, not learnt from{few}): "
-            f"CCC {', '.join(f'{dim} {value:.2f}' for dim, value in rated['ccc'].items() if value is not None)}."
+            f"CCC {', '.join(f'{dim} {value:.2f}' for dim, value in of_dims.items())}."
         )
     for name, figures in (test or {}).items():
         if name.endswith(HEAD):

@@ -37,8 +37,4 @@ def choice_figures(
 
 def logged_figures(figures: dict[str, dict[str, float]], tasks: Mapping[str, Task]) -> dict[str, float]:
     """The same by one name each."""
-    return {
-        f"{f'{head}_' if tasks[head].prefix is None else tasks[head].prefix}{name}": value
-        for head, own in figures.items()
-        for name, value in own.items()
-    }
+    return {tasks[head].key(head, name): value for head, own in figures.items() for name, value in own.items()}

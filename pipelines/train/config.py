@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from torch import nn
+
 from emosphere.clips.augment import DistortionConfig
 from emosphere.clips.spectrum import SpectrumConfig
 from emosphere.config import to_mapping
 from emosphere.model.architecture import CLIP, SPEECH, NetworkConfig, PretrainedConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
-from emosphere.tasks import Task
+from emosphere.tasks import Task, check_columns
 from emosphere.training import FitConfig
 from emosphere.training.fit_config import PARTS
 from emosphere.training.terms import head_of
@@ -128,6 +130,10 @@ class TrainConfig:
     def _check_heads(self) -> None:
         """Raise ValueError unless every head has a label, and a term that fits it."""
         tasks, heads = self.tasks, self.network.heads
+        for name in (*self.network.streams, *heads):
+            if hasattr(nn.ModuleDict, name):
+                raise ValueError(f"{name!r} cannot be the name of a stream or a head: torch means something by it.")
+        check_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
         taught = {head_of(name, term) for name, term in self.fit.terms.items()}
         for head, task in tasks.items():
             if head not in taught:

@@ -66,7 +66,7 @@ def write_model(config: TrainConfig, trained: TrainedModel) -> None:
         },
         "settings": {name: value for name, value in settings.items() if name not in LEFT_OUT},
         "cross_validation": cross_validation,
-        "region_head_at_weight_zero": trained.figures_at_weight_zero,
+        "heads_at_weight_zero": trained.figures_at_weight_zero,
         **{
             f"{head}_radius_90": _radius(config, trained, head)
             for head, task in trained.checkpoint.tasks.items()

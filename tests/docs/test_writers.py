@@ -31,7 +31,11 @@ def test_a_paragraph_has_the_width_of_the_pages() -> None:
     "line",
     [
         "### `[listen.segment]`",
-        '### `[network.encoder]`, `kind` = "wavlm", "wav2vec2", "hubert"',
+        '### `[network.streams.NAME]`, `kind` = "wavlm", "wav2vec2", "hubert"',
+        '### `[network.fusion]`, `kind` = "concat"',
+        '### `[fit.terms.NAME]`, `kind` = "cross-entropy"',
+        '### `[fit.balance]`, `kind` = "uncertainty"',
+        '### `[labels.NAME]`, `kind` = "category"',
         "### `[network.heads.NAME]`",
         "### `[[rows]]`",
         "| `gain_db` | list of 2 numbers | *absent* |",
@@ -40,6 +44,12 @@ def test_a_paragraph_has_the_width_of_the_pages() -> None:
 )
 def test_the_settings_page_knows_every_kind_of_key(line: str) -> None:
     assert line in write_settings.as_page()
+
+
+def test_a_kind_has_what_it_inherits_and_no_constants() -> None:
+    below = write_settings.as_page().split('### `[fit.terms.NAME]`, `kind` = "concordance"')[1].split("\n### ")[0]
+    keys = [line.split("`")[1] for line in below.splitlines() if line.startswith("| `")]
+    assert keys == ["head", "weight", "schedule", "span", "span_epochs", "afterwards", "scope", "reduction"]
 
 
 def test_a_room_stands_on_what_its_files_import() -> None:

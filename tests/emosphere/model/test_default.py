@@ -64,7 +64,7 @@ def test_its_settings_are_those_of_the_shipped_configuration() -> None:
     evaluation = json.loads((FOLDER / "evaluation.json").read_text(encoding="utf-8"))
     trained = from_mapping(TrainConfig, evaluation["settings"] | {"out": ""}, source="evaluation.json")
     shipped = load_config(TrainConfig, FOLDER.parents[2] / "jobs" / "configs" / "train" / "default.toml")
-    for part in ("network", "fit", "distortion", "spectrum", "seed", "folds", "auxiliary_heads"):
+    for part in ("network", "labels", "fit", "distortion", "spectrum", "seed", "folds", "auxiliary_heads"):
         assert getattr(trained, part) == getattr(shipped, part), part
 
 

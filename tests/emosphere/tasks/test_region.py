@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from emosphere.geometry import REGION_NAMES
 from emosphere.tasks import Published, Target, Task
 from emosphere.tasks.category import CategoryTask
-from emosphere.tasks.region import DEFAULT_REGIONS, RegionTask, located, num_regions
+from emosphere.tasks.region import DEFAULT_REGIONS, NOT_SAVED, RegionTask, located, num_regions
 from emosphere.tasks.vad import VadTask
 from tests.labelled import LabelledClip
 
@@ -146,15 +146,19 @@ def test_without_a_point_there_is_no_region_to_give_a_probability_of() -> None:
     model = Published({"region": RegionTask()}, {"region": probs})
     assert RegionTask().columns(model, "region") == {}
     named = RegionTask().named(model, "region")
-    assert named["of_vad"] is None
+    assert named["of_vad"] == "the model does not answer valence, arousal, dominance"
 
 
-def test_a_region_is_named_in_two_ways() -> None:
+def test_a_region_is_named_in_three_ways() -> None:
     vad = np.array([[-0.5, 0.5, 0.5]], np.float32)
     probs = np.eye(8, dtype=np.float32)[[5]]
     tasks: dict[str, Task] = {"vad": VadTask(), "region": RegionTask()}
-    named = RegionTask().named(Published(tasks, {"vad": vad, "region": probs}), "region")
-    assert {way: None if of is None else of.tolist() for way, of in named.items()} == {"head": [5], "of_vad": [3]}
+    model = Published(tasks, {"vad": vad, "region": probs})
+    named = RegionTask().named(model, "region", probs[:, ::-1])
+    assert {way: np.asarray(of).tolist() for way, of in named.items()} == {
+        "head": [5], "head_at_weight_zero": [2], "of_vad": [3],
+    }  # fmt: skip
+    assert RegionTask().named(model, "region")["head_at_weight_zero"] == NOT_SAVED
     assert RegionTask().ways("region").keys() == named.keys()
 
 

@@ -12,7 +12,7 @@ import torch
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import UsageError
 from emosphere.tables.schema import SEGMENTS, columns_from
-from emosphere.tasks import Published, Task, tasks_of
+from emosphere.tasks import Published, Task, check_columns, tasks_of
 from emosphere.tasks.category import CategoryTask
 from emosphere.tasks.region import RegionTask
 from emosphere.tasks.vad import VadTask
@@ -83,10 +83,10 @@ def test_a_label_that_is_described_nowhere_is_refused() -> None:
 
 def test_two_heads_for_one_column_are_refused() -> None:
     with pytest.raises(ValueError, match="heads 'vad' and 'again' would both fill the column 'valence'; keep one"):
-        tasks_of({"vad": "vad", "again": "vad"}, {})
+        check_columns(tasks_of({"vad": "vad", "again": "vad"}, {}))
     words = {"few": CategoryTask(words=("a", "b")), "many": CategoryTask(words=("a", "b", "c"))}
     with pytest.raises(ValueError, match="heads 'few' and 'many' would both fill the column 'category'"):
-        tasks_of({"few": "few", "many": "many"}, words)
+        check_columns(tasks_of({"few": "few", "many": "many"}, words))
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,6 @@ def test_a_task_is_a_table_of_settings(task: Task) -> None:
     assert read == {"x": task}
     with pytest.raises(UsageError, match=r"labels\.x: expected a table with kind = one of 'vad', 'region', 'category'"):
         from_mapping(Holder, {"labels": {"x": {"kind": "age"}}}, source="test")
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_frames_cannot_be_asked_for_a_label_of_the_clip(task: Task) -> None:
-    with pytest.raises(NotImplementedError, match="are of clips; its head must read the clip"):
-        task.summarise(torch.zeros(1, 2, task.outputs), torch.ones(1, 2, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("module", ["emosphere.tasks", "emosphere.tasks.vad", "emosphere.model.description"])

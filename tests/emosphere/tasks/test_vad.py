@@ -24,12 +24,12 @@ def test_each_dimension_is_known_by_itself() -> None:
         LabelledClip(),
     ]
     values, is_known = VadTask().labels(clips)
-    assert values.dtype == np.float32
+    assert values.dtype == np.float64
     assert is_known.tolist() == [[True] * 3, [False, True, True], [True, False, False], [False] * 3]
     assert values[is_known].tolist() == [0.5, -0.25, 0.0, 1.0, -1.0, 0.5]
     assert np.isfinite(values).all()  # an unknown one may be multiplied by 0
     target = VadTask().target(clips)
-    assert torch.equal(target.values, torch.from_numpy(values))
+    assert torch.equal(target.values, torch.from_numpy(values).float())
     assert torch.equal(target.is_known, torch.from_numpy(is_known))
     assert target.take([1, 3]).is_known.tolist() == [[False, True, True], [False] * 3]
 

@@ -90,7 +90,7 @@ def test_a_table_of_the_paper_is_trained_and_printed(tmp_path: Path, root: Path)
     learnt = [rows[name]["trained_on"]["msp-podcast-1.12"]["clips"] for name in rows]
     assert learnt[0] < learnt[1]
     assert rows["proposed"]["test"]["clips"] == rows["without-auxiliary-loss"]["test"]["clips"]
-    at_weight_zero = rows["proposed"]["region_head_at_weight_zero"]
+    at_weight_zero = rows["proposed"]["heads_at_weight_zero"]
     assert at_weight_zero["epochs"] == 3  # a quarter of the twelve
     assert {"uar", "macro_f1", "accuracy"} <= at_weight_zero.keys()
 

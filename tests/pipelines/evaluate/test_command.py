@@ -5,9 +5,11 @@ import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -18,6 +20,11 @@ from emosphere.evaluation import predict_clips as module
 from emosphere.evaluation.drawn_figures import FIGURES
 from emosphere.model.checkpoint import load_checkpoint, save_checkpoint
 from emosphere.model.find import BUNDLED
+from emosphere.model.network import Network
+from emosphere.tasks import Labelled, Task
+from emosphere.tasks.category import CategoryTask
+from emosphere.tasks.rated import RatedTask
+from pipelines.card.text import model_card
 from pipelines.evaluate.command import AT_WEIGHT_ZERO, evaluate
 
 NUM_CLIPS = 40
@@ -63,6 +70,35 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = changed_model(tmp_path_factory.mktemp("models") / "worse", shake)
     checkpoint = load_checkpoint(BUNDLED)
     save_checkpoint(checkpoint.network, folder / AT_WEIGHT_ZERO, checkpoint.config, card="")
+    return folder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LoudnessTask(RatedTask):
+    """A toy: louder where the acted arousal is higher; the first clip was not rated."""
+
+    dims: ClassVar[tuple[str, ...]] = ("level",)
+    lowest: ClassVar[float] = 0.0
+    highest: ClassVar[float] = 10.0
+
+    kind: Literal["loudness"] = "loudness"
+
+    def labels(self, clips: Sequence[Labelled]) -> tuple[np.ndarray, np.ndarray]:
+        values = np.array([5 + 5 * clip.vad[1] for clip in clips])[:, None]
+        return values, np.arange(len(clips))[:, None] > 0
+
+
+def model_of(folder: Path, labels: dict[str, Task]) -> Path:
+    """The bundled model's encoder under new heads for ``labels``."""
+    bundled = load_checkpoint(BUNDLED)
+    head = bundled.config.network.heads["vad"]
+    network_config = dataclasses.replace(bundled.config.network, heads=dict.fromkeys(labels, head), members=1)
+    torch.manual_seed(0)
+    network = Network(network_config, labels)
+    body = {name: value for name, value in bundled.network.state_dict().items() if not name.startswith("others.")}
+    network.load_state_dict({name: value for name, value in body.items() if "heads." not in name}, strict=False)
+    config = dataclasses.replace(bundled.config, network=network_config, labels=labels, name=folder.name)
+    save_checkpoint(network, folder, config, card="")
     return folder
 
 
@@ -202,3 +238,48 @@ def test_a_dimension_that_nobody_rated_is_null_on_the_page_too(shared_data: Path
     ElementTree.fromstring(text)
     assert "nobody rated it on these clips" in text
     assert "Weak labels" not in text
+
+
+def test_a_model_of_a_category_and_a_toy_is_evaluated_by_the_ordinary_command(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers no VAD: what is absent is null with a reason, on the page, in the table and on the card as well."""
+    monkeypatch.setitem(Task.KINDS, "loudness", LoudnessTask)
+    words = ("anger", "happiness", "sadness", "fear")
+    labels: dict[str, Task] = {"category": CategoryTask(words=words), "loudness": LoudnessTask(radius_90=4.0)}
+    model = model_of(tmp_path / "toy", labels)
+    out = tmp_path / "out"
+    result = evaluate(str(model), str(manifest), split="test", out=str(out), against="default", num_bootstrap=100)
+    assert list(result["uar"]) == ["category"]
+    assert result["classes"] == {"category": "category"}
+    assert result["ccc"]["valence"]["reason"] == "the model does not answer it"
+    assert result["ccc"]["loudness"]["value"] is not None
+    assert result["weak"] == NUM_CLIPS  # the other model answers what has weak targets
+    evaluation = read(out)
+    assert evaluation["comparison"] == {}
+    assert evaluation["model"]["vad_radius_90"] is None
+    assert evaluation["model"]["loudness_radius_90"] == 4.0
+    assert evaluation["overall"]["dimensions"]["loudness"]["unrated"] == 1
+    assert evaluation["against_overall"]["figures"]["ccc"]["valence"]["value"] is not None
+    text = (out / "index.html").read_text()
+    ElementTree.fromstring(text)
+    assert "The model does not answer valence, arousal, dominance." in text
+    table = pq.read_table(out / "predictions.parquet")
+    assert table["valence"].null_count == NUM_CLIPS
+    assert table["loudness"].null_count == 0
+    assert set(table["category_head"].to_pylist()) <= set(words)
+    assert pq.read_table(out / "predictions_against.parquet")["valence"].null_count == 0
+    card = model_card(load_checkpoint(model), tmp_path / "no card", str(out / "evaluation.json"))
+    assert "|  | loudness |" in card
+    assert "Categories, as named by each way that the checkpoint offers:" in card
+    assert "It does not answer valence, arousal, dominance: those columns are null." in card.replace("\n", " ")
+
+
+def test_weak_labels_are_no_matter_for_a_model_of_categories(manifest: Path, tmp_path: Path) -> None:
+    model = model_of(tmp_path / "words", {"category": CategoryTask(words=("anger", "happiness"))})
+    result = evaluate(str(model), str(manifest), split="test", out=str(tmp_path / "out"), num_bootstrap=100)
+    assert result["weak"] == 0
+    assert "Weak labels" not in (tmp_path / "out" / "index.html").read_text()
+    card = model_card(load_checkpoint(model), tmp_path / "no card", str(tmp_path / "out" / "evaluation.json"))
+    assert "Slices, UAR:\n\n|  | clips | speakers | category |" in card
+    assert "of the targets are means" not in card

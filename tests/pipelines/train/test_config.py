@@ -103,6 +103,7 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("network/heads/region/reads", "other", "reads='other' is neither 'clip' nor a stream: speech"),
         ("network/streams/other", {"kind": "logmel"}, r"say by \[network.fusion\] kind = one of first, concat"),
         ("network/streams/pooling", {"kind": "logmel"}, "pooling cannot be the name of a stream"),
+        ("network/heads/keys", {"label": "category"}, "'keys' cannot be the name of a stream or a head: torch means"),
         ("network/streams/speech/kind", "mp3", "kind = one of 'logmel', .*; found kind = 'mp3'"),
         ("network/heads/again", {"label": "vad"}, "'vad' and 'again' would both fill the column 'valence'"),
         ("weights", {"speech": "folder"}, "weights.speech: no stream of that name is pretrained"),
@@ -118,3 +119,20 @@ def test_what_makes_no_sense_is_refused_with_what_does(path: str, value: Any, me
     from_mapping(TrainConfig, SMOKE, source="train.toml")
     with pytest.raises(UsageError, match=message):
         from_mapping(TrainConfig, changed(SMOKE, path, value), source="train.toml")
+
+
+def test_a_file_of_an_earlier_version_is_told_all_its_lines_at_once() -> None:
+    old = changed(changed(SMOKE, "network/heads/vad/outputs", 3), "fit/loss", {})
+    old = changed(changed(old, "clips/categories", ["joy"]), "encoder_weights", "w")
+    with pytest.raises(UsageError) as refused:
+        from_mapping(TrainConfig, old, source="train.toml")
+    named = [line.split("'")[1] for line in str(refused.value).splitlines() if "earlier version" in line]
+    assert sorted(named) == ["categories", "encoder_weights", "loss", "outputs"]
+
+
+def test_a_head_that_is_not_kept_may_share_a_column() -> None:
+    twice = changed(SMOKE, "network/heads/again", {"label": "vad"})
+    twice = changed(twice, "fit/terms/again", {"kind": "concordance"})
+    assert from_mapping(TrainConfig, twice | {"auxiliary_heads": ["again"]}, source="train.toml").tasks.keys() == {
+        "vad", "region", "again",
+    }  # fmt: skip
