@@ -167,7 +167,7 @@ def test_acted_words_are_prepared_as_training_reads_them(shared_data: Path, tmp_
     assert result["clips"] == len(direct) == 2931
     for mine, other in zip(read, direct, strict=True):
         np.testing.assert_array_equal(mine.vad, other.vad)
-        for name in ("uri", "region", "weak", "category", "intensity", "speaker", "gender", "corpus", "split"):
+        for name in ("uri", "weak", "category", "intensity", "speaker", "gender", "corpus", "split"):
             assert getattr(mine, name) == getattr(other, name)
         assert abs(mine.duration_ms - other.duration_ms) <= 1
     rated = [clip for clip in read if clip.corpus == "emodb"]
