@@ -8,19 +8,19 @@ from pathlib import Path
 
 from tests.tasks.registration import register_everywhere
 
-register_everywhere()
-
-from emosphere.settings import SpeechSettings  # noqa: E402
-from pipelines.evaluate.command import evaluate  # noqa: E402
-from pipelines.export.command import export  # noqa: E402
-from pipelines.score.command import score  # noqa: E402
-from pipelines.score.request import ScoreRequest  # noqa: E402
-from pipelines.score.settings import ScoreSettings  # noqa: E402
-from pipelines.train.command import train  # noqa: E402
-
 
 def main(folder: Path) -> None:
-    train(folder / "train.toml")
+    register_everywhere()
+    # Only now: some modules take over the schema's columns when they are imported.
+    from emosphere.settings import SpeechSettings
+    from pipelines.evaluate.command import evaluate
+    from pipelines.export.command import export
+    from pipelines.score.command import score
+    from pipelines.score.request import ScoreRequest
+    from pipelines.score.settings import ScoreSettings
+    from pipelines.train.command import train
+
+    train(folder / "train.toml", num_workers=2)
     model = str(folder / "model")
     evaluate(model, str(folder / "manifest.parquet"), split="test", out=str(folder / "evaluation"), num_bootstrap=20)
     settings = ScoreSettings(listen=SpeechSettings(find_speech=False))

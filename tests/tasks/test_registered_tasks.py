@@ -87,16 +87,16 @@ def sounds(count: int, rng: np.random.Generator) -> list[Sound]:
 
 
 @pytest.fixture(scope="module")
-def test_sounds() -> list[Sound]:
+def held_out() -> list[Sound]:
     return sounds(16, np.random.default_rng(1))
 
 
 @pytest.fixture(scope="module")
-def done(root: Path, tmp_path_factory: pytest.TempPathFactory, test_sounds: list[Sound]) -> Path:
+def done(root: Path, tmp_path_factory: pytest.TempPathFactory, held_out: list[Sound]) -> Path:
     """A folder in which all commands have run. Of four clips each head has labels of three."""
     folder = tmp_path_factory.mktemp("registered")
     rows = []
-    for split, of_split in (("train", sounds(48, np.random.default_rng(0))), ("test", test_sounds)):
+    for split, of_split in (("train", sounds(48, np.random.default_rng(0))), ("test", held_out)):
         place = folder / ("archive" if split == "test" else split)
         place.mkdir()
         for number, sound in enumerate(of_split):
@@ -129,15 +129,15 @@ def test_evaluations_count_what_is_labelled(done: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.training
-def test_tables_hold_what_is_true(done: Path, test_sounds: list[Sound]) -> None:
+def test_tables_hold_what_is_true(done: Path, held_out: list[Sound]) -> None:
     segments = published(done)
-    assert segments["valence"].null_count == segments["category"].null_count == len(test_sounds)
+    assert segments["valence"].null_count == segments["category"].null_count == len(held_out)
     assert segments.schema.field("loudness").metadata[b"unit"] == b"[-1, 1]"
     found = {name: np.array(segments[name].to_pylist()) for name in ("loudness", "syllables")}
-    true_loudness = np.array([1 + sound.level_db / 30 for sound in test_sounds])
+    true_loudness = np.array([1 + sound.level_db / 30 for sound in held_out])
     assert np.corrcoef(found["loudness"], true_loudness)[0, 1] > 0.9
     assert np.abs(found["loudness"] - true_loudness).mean() < 0.15
-    assert np.abs(found["syllables"] - [sound.syllables for sound in test_sounds]).mean() < 0.6
+    assert np.abs(found["syllables"] - [sound.syllables for sound in held_out]).mean() < 0.6
     # Batched with other clips, as an evaluation does, an answer is the same: padding adds no syllable.
     predicted = pq.read_table(done / "evaluation" / "predictions.parquet")
     for name, values in found.items():
@@ -146,12 +146,12 @@ def test_tables_hold_what_is_true(done: Path, test_sounds: list[Sound]) -> None:
 
 @pytest.mark.ray
 @pytest.mark.training
-def test_the_exported_graph_answers_the_same(done: Path, test_sounds: list[Sound]) -> None:
+def test_the_exported_graph_answers_the_same(done: Path, held_out: list[Sound]) -> None:
     import onnxruntime
 
-    lengths = np.array([len(sound.samples) for sound in test_sounds])
+    lengths = np.array([len(sound.samples) for sound in held_out])
     waveforms = np.zeros((len(lengths), lengths.max()), np.float32)
-    for row, sound in zip(waveforms, test_sounds, strict=True):
+    for row, sound in zip(waveforms, held_out, strict=True):
         row[: len(sound.samples)] = soundfile.read(done / "archive" / sound.name, dtype="float32")[0]
     session = onnxruntime.InferenceSession(str(done / "graph" / "model.onnx"), providers=["CPUExecutionProvider"])
     answers = session.run(["loudness", "syllables"], {"waveform": waveforms, "num_samples": lengths})

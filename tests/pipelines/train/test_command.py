@@ -125,7 +125,7 @@ def test_two_workers_learn_what_one_learns(manifest: Path, tmp_path: Path) -> No
 
     first, second = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
     assert set(first.network.heads) == {"vad", "region"}
-    assert first.config.region_temperature != 1
+    assert first.config.tasks["region"].temperature != 1
     # Two epochs of two batches; clips of up to 48 frames (0.8 s).
     assert_same_training(first.network, second.network, num_steps=2 * 2, rate=1e-3, num_frames=48, batch_size=9)
 
@@ -233,7 +233,8 @@ def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None
     assert {"ccc", "ccc_valence", "uar"} <= curves[0][0]["choose"].keys()
     ball = json.loads((tmp_path / "calm" / "evaluation.json").read_text())["vad_radius_90"]
     assert ball["from"] == "calibrate"
-    assert load_checkpoint(tmp_path / "calm").config.vad_radius_90 == (ball["radius"] if ball["published"] else None)
+    published = ball["radius"] if ball["published"] else None
+    assert load_checkpoint(tmp_path / "calm").config.tasks["vad"].radius_90 == published
     record = json.loads((tmp_path / "calm" / "training.json").read_text())
     assert len(record["unreadable"]) == 1
     assert "1-1-neutral.flac" in record["unreadable"][0]

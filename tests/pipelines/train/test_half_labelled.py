@@ -60,7 +60,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "manifest.parquet"
 
 
-def settings(manifest: Path, out: Path, heads: dict[str, str], **fit: Any) -> TrainConfig:
+def settings(manifest: Path, out: Path, heads: dict[str, str], *, folds: int = 0, **fit: Any) -> TrainConfig:
     """``heads``: the kind of each one's term, by its name."""
     network = {
         "members": 2,
@@ -71,6 +71,7 @@ def settings(manifest: Path, out: Path, heads: dict[str, str], **fit: Any) -> Tr
     terms = {head: {"kind": kind} for head, kind in heads.items()}
     values = {
         "name": "half-labelled", "licence": "CC0-1.0", "out": str(out), "save_every": EPOCHS, "network": network,
+        "folds": folds,
         "clips": {"manifest": str(manifest), "train": ["train"]},
         "labels": {"category": {"kind": "category", "words": WORDS}},
         "fit": {"terms": terms, "epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": RATE} | fit,
@@ -80,7 +81,7 @@ def settings(manifest: Path, out: Path, heads: dict[str, str], **fit: Any) -> Tr
 
 def test_two_workers_learn_what_one_learns_of_half_labelled_corpora(manifest: Path, tmp_path: Path) -> None:
     heads = {"vad": "concordance", "region": "cross-entropy", "category": "cross-entropy"}
-    config = settings(manifest, tmp_path / "one", heads)
+    config = settings(manifest, tmp_path / "one", heads, folds=2)
     check_masks_differ(config)
     train_with(config)
     train_with(settings(manifest, tmp_path / "two", heads, micro_batch_size=2), num_workers=2)
@@ -90,8 +91,11 @@ def test_two_workers_learn_what_one_learns_of_half_labelled_corpora(manifest: Pa
     assert_same_training(first, second, num_steps=num_steps, rate=RATE, num_frames=36, batch_size=BATCH_SIZE)
 
     # Figures count what is labelled: of 12 test clips 8 in valence and arousal, 4 in dominance, 8 by a category.
-    tested = json.loads((tmp_path / "one" / "evaluation.json").read_text())["test"]
-    assert (tested["clips"], tested["category_head"]["clips"], tested["region_head"]["clips"]) == (12, 8, 4)
+    evaluation = json.loads((tmp_path / "one" / "evaluation.json").read_text())
+    tested = evaluation["test"]
+    for figures, counts in ((tested, (12, 8, 4)), (evaluation["cross_validation"], (32, 26, 4))):
+        assert (figures["clips"], figures["category_head"]["clips"], figures["region_head"]["clips"]) == counts
+    assert evaluation["vad_radius_90"]["clips"] == 4  # a ball is about clips rated in every dimension
     of_corpus = tested["corpora"]
     assert set(of_corpus["words"]["ccc"].values()) == {None}
     assert "region_head" not in of_corpus["words"]
