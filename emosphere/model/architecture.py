@@ -4,10 +4,10 @@ seconds to import: whoever only reads a model's description does without.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal
 
+from emosphere.region_names import REGION_NAMES
 from emosphere.tasks import Task, tasks_of
-from emosphere.tasks.region import NumRegions
 
 Precision = Literal["float32", "bfloat16"]
 """Of a pretrained encoder in scoring."""
@@ -17,8 +17,8 @@ SPEECH: Final = "speech"
 """What the stream of a network is called that has one and no reason to call it otherwise."""
 CLIP: Final = "clip"
 """What a head reads that answers from the clip's vector."""
-RESERVED: Final = frozenset({CLIP, "streams", "pooling", "heads"})
-"""Names that no stream may have: settings mean other parts of a network by them."""
+RESERVED: Final = frozenset({CLIP, "streams", "pooling", "head", "heads"})
+"""Names that no stream or head may have: settings and figures mean something else by them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,7 +201,7 @@ FusionConfig.KINDS.update(
 
 def _outputs_are_the_labels(value: Any) -> str:
     told = f"A head has as many outputs as its label has dimensions or classes: leave `outputs = {value}` out."
-    if value in get_args(NumRegions):
+    if value in REGION_NAMES:
         told += f' Where it counts regions, `[labels.region]` says `kind = "region"` and `regions = {value}`.'
     return told
 
@@ -258,8 +258,8 @@ class NetworkConfig:
         for name in (*self.streams, *self.heads):
             if "." in name or not name:
                 raise ValueError(f"{name!r} cannot be the name of a stream or a head: it is empty, or holds a dot.")
-        if taken := RESERVED & self.streams.keys():
-            raise ValueError(f"{', '.join(sorted(taken))} cannot be the name of a stream: it means something else.")
+        if taken := RESERVED & {*self.streams, *self.heads}:
+            raise ValueError(f"{', '.join(sorted(taken))} cannot name a stream or a head: it means something else.")
         if len(self.streams) > 1 and self.fusion is None:
             kinds = ", ".join(FusionConfig.KINDS)
             raise ValueError(

@@ -68,7 +68,8 @@ def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
     for name, part in figures.items():
         if name.endswith("ccc"):
             prefix = name.removesuffix("ccc")
-            short |= {f"{prefix}{dim}": value for dim, value in part.items() if value is not None}
+            dims = {dim: value for dim, value in part.items() if value is not None}
+            short |= {dim if f"{dim}_" == prefix else f"{prefix}{dim}": value for dim, value in dims.items()}
         elif isinstance(part, dict) and "uar" in part:
             short[name] = part["uar"]
     return short
@@ -120,10 +121,11 @@ def _counts(labelled: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int
 
 
 def _untaught(labelled: Clips, splits: tuple[str, ...]) -> dict[str, list[str]]:
-    """By head with classes: those that never occur among the clips learnt from."""
+    """By what they are called: classes that never occur among the clips learnt from."""
     clips = [clip for clip in labelled.clips if clip.split in splits]
-    return {
-        f"{task.plural}_that_never_occur": task.untaught(task.target(clips))
-        for task in labelled.tasks.values()
-        if isinstance(task, ClassesTask)
-    }
+    untaught: dict[str, list[str]] = {}
+    for head, task in labelled.tasks.items():
+        if isinstance(task, ClassesTask):
+            name = f"{task.plural}_that_never_occur"
+            untaught[f"{head}_{name}" if name in untaught else name] = task.untaught(task.target(clips))
+    return untaught
