@@ -21,10 +21,9 @@ manifest = "{manifest}"
 train = ["train"]
 choose = ["dev"]
 evaluate = ["test1", "test2"]
-categories = ["anger", "sadness", "happiness", "surprise", "fear", "disgust", "contempt", "neutral"]
 without_category = "drop"
 
-[network.encoder]
+[network.streams.speech]
 kind = "logmel"
 num_mels = 24
 dim = 32
@@ -37,12 +36,10 @@ dim = 32
 dropout = 0.0
 
 [network.heads.vad]
-outputs = 3
 hidden = 32
 dropout = 0.0
 
 [network.heads.region]
-outputs = 8
 hidden = 32
 dropout = 0.0
 
@@ -51,6 +48,22 @@ epochs = 12
 batch_size = 16
 learning_rate = 3e-3
 keep = "best"
+
+[fit.terms.vad]
+kind = "concordance"
+
+[fit.terms.region]
+kind = "cross-entropy"
+schedule = "falling"
+
+[fit.terms.category]
+kind = "cross-entropy"
+weight = 0.0
+schedule = "falling"
+
+[labels.category]
+kind = "category"
+words = ["anger", "sadness", "happiness", "surprise", "fear", "disgust", "contempt", "neutral"]
 """
 
 

@@ -73,6 +73,7 @@ def manifest(tmp_path: Path) -> Path:
     return tmp_path / "manifest.parquet"
 
 
+@pytest.mark.heavy
 @pytest.mark.ray
 @pytest.mark.training
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
