@@ -145,7 +145,9 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if (kinds := kinds_of(hint)) is not None:
         named = value.get("kind") if isinstance(value, Mapping) else None
         if not isinstance(named, str) or named not in kinds:
-            found = f"kind = {named!r}" if isinstance(value, Mapping) else repr(value)
+            found = (
+                repr(value) if not isinstance(value, Mapping) else "no kind" if named is None else f"kind = {named!r}"
+            )
             raise UsageError(
                 f"{where}: expected a table with kind = one of {', '.join(map(repr, kinds))}; found {found}."
             )
@@ -158,7 +160,11 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         failures = []
         # Alternatives that name themselves by `kind`: the one that is meant gets to say what is wrong.
-        meant = [option for option in options if isinstance(value, Mapping) and value.get("kind") in _kinds(option)]
+        named = value.get("kind") if isinstance(value, Mapping) else None
+        meant = [option for option in options if named in _kinds(option)]
+        offered = [kind for option in options for kind in _kinds(option)]
+        if named is not None and offered and not meant:
+            raise UsageError(f"{where}: kind: {named!r} is not one of {', '.join(map(repr, offered))}.")
         for option in meant or options:
             try:
                 return _convert(option, value, where=where)

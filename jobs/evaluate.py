@@ -59,6 +59,12 @@ def _summary(result: dict[str, Any]) -> str:
     if result["against"]:
         lines.append(f"against {result['against']['model']} (difference, interval, two-sided p)")
         lines += [f"  CCC {dim:10} {_difference(figure)}" for dim, figure in result["against"]["ccc"].items()]
+        lines += [
+            f"  UAR of the {result['classes'][way]}, {way:20} {_difference(figure)}"
+            for way, figure in result["against"]["uar"].items()
+        ]
+        if not result["against"]["ccc"] and not result["against"]["uar"]:
+            lines.append("  nothing to compare: no question that both answer has figures on these clips")
     if result["weak"]:
         lines.append(f"  {result['weak']} targets are means of emotion words, not ratings of these clips")
     lines += [f"  unreadable: {uri}" for uri in result["unreadable"]]

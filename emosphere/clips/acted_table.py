@@ -9,6 +9,7 @@ from emosphere.vad import VAD_DIMS
 
 ACTED: Final = ("path", "speaker", "emotion", "intensity", "corpus", "split")
 """Columns that a CSV table of acted emotion words must have."""
+ADVICE: Final = " A CSV here is of acted emotion words; `emosphere prepare --format csv` reads any other."
 
 
 def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
@@ -19,7 +20,7 @@ def acted_rows(content: bytes, path: str) -> list[dict[str, Any]]:
     The target is the mean of the emotion word, except where the table gives ``valence`` and ``arousal`` ratings on the
     centred scale: then it is these, and dominance is unrated.
     """
-    table = list(parse_csv(content, path, needs=ACTED))
+    table = list(parse_csv(content, path, needs=ACTED, advice=ADVICE))
     if not table:
         raise UsageError(f"{path}: holds no clip; wanted a CSV table with a header and one row per clip.")
     return [_acted_row(row, f"{path}: row {number} ({row['path']})") for number, row in enumerate(table)]

@@ -97,8 +97,13 @@ def csv_rows(location: Location, *, needs: tuple[str, ...] = ()) -> Iterator[dic
     yield from parse_csv(content, location.uri, needs=needs)
 
 
-def parse_csv(content: bytes, source: str, *, needs: tuple[str, ...] = ()) -> Iterator[dict[str, str]]:
-    """Rows of a CSV table with a header, in UTF-8; ``source`` is what a message calls it. See :func:`csv_rows`."""
+def parse_csv(
+    content: bytes, source: str, *, needs: tuple[str, ...] = (), advice: str = ""
+) -> Iterator[dict[str, str]]:
+    """Rows of a CSV table with a header, in UTF-8; ``source`` is what a message calls it. See :func:`csv_rows`.
+
+    ``advice`` says what to do where it lacks a column.
+    """
     number = -1
     try:
         # Spreadsheets write a byte order mark, which would become part of the first column's name.
@@ -106,7 +111,7 @@ def parse_csv(content: bytes, source: str, *, needs: tuple[str, ...] = ()) -> It
         missing = [name for name in needs if name not in (reader.fieldnames or ())]
         if missing:
             header = ", ".join(reader.fieldnames or ()) or "no header"
-            raise UsageError(f"{source}: lacks the columns {', '.join(missing)}; found {header}.")
+            raise UsageError(f"{source}: lacks the columns {', '.join(missing)}; found {header}.{advice}")
         for number, row in enumerate(reader):
             if None in row or None in row.values():
                 raise UsageError(f"{source}: row {number} has another number of cells than the header.")

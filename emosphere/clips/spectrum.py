@@ -15,7 +15,7 @@ class SpectrumConfig:
     """Changes to the frames of a clip, all drawn anew each epoch. Frames are 16 ms for the log-mel encoder."""
 
     streams: tuple[str, ...] = ("speech",)
-    """Streams whose frames are changed; a clip's other streams are heard whole."""
+    """Streams whose frames are changed, which must be bands over time (`logmel`); the others are heard whole."""
     crop_frames: tuple[int, int] = (95, 375)
     """Shortest and longest stretch of its clips that a batch holds."""
     trim: float = 0.5

@@ -281,7 +281,7 @@ class NetworkConfig:
         if self.members > 1 and any(isinstance(stream, PretrainedConfig) for stream in self.streams.values()):
             raise ValueError(
                 f"members={self.members} with a pretrained encoder: members differ by the dice that they start from, "
-                'and these would start alike; they are for kind = "logmel".'
+                'and these would start alike; they are for streams of kind = "logmel" or "waveform".'
             )
 
     @property

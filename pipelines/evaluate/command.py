@@ -190,7 +190,7 @@ def _summary(evaluation: dict[str, Any], answered: AnsweredClips) -> dict[str, A
     against = None
     if comparison is not None:
         name = f"{evaluation['against']['name']}-{evaluation['against']['digest']}"
-        against = {"model": name, "ccc": comparison.get("ccc", {})}
+        against = {"model": name, **{figure: comparison.get(figure, {}) for figure in ("ccc", "uar")}}
     return {
         "model": f"{evaluation['model']['name']}-{evaluation['model']['digest']}",
         "split": evaluation["split"],

@@ -141,6 +141,9 @@ def _run(
     )
     try:
         trainer.fit()
+    except SystemExit:
+        # Ray Train handles Ctrl-C itself: it ends its workers, then the process, without a word.
+        raise KeyboardInterrupt from None
     except TrainingFailedError as error:
         _raise_own(error)
         raise MachineError(f"{out}: the training broke off ({error}); the same command resumes it.") from error

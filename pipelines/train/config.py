@@ -102,15 +102,18 @@ class TrainConfig:
             raise ValueError(f"folds={self.folds} must be 0 (none) or at least 2.")
         self._check_heads()
         unknown = set(self.auxiliary_heads) - self.network.heads.keys()
-        if unknown or len(set(self.auxiliary_heads)) == len(self.network.heads):
+        if unknown:
             raise ValueError(
-                f"auxiliary_heads names {sorted(unknown or self.auxiliary_heads)}, which network.heads does not have "
-                "to spare."
+                f"auxiliary_heads names {sorted(unknown)}; network.heads has {', '.join(self.network.heads)}."
             )
+        if len(set(self.auxiliary_heads)) == len(self.network.heads):
+            raise ValueError(f"auxiliary_heads names every head, {sorted(self.auxiliary_heads)}; keep at least one.")
         streams = self.network.streams
         for name in self.weights:
             if not isinstance(streams.get(name), PretrainedConfig):
-                raise ValueError(f"weights.{name}: no stream of that name is pretrained, of {', '.join(streams)}.")
+                raise ValueError(
+                    f"weights.{name}: no pretrained stream is called so; the streams are {', '.join(streams)}."
+                )
         if self.spectrum and (absent := sorted(set(self.spectrum.streams) - streams.keys())):
             raise ValueError(f"spectrum.streams names {absent}; the streams are {', '.join(streams)}.")
         if absent := sorted(self.fit.learning_rates.keys() - {*PARTS, *streams}):
@@ -133,6 +136,14 @@ class TrainConfig:
         for name in (*self.network.streams, *heads):
             if hasattr(nn.ModuleDict, name):
                 raise ValueError(f"{name!r} cannot be the name of a stream or a head: torch means something by it.")
+        answered = set(self.network.labels_of_heads.values())
+        for name, label in self.labels.items():
+            # A misspelt name would leave the head with the defaults of its kind, without a word.
+            if name not in answered and (head := _by_default(label.kind, self)):
+                raise ValueError(
+                    f"labels.{name}: no head answers it, and network.heads.{head} answers the label {label.kind!r}, of "
+                    f"which nothing is said; call the table [labels.{label.kind}], or name it by the head's `label`."
+                )
         check_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
         taught = {head_of(name, term) for name, term in self.fit.terms.items()}
         for head, task in tasks.items():
@@ -177,6 +188,12 @@ class TrainConfig:
     def num_versions(self) -> int:
         """The clean version of each clip, and its distorted copies."""
         return 1 + (self.distortion.copies if self.distortion else 0)
+
+
+def _by_default(kind: str, config: TrainConfig) -> str | None:
+    """A head whose label is a kind's own and not described; None where there is none."""
+    labels = config.network.labels_of_heads.items()
+    return next((head for head, label in labels if label == kind and label not in config.labels), None)
 
 
 def settings_without_secrets(config: TrainConfig) -> dict[str, Any]:

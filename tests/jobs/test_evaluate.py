@@ -39,6 +39,7 @@ def test_json_is_one_line_with_the_comparison(emosphere: Call, manifest: Path, t
     assert len(answer.out.splitlines()) == 1
     assert answer.json["clips"] == 11
     assert answer.json["against"]["ccc"]["mean"]["p"] == 1
+    assert answer.json["against"]["uar"]["of_vad"]["difference"] == 0
 
 
 def test_a_dry_run_says_what_would_be_done(emosphere: Call, manifest: Path, tmp_path: Path) -> None:

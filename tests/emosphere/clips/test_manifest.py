@@ -172,7 +172,7 @@ def test_no_known_speaker_stands_in_two_splits(shared_data: Path) -> None:
     [
         (["a.wav,s,joy,,,,c,train"], HEADER, "emotion 'joy' is not one of anger"),
         ([], HEADER, "holds no clip"),
-        (["a.wav,s"], "path,speaker\n", "lacks the columns emotion, intensity, corpus, split"),
+        (["a.wav,s"], "path,speaker\n", "lacks the columns emotion, intensity, corpus, split; .*`emosphere prepare"),
         (["a.wav,s,anger,,high,0,c,train"], HEADER, r"row 0 \(a\.wav\): valence is 'high', which is not a number"),
         (["a.wav,s,anger,,nan,0,c,train"], HEADER, r"row 0 \(a\.wav\): valence is nan, which is not finite"),
         (

@@ -257,6 +257,7 @@ def test_a_model_of_a_category_and_a_toy_is_evaluated_by_the_ordinary_command(
     assert result["weak"] == NUM_CLIPS  # the other model answers what has weak targets
     evaluation = read(out)
     assert evaluation["comparison"] == {}
+    assert {**result["against"], "model": ""} == {"model": "", "ccc": {}, "uar": {}}
     assert evaluation["model"]["vad_radius_90"] is None
     assert evaluation["model"]["loudness_radius_90"] == 4.0
     assert evaluation["overall"]["dimensions"]["loudness"]["unrated"] == 1
