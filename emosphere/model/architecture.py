@@ -293,6 +293,11 @@ class NetworkConfig:
         """What each head answers, of the ``labels`` by name. Raises ValueError where a head cannot answer its label."""
         tasks = tasks_of(self.labels_of_heads, labels)
         for name, task in tasks.items():
+            if name in Task.KINDS and task.kind != name:
+                raise ValueError(
+                    f"heads.{name} answers labels of kind {task.kind!r}; a head called {name!r} answers those of kind "
+                    f"{name!r}, so call it otherwise."
+                )
             reads = self.heads[name].reads
             if (reads == CLIP) != (task.level == "clip"):
                 wanted = f"{CLIP!r}" if task.level == "clip" else f"the frames of a stream: {', '.join(self.streams)}"

@@ -180,6 +180,12 @@ class TrainConfig:
         return self.network.tasks(self.labels)
 
     @property
+    def drawn_streams(self) -> set[str]:
+        """Streams of a pretrained kind that start from random weights."""
+        streams = self.network.streams.items()
+        return {name for name, stream in streams if isinstance(stream, PretrainedConfig)} - self.weights.keys()
+
+    @property
     def chosen_by(self) -> str:
         """Head whose figure says which epoch is best."""
         return self.fit.choose_by or next(iter(self.network.heads))

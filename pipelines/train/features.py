@@ -16,7 +16,7 @@ from emosphere.clips.batches import InMemoryClips, clip_features, read_clip, ver
 from emosphere.clips.manifest import Clip
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import BadClip
-from emosphere.model.architecture import NetworkConfig, PretrainedConfig
+from emosphere.model.architecture import NetworkConfig
 from emosphere.model.encoder import Streams
 from emosphere.model.frames import ClipFeatures
 from pipelines.train.arrow_clips import CLIPS_PER_TASK, DECODED, clip_tables, clips_of, decoded_row, unreadable_row
@@ -59,8 +59,7 @@ def features_digest(clips: Sequence[Clip], config: TrainConfig) -> str:
     places = [clip.place for clip in clips]
     distortion = (config.seed, to_mapping(config.distortion)) if config.distortion else None
     streams = config.network.streams
-    drawn = any(isinstance(stream, PretrainedConfig) for name, stream in streams.items() if name not in config.weights)
-    seed = config.seed if drawn else None
+    seed = config.seed if config.drawn_streams else None
     parts = (places, {name: to_mapping(stream) for name, stream in streams.items()}, config.weights, distortion, seed)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

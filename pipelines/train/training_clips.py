@@ -38,6 +38,10 @@ def read_clips(config: TrainConfig) -> list[Clip]:
     absent = [clip.uri for clip in used if "://" not in clip.uri and not Path(clip.uri).is_file()]
     if len(absent) > config.clips.max_unreadable:
         raise UsageError(f"{config.clips.manifest}: {len(absent)} of its files are missing, first {absent[0]}.")
+    for stream in sorted(config.drawn_streams):
+        log.warning(
+            "stream %s is of a pretrained kind, and [weights] names no folder: it starts from random ones", stream
+        )
     return used
 
 

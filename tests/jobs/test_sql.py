@@ -21,6 +21,8 @@ def test_a_question_is_answered_as_table_csv_or_json(emosphere, tables):
     query = "SELECT status, count(*) AS n FROM recordings GROUP BY ALL ORDER BY 1"
     as_json = json.loads(emosphere("sql", tables, query, "--format", "json").out)
     assert {row["status"] for row in as_json} >= {"scored", "no_speech"}
+    [run] = json.loads(emosphere("sql", tables, "SELECT max(started_at) AS at FROM runs", "--format", "json").out)
+    assert run["at"].endswith("+00:00")  # by no package that is not in the lock
     csv = emosphere("sql", tables, query, "--format", "csv").out.splitlines()
     assert csv[0] == "status,n"
     assert len(csv) == len(as_json) + 1

@@ -55,3 +55,9 @@ def test_a_cache_decodes_once_until_something_else_is_wanted(monkeypatch: pytest
     assert cache.features([CLIP], second)["seed"] == 1
     assert cache.features([CLIP], first)["seed"] == 0
     assert len(decoded) == 3
+
+
+def test_a_pretrained_kind_without_weights_is_known() -> None:
+    assert config(WAVLM).drawn_streams == {"speech"}
+    assert not dataclasses.replace(config(WAVLM), weights={"speech": "folder"}).drawn_streams
+    assert not config(LOGMEL).drawn_streams
