@@ -1,6 +1,7 @@
 """DuckDB over the tables of one OUT: a whole run's snapshot, never half a publishing."""
 
 import json
+from decimal import Decimal
 from typing import Any, Final, cast
 
 import duckdb
@@ -74,10 +75,15 @@ def sql(out: str, query: str, format: str = "table") -> str:
             return str(relation.df().to_csv(index=False)).rstrip("\n")
         if format == "json":
             # By Arrow: DuckDB's own rows want a package for the zones of its timestamps.
-            return json.dumps(relation.to_arrow_table().to_pylist(), default=str, ensure_ascii=False)
+            return json.dumps(relation.to_arrow_table().to_pylist(), default=_plain, ensure_ascii=False)
         return _as_table(relation)
     except duckdb.Error as error:
         raise UsageError(f"{error}") from error
+
+
+def _plain(value: Any) -> int | str:
+    """What JSON has no word for; Arrow hands over sums of whole numbers, which are wider than 64 bits, as decimals."""
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else str(value)
 
 
 def _as_table(relation: Any) -> str:

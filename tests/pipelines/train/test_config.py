@@ -103,7 +103,7 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("network/heads/region/reads", "other", "reads='other' is neither 'clip' nor a stream: speech"),
         ("network/streams/other", {"kind": "logmel"}, r"say by \[network.fusion\] kind = one of first, concat"),
         ("network/streams/pooling", {"kind": "logmel"}, "pooling cannot name a stream or a head"),
-        ("labels", {"vad": {"kind": "category"}}, "a head called 'vad' answers those of kind 'vad', so call it otherwi"),
+        ("labels", {"vad": {"kind": "category"}}, "a head called 'vad' answers those of kind 'vad', so"),
         ("network/heads/keys", {"label": "category"}, "'keys' cannot be the name of a stream or a head: torch means"),
         ("network/streams/speech/kind", "mp3", "kind = one of 'logmel', .*; found kind = 'mp3'"),
         ("network/heads/again", {"label": "vad"}, "'vad' and 'again' would both fill the column 'valence'"),
