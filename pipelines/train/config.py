@@ -133,6 +133,11 @@ class TrainConfig:
         for name in (*self.network.streams, *heads):
             if hasattr(nn.ModuleDict, name):
                 raise ValueError(f"{name!r} cannot be the name of a stream or a head: torch means something by it.")
+        for name in self.fit.terms:
+            if hasattr(nn.ParameterDict, name) or "." in name or not name:
+                raise ValueError(
+                    f"{name!r} cannot be the name of a term: it is empty, holds a dot, or torch means something by it."
+                )
         check_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
         taught = {head_of(name, term) for name, term in self.fit.terms.items()}
         for head, task in tasks.items():

@@ -104,6 +104,7 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("network/streams/other", {"kind": "logmel"}, r"say by \[network.fusion\] kind = one of first, concat"),
         ("network/streams/pooling", {"kind": "logmel"}, "pooling cannot be the name of a stream"),
         ("network/heads/keys", {"label": "category"}, "'keys' cannot be the name of a stream or a head: torch means"),
+        ("fit/terms/values", {"kind": "concordance", "head": "vad"}, "'values' cannot be the name of a term: .* torch"),
         ("network/streams/speech/kind", "mp3", "kind = one of 'logmel', .*; found kind = 'mp3'"),
         ("network/heads/again", {"label": "vad"}, "'vad' and 'again' would both fill the column 'valence'"),
         ("weights", {"speech": "folder"}, "weights.speech: no stream of that name is pretrained"),
