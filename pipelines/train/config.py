@@ -43,7 +43,7 @@ class ClipsConfig:
     choose: tuple[str, ...] = ()
     """Splits by which the best epoch is chosen and training stopped early."""
     calibrate: tuple[str, ...] = ()
-    """Splits used for nothing but calibration: of the region probabilities, and of the ball of error that each score
+    """Splits used for nothing but calibration: of class probabilities, and of the ball of error that each score
     carries. Without them the folds' held-out clips calibrate the former, and the latter is only reported."""
     evaluate: tuple[str, ...] = ("test",)
     """Splits to report on in the end; nothing is chosen by them."""
