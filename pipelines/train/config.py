@@ -140,6 +140,14 @@ class TrainConfig:
                 )
         check_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
         taught = {head_of(name, term) for name, term in self.fit.terms.items()}
+        # A file that others build on may describe what only some of them ask; a misspelt name is neither.
+        answered = self.network.labels_of_heads.values()
+        for name in self.labels:
+            if name not in {*answered, *taught, *Task.KINDS}:
+                raise ValueError(
+                    f"no head answers labels.{name}: their labels are {', '.join(dict.fromkeys(answered))}; mend the "
+                    "name, or leave the table out."
+                )
         for head, task in tasks.items():
             if head not in taught:
                 raise ValueError(

@@ -113,6 +113,7 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("fit/choose_by", "category", "fit.choose_by='category' is no head, of vad, region"),
         ("auxiliary_heads", ["vad", "region"], "which network.heads does not have to spare"),
         ("labels", {"region": {"kind": "region", "regions": 9}}, "regions: 9 is not one of 8, 18, 32"),
+        ("labels", {"regoin": {"kind": "region", "regions": 18}}, r"no head answers labels\.regoin: .* vad, region"),
         ("labels", {"category": {"kind": "category", "words": ["joy", "joy"]}}, "two or more different words"),
     ],
 )  # fmt: skip
