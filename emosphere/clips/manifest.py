@@ -92,6 +92,11 @@ class Clip:
         return self.uri, self.start_ms, self.end_ms, self.channel
 
     @property
+    def is_rated(self) -> bool:
+        """Whether listeners rated this clip itself, in one dimension or more."""
+        return not self.weak and not all(math.isnan(value) for value in self.vad)
+
+    @property
     def name(self) -> str:
         """The audio's file name with the clip's place in it: what keys the clip's random changes."""
         name = posixpath.basename(self.uri)

@@ -26,7 +26,7 @@ FORMAT: Final = "emosphere-2"
 MAX_CLIP_S: Final = 12.0
 """Seconds that a network hears at once in training, evaluation and scoring, unless its checkpoint says otherwise."""
 AT_WEIGHT_ZERO: Final = "at_weight_zero"
-"""Folder inside a model's folder: the checkpoint as it was when the weight of its region loss reached 0.
+"""Folder inside a model's folder: the checkpoint as it was when a falling weight in its loss reached 0.
 
 A training writes it and an evaluation measures its region head too; the whole network, since the encoder went on."""
 EXPONENTS: Final[dict[str, tuple[type[np.unsignedinteger[Any]], int]]] = {

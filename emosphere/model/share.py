@@ -9,6 +9,7 @@ from emosphere.model.checkpoint import Checkpoint
 from emosphere.model.description import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME
 from emosphere.model.export import ONNX_NAME
 from emosphere.model.find import BESIDES
+from emosphere.tasks.rated import RatedTask
 
 FILES: Final = (CONFIG_NAME, WEIGHTS_NAME, *BESIDES)
 """What is sent of a model folder, where it is there; the card is sent with a head of its own."""
@@ -85,9 +86,9 @@ def card_to_share(checkpoint: Checkpoint, card: str) -> str:
         )
     if card.startswith("---\n"):
         return card
-    tags = "".join(
-        f"- {tag}\n" for tag in ("emosphere", "speech-emotion-recognition", "valence", "arousal", "dominance")
-    )
+    rated = [task for task in checkpoint.config.tasks.values() if isinstance(task, RatedTask)]
+    dims = dict.fromkeys(dim for task in rated for dim in task.dims)
+    tags = "".join(f"- {tag}\n" for tag in ("emosphere", "speech-emotion-recognition", *dims))
     return (
         f"---\nlicense: {checkpoint.licence.lower()}\nlibrary_name: emosphere\n"
         f"pipeline_tag: audio-classification\ntags:\n{tags}---\n\n{card}"

@@ -1,6 +1,6 @@
 """How the terms of a loss are weighed against each other while they are learnt: the table ``[fit.balance]``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -26,8 +26,11 @@ class BalanceConfig:
 class Balance(nn.Module):
     """Terms to a loss. What it learns has the heads' rate and no decay; its state is kept with that of the fit."""
 
-    def forward(self, terms: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The loss of weighted terms, by name; a term may be absent."""
+    def forward(self, terms: Mapping[str, Tensor], unlabelled: Collection[str] = frozenset()) -> Float[Tensor, ""]:
+        """The loss of weighted terms, by name; a term may be absent.
+
+        ``unlabelled``: terms of 0 because no clip has a label for them, which says nothing of how well they are learnt.
+        """
         raise NotImplementedError
 
 
@@ -57,7 +60,7 @@ BalanceConfig.KINDS.update({"none": NoBalanceConfig, "uncertainty": UncertaintyC
 class Sum(Balance):
     """Sum of the terms."""
 
-    def forward(self, terms: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+    def forward(self, terms: Mapping[str, Tensor], unlabelled: Collection[str] = frozenset()) -> Float[Tensor, ""]:
         return torch.stack(list(terms.values())).sum()
 
 
@@ -71,7 +74,11 @@ class LearntWeights(Balance):
         super().__init__()
         self.log_variances = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in names})
 
-    def forward(self, terms: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The loss; a term that is absent takes its ``s`` with it."""
-        parts = [torch.exp(-self.log_variances[name]) * term + self.log_variances[name] for name, term in terms.items()]
+    def forward(self, terms: Mapping[str, Tensor], unlabelled: Collection[str] = frozenset()) -> Float[Tensor, ""]:
+        """The loss; a term that is absent takes its ``s`` with it, one that is unlabelled leaves it as it is."""
+        parts = []
+        for name, term in terms.items():
+            s = self.log_variances[name]
+            weighted = torch.exp(-s) * term
+            parts.append(weighted if name in unlabelled else weighted + s)
         return torch.stack(parts).sum()

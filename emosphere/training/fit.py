@@ -201,7 +201,10 @@ class Fit:
             head = head_of(name, term)
             value = term.loss(all_answers[head], all_targets[head], self._class_weights.get(head))
             terms[name] = weight * value
-        (self._balance(terms) / parts[scope]).backward()  # into `own` and the balance, not yet into the network
+        unlabelled = {name for name in terms if not all_targets[head_of(name, self.config.terms[name])].is_known.any()}
+        (
+            self._balance(terms, unlabelled) / parts[scope]
+        ).backward()  # into `own` and the balance, not yet into the network
         sizes = [len(_values(next(iter(answers.values())))) for answers, _ in pieces]
         gradients: list[dict[str, Tensor]] = [{} for _ in pieces]
         for head, answer in own.items():

@@ -57,7 +57,7 @@ def _trained(evaluation: dict[str, Any]) -> Iterator[str]:
             yield _confusion(figures)
     for name, absent in evaluation.items():
         if name.endswith(NEVER) and absent:
-            plural = name.removesuffix(NEVER).capitalize()
+            plural = name.removesuffix(NEVER).replace("_", " ").capitalize()
             yield f"{plural} that never occur among the labels, so that they were never learnt: {', '.join(absent)}."
 
 

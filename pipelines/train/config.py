@@ -43,7 +43,7 @@ class ClipsConfig:
     choose: tuple[str, ...] = ()
     """Splits by which the best epoch is chosen and training stopped early."""
     calibrate: tuple[str, ...] = ()
-    """Splits used for nothing but calibration: of the region probabilities, and of the ball of error that each score
+    """Splits used for nothing but calibration: of class probabilities, and of the ball of error that each score
     carries. Without them the folds' held-out clips calibrate the former, and the latter is only reported."""
     evaluate: tuple[str, ...] = ("test",)
     """Splits to report on in the end; nothing is chosen by them."""
@@ -136,16 +136,21 @@ class TrainConfig:
         for name in (*self.network.streams, *heads):
             if hasattr(nn.ModuleDict, name):
                 raise ValueError(f"{name!r} cannot be the name of a stream or a head: torch means something by it.")
-        answered = set(self.network.labels_of_heads.values())
-        for name, label in self.labels.items():
-            # A misspelt name would leave the head with the defaults of its kind, without a word.
-            if name not in answered and (head := _by_default(label.kind, self)):
+        for name in self.fit.terms:
+            if hasattr(nn.ParameterDict, name) or "." in name or not name:
                 raise ValueError(
-                    f"labels.{name}: no head answers it, and network.heads.{head} answers the label {label.kind!r}, of "
-                    f"which nothing is said; call the table [labels.{label.kind}], or name it by the head's `label`."
+                    f"{name!r} cannot be the name of a term: it is empty, holds a dot, or torch means something by it."
                 )
         check_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
         taught = {head_of(name, term) for name, term in self.fit.terms.items()}
+        # A file that others build on may describe what only some of them ask; a misspelt name is neither.
+        answered = self.network.labels_of_heads.values()
+        for name in self.labels:
+            if name not in {*answered, *taught, *Task.KINDS}:
+                raise ValueError(
+                    f"no head answers labels.{name}: their labels are {', '.join(dict.fromkeys(answered))}; mend the "
+                    "name, or leave the table out."
+                )
         for head, task in tasks.items():
             if head not in taught:
                 raise ValueError(
@@ -194,12 +199,6 @@ class TrainConfig:
     def num_versions(self) -> int:
         """The clean version of each clip, and its distorted copies."""
         return 1 + (self.distortion.copies if self.distortion else 0)
-
-
-def _by_default(kind: str, config: TrainConfig) -> str | None:
-    """A head whose label is a kind's own and not described; None where there is none."""
-    labels = config.network.labels_of_heads.items()
-    return next((head for head, label in labels if label == kind and label not in config.labels), None)
 
 
 def settings_without_secrets(config: TrainConfig) -> dict[str, Any]:

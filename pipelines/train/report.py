@@ -14,7 +14,7 @@ from emosphere.vad import VAD_DIMS
 
 
 def figures_for(answers: Answers, labelled: Clips, rows: list[int]) -> dict[str, Any]:
-    """Concordance and region figures of ``answers``, which are in the order of ``rows``; in all and per corpus."""
+    """Figures of ``answers``, by head in the order of ``rows``; in all and per corpus."""
     figures = _figures(answers, labelled, rows)
     corpora = sorted({labelled.clips[row].corpus for row in rows})
     figures["corpora"] = {}
@@ -89,18 +89,15 @@ def _rated(network: Network, labelled: Clips, learnt: tuple[str, ...]) -> dict[s
 
     Not on clips that were learnt from.
     """
-    rows = [row for row, clip in enumerate(labelled.clips) if not clip.weak and clip.split not in learnt]
-    if len(rows) < 2 or not any(clip.weak for clip in labelled.clips):
-        return None
     # Weak labels are a matter of the sphere: of the word's point on it.
-    answers, heads = (
-        answers_for(network, labelled, rows),
-        [name for name, task in network.tasks.items() if task.kind == VAD],
-    )
-    if not heads:
+    head = next((name for name, task in network.tasks.items() if task.kind == VAD), None)
+    if head is None or not any(clip.weak for clip in labelled.clips):
         return None
-    task, target = network.tasks[heads[0]], labelled.targets(rows)[heads[0]]
-    agreement = known_ccc(task.published(answers[heads[0]]), target.values, target.is_known)
+    rows = [row for row, clip in enumerate(labelled.clips) if clip.is_rated and clip.split not in learnt]
+    if len(rows) < 2:
+        return None
+    answers, target = answers_for(network, labelled, rows)[head], labelled.targets(rows)[head]
+    agreement = known_ccc(network.tasks[head].published(answers), target.values, target.is_known)
     of_dim = dict(zip(VAD_DIMS, agreement.tolist(), strict=True))
     return {
         "clips": len(rows),

@@ -30,7 +30,7 @@ def read_clips(config: TrainConfig) -> list[Clip]:
     # Ratings of other splits only serve to hold weak labels against.
     rated_too = any(clip.weak for clip in clips if clip.split in wanted)
     used = [
-        clip for clip in clips if (clip.split in wanted or (rated_too and not clip.weak)) and _is_wanted(clip, config)
+        clip for clip in clips if (clip.split in wanted or (rated_too and clip.is_rated)) and _is_wanted(clip, config)
     ]
     used = _labelled(used, config)
     if config.clips.without_category == "learn" and all(clip.category is not None for clip in clips):

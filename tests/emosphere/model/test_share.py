@@ -11,6 +11,7 @@ from huggingface_hub import errors
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from emosphere.errors import MachineError, UsageError
+from emosphere.model.architecture import HeadConfig
 from emosphere.model.checkpoint import Checkpoint, load_checkpoint
 from emosphere.model.find import BUNDLED
 from emosphere.model.share import push
@@ -74,6 +75,18 @@ def test_the_card_gets_a_head_that_the_hub_reads(model: tuple[Checkpoint, Path])
     card = hub.sent["README.md"].decode()
     assert card.startswith("---\nlicense: cc-by-nc-sa-4.0\n")
     assert card.endswith(CARD)
+    assert "\n- speech-emotion-recognition\n- valence\n- arousal\n- dominance\n---\n" in card
+
+
+def test_a_model_is_not_found_by_dimensions_that_it_does_not_answer(model: tuple[Checkpoint, Path]) -> None:
+    checkpoint, folder = model
+    network = dataclasses.replace(checkpoint.config.network, heads={"category": HeadConfig()})
+    config = dataclasses.replace(checkpoint.config, network=network, labels={})
+    hub = Hub()
+    push(
+        dataclasses.replace(checkpoint, config=config), folder, "org/name", card=CARD, graph=None, public=False, api=hub
+    )
+    assert "\n- speech-emotion-recognition\n---\n" in hub.sent["README.md"].decode()
 
 
 def test_a_head_that_is_there_is_left_alone(model: tuple[Checkpoint, Path]) -> None:

@@ -32,3 +32,11 @@ def test_a_term_that_is_absent_takes_its_variance_with_it() -> None:
     loss.backward()
     assert float(loss.detach()) == 2
     assert weights.log_variances["region"].grad is None
+
+
+def test_a_term_without_a_label_says_nothing_of_its_variance() -> None:
+    """All ranks have a gradient to average, though one may know labels where another does not."""
+    weights = LearntWeights(["vad", "region"])
+    weights({"vad": torch.tensor(2.0), "region": torch.tensor(0.0)}, {"region"}).backward()
+    assert float(weights.log_variances["vad"].grad) == -1
+    assert float(weights.log_variances["region"].grad) == 0

@@ -125,6 +125,19 @@ def test_the_running_mean_lags_behind_the_weights() -> None:
     assert distance > 0
 
 
+@pytest.mark.parametrize("scope", ["update", "piece"])
+def test_a_learnt_weight_does_not_move_while_nobody_labels_its_term(scope: Scope) -> None:
+    settings = config(balance=UncertaintyConfig(), terms=terms(scope))
+    fit = Fit(network(), settings, WEIGHTS, steps_per_epoch=1)
+    [[batch]] = shares(1)
+    values = batch.targets["region"].values
+    without = Batch(batch.features, batch.targets | {"region": Target(values, torch.zeros_like(values).bool())})
+    fit.step([[without]], epoch=0)
+    state = fit.state()["balance"]
+    assert state["log_variances.vad"] != 0
+    assert state["log_variances.region"] == 0
+
+
 def test_a_batch_of_one_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size=1 at least 2"):
         config(batch_size=1)

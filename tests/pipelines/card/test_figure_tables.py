@@ -71,11 +71,13 @@ def test_a_training_without_vad_has_tables_too() -> None:
     words = {"clips": 9, "uar": 0.7, "chance": 0.25, "names": ["joy", "anger"], "confusion": {"joy": [4, 0]}}
     test = {"clips": 10, "category_head": words, "corpora": {"a": {"clips": 10, "category_head": words}}}
     evaluation = EVALUATION | {"test": test, "rated": None, "categories_that_never_occur": ["awe"]}
+    evaluation |= {"mood_categories_that_never_occur": ["calm"]}  # of a second such head
     del evaluation["regions_that_never_occur"]
     tables = figure_tables(evaluation, {"category": CategoryTask(words=("joy", "anger"))})
     assert "|  | clips | category UAR (head) | chance UAR |" in tables
     assert "| a | 10 | 0.70 | 0.25 |" in tables
     assert "Categories that never occur among the labels, so that they were never learnt: awe." in tables
+    assert "Mood categories that never occur among the labels, so that they were never learnt: calm." in tables
 
 
 @pytest.fixture(scope="module")

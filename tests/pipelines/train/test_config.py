@@ -105,6 +105,7 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("network/streams/pooling", {"kind": "logmel"}, "pooling cannot name a stream or a head"),
         ("labels", {"vad": {"kind": "category"}}, "a head called 'vad' answers those of kind 'vad', so"),
         ("network/heads/keys", {"label": "category"}, "'keys' cannot be the name of a stream or a head: torch means"),
+        ("fit/terms/values", {"kind": "concordance", "head": "vad"}, "'values' cannot be the name of a term: .* torch"),
         ("network/streams/speech/kind", "mp3", "kind = one of 'logmel', .*; found kind = 'mp3'"),
         ("network/heads/again", {"label": "vad"}, "'vad' and 'again' would both fill the column 'valence'"),
         ("weights", {"speech": "folder"}, "weights.speech: no pretrained stream is called so; the streams are speech"),
@@ -114,8 +115,9 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("auxiliary_heads", ["vad", "region"], "names every head, .*; keep at least one"),
         ("auxiliary_heads", ["category"], r"names \['category'\]; network.heads has vad, region"),
         ("labels", {"region": {"kind": "region", "regions": 9}}, "regions: 9 is not one of 8, 18, 32"),
-        ("labels", {"regions": {"kind": "region"}}, r"no head answers it.*call the table \[labels.region\]"),
+        ("labels", {"regions": {"kind": "region"}}, r"no head answers labels\.regions: .* vad, region"),
         ("network/pooling/kind", "median", "kind: 'median' is not one of 'style', 'statistics', 'mean'"),
+        ("labels", {"regoin": {"kind": "region", "regions": 18}}, r"no head answers labels\.regoin: .* vad, region"),
         ("labels", {"category": {"kind": "category", "words": ["joy", "joy"]}}, "two or more different words"),
     ],
 )  # fmt: skip

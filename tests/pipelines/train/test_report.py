@@ -1,5 +1,6 @@
 """Figures are by corpus as well as in all, and neutral clips count for agreement but not for regions."""
 
+import math
 from typing import Any
 
 import pytest
@@ -61,6 +62,26 @@ def test_ratings_that_were_learnt_are_not_reported_on(monkeypatch: pytest.Monkey
     assert figures["rated"]["clips"] == 2
     assert figures["rated"]["corpora"] == ["c"]
     assert figures["test_speakers_known"] == 0
+
+
+def test_clips_that_nobody_rated_are_no_ratings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a corpus of categories alone are not weak, and not rated either."""
+
+    def clip(corpus: str, number: int, *, weak: bool = False) -> Clip:
+        vad = (math.nan,) * 3 if corpus == "words" else (number / 5,) * 3
+        return Clip(uri="x", speaker="s", corpus=corpus, split="test", vad=vad, weak=weak, category="anger")
+
+    given = [clip("acted", 0, weak=True), *(clip(corpus, n) for corpus in ("words", "rated") for n in range(2))]
+    clips = InMemoryClips(tuple(given), ((),), TASKS)
+    monkeypatch.setattr(
+        evaluation, "answers_for", lambda _, clips, rows, **__: {"vad": clips.targets(rows)["vad"].values}
+    )
+    network: Any = torch.nn.Identity()
+    network.tasks = TASKS
+    rated = evaluation.evaluate(network, clips, learnt=("train",), kept=())["rated"]
+    assert (rated["clips"], rated["corpora"]) == (2, ["rated"])
+    clips = InMemoryClips(tuple(given[:3]), ((),), TASKS)
+    assert evaluation.evaluate(network, clips, learnt=("train",), kept=())["rated"] is None
 
 
 def test_test_speakers_who_were_learnt_from_or_chosen_by_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
