@@ -431,3 +431,65 @@ def test_two_terms_on_one_head_add_up() -> None:
     twice.step([[batch]], epoch=0)
     for name, gradient in gradients(once).items():
         torch.testing.assert_close(gradients(twice)[name], gradient, rtol=1e-5, atol=1e-9)
+
+
+def test_two_terms_of_one_head_may_have_two_scopes() -> None:
+    """Half the concordance over all, half that of each piece."""
+    batch = in_float64(*batches(1))
+    pieces = cut(batch, 4, 8)
+    halves: dict[str, Term] = {
+        "vad": Concordance(weight=0.5),
+        "own": Concordance(head="vad", weight=0.5, scope="piece"),
+    }
+    fit = Fit(network().double(), config(terms=halves), WEIGHTS, steps_per_epoch=2)
+    fit.step([pieces], epoch=0)
+    whole, first, second = (textbook_gradients(part, vad_only=True) for part in (batch, *pieces))
+    assert_same(gradients(fit), {name: whole[name] / 2 + (first[name] + second[name]) / 4 for name in whole})
+
+
+def test_a_term_over_a_piece_stays_with_its_rank() -> None:
+    """Averaged as DistributedDataParallel does, the gradients are those of the mean of both ranks' own losses."""
+    pieces = cut(in_float64(*batches(1)), 4, 8)
+    of_ranks = []
+    for mine, other in (pieces, pieces[::-1]):
+        net = network().double()
+        with torch.no_grad():
+            answers = net.train()(other.features)
+        fit = Fit(
+            net, config(terms=terms("piece")), WEIGHTS, steps_per_epoch=2, ranks=Pretended(answers, other.targets)
+        )
+        fit.step([[mine]], epoch=0)
+        of_ranks.append(gradients(fit))
+    for rank, piece in enumerate(pieces):
+        assert_same(of_ranks[rank], textbook_gradients(piece))
+
+
+def test_what_a_balance_learns_is_the_mean_over_the_ranks() -> None:
+    """Its weights are not the network's, so DistributedDataParallel does not see to them."""
+
+    class Opposed(Pretended):
+        def mean(self, value: Tensor) -> Tensor:
+            return (value - 3 * value) / 2
+
+    (batch,) = batches(1)
+    settings = config(terms={"vad": Concordance(scope="piece")}, balance=UncertaintyConfig(), learning_rate=0.05)
+    moved = []
+    for ranks in (None, Opposed({}, {})):
+        fit = Fit(network(), settings, WEIGHTS, steps_per_epoch=1, ranks=ranks)
+        fit.step([[batch]], epoch=0)
+        moved.append(float(fit.state()["balance"]["log_variances.vad"]))
+    assert moved == pytest.approx([0.05, -0.05], rel=1e-3)  # Adam's first step is one rate long
+
+
+def test_a_term_of_another_name_has_the_class_weights_of_its_head() -> None:
+    batch = in_float64(*batches(1))
+    weights = torch.tensor([0.5, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    twin = network().double().train()
+    labels, is_known = batch.targets["region"]
+    answers = twin(batch.features)["region"][is_known]
+    torch.nn.functional.cross_entropy(answers, labels[is_known], weights.double()).backward()
+    expected = {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
+    named: dict[str, Term] = {"where": CrossEntropy(head="region")}
+    fit = Fit(network().double(), config(terms=named), {"region": weights}, steps_per_epoch=1)
+    fit.step([cut(batch, 5, 7)], epoch=0)
+    assert_same(gradients(fit), expected)
