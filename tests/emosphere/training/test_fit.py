@@ -433,18 +433,27 @@ def test_two_terms_on_one_head_add_up() -> None:
         torch.testing.assert_close(gradients(twice)[name], gradient, rtol=1e-5, atol=1e-9)
 
 
-def test_two_terms_of_one_head_may_have_two_scopes() -> None:
-    """Half the concordance over all, half that of each piece."""
+@pytest.mark.parametrize("scope", ["piece", "batch"])
+def test_two_terms_of_one_head_may_have_two_scopes(scope: Scope) -> None:
+    """Half the concordance over all, half that of each piece or batch."""
     batch = in_float64(*batches(1))
-    pieces = cut(batch, 4, 8)
-    halves: dict[str, Term] = {
-        "vad": Concordance(weight=0.5),
-        "own": Concordance(head="vad", weight=0.5, scope="piece"),
-    }
+    parts = cut(batch, 4, 8)
+    shares = [parts] if scope == "piece" else [cut(parts[0], 4), cut(parts[1], 3, 5)]
+    halves: dict[str, Term] = {"vad": Concordance(weight=0.5), "own": Concordance(head="vad", weight=0.5, scope=scope)}
     fit = Fit(network().double(), config(terms=halves), WEIGHTS, steps_per_epoch=2)
-    fit.step([pieces], epoch=0)
-    whole, first, second = (textbook_gradients(part, vad_only=True) for part in (batch, *pieces))
+    fit.step(shares, epoch=0)
+    whole, first, second = (textbook_gradients(part, vad_only=True) for part in (batch, *parts))
     assert_same(gradients(fit), {name: whole[name] / 2 + (first[name] + second[name]) / 4 for name in whole})
+
+
+def test_what_needs_no_second_pass_has_none() -> None:
+    """Batches that go through at once, each with its own concordance."""
+    net, calls = network(), []
+    net.heads["vad"].register_forward_hook(lambda *call: calls.append(call))
+    Fit(net, config(terms=terms("batch")), WEIGHTS, steps_per_epoch=1).step(shares(2), epoch=0)
+    assert len(calls) == 2
+    Fit(net, config(), WEIGHTS, steps_per_epoch=1).step(shares(2), epoch=0)
+    assert len(calls) == 2 + 4
 
 
 def test_a_term_over_a_piece_stays_with_its_rank() -> None:
@@ -493,3 +502,28 @@ def test_a_term_of_another_name_has_the_class_weights_of_its_head() -> None:
     fit = Fit(network().double(), config(terms=named), {"region": weights}, steps_per_epoch=1)
     fit.step([cut(batch, 5, 7)], epoch=0)
     assert_same(gradients(fit), expected)
+
+
+@pytest.mark.parametrize("scope", ["piece", "batch", "update"])
+def test_a_logged_term_is_the_mean_over_the_parts_of_an_update(scope: Scope) -> None:
+    batch = in_float64(*batches(1))
+    first, *rest = cut(batch, 3, 4, 5)
+    parts = {"piece": [first, *rest], "batch": [first, cut(batch, 3, 9)[1]], "update": [batch]}[scope]
+    losses = []
+    for part in parts:
+        answers = network().double().train()(part.features)["vad"]
+        losses.append(3 - float(ccc(answers, part.targets["vad"].values, epsilon=EPSILON).sum().detach()))
+    fit = Fit(network().double(), config(terms={"vad": Concordance(scope=scope)}), WEIGHTS, steps_per_epoch=1)
+    assert fit.step([[first], rest], epoch=0) == pytest.approx({"vad": sum(losses) / len(losses)})
+
+
+@pytest.mark.parametrize("sizes", [(12,), (4, 8), (3, 4, 5)])
+def test_a_balance_learns_from_the_mean_over_the_parts(sizes: tuple[int, ...]) -> None:
+    """Kendall's ``exp(-s) term + s`` at s = 0 has the slope ``1 - term``, into however many pieces a batch is cut."""
+    pieces = cut(in_float64(*batches(1)), *sizes)
+    settings = config(terms={"vad": Concordance(scope="piece")}, balance=UncertaintyConfig())
+    fit = Fit(network().double(), settings, WEIGHTS, steps_per_epoch=1)
+    logged = fit.step([pieces], epoch=0)
+    [log_variance] = fit._balance.parameters()
+    assert log_variance.grad is not None
+    assert float(log_variance.grad) == pytest.approx(1 - logged["vad"], abs=1e-6)
