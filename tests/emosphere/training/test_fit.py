@@ -348,9 +348,12 @@ def test_rates_warm_up_and_fall() -> None:
 
 
 def test_bfloat16_learns_too() -> None:
-    fit = Fit(network(), config(precision="bfloat16"), WEIGHTS, steps_per_epoch=2)
+    net, types = network(), set()
+    net.heads["vad"].register_forward_hook(lambda *call: types.add(call[2].dtype))
+    fit = Fit(net, config(precision="bfloat16"), WEIGHTS, steps_per_epoch=2)
     losses = [sum(fit.epoch(shares(), epoch).values()) for epoch in range(15)]
     assert losses[-1] < 0.7 * losses[0]
+    assert types == {torch.bfloat16}
     assert all(tensor.dtype == torch.float32 for tensor in fit.network.parameters())
 
 
