@@ -338,6 +338,35 @@ def test_parts_have_their_own_rates(members: int, part: str) -> None:
         assert {rate_of[id(tensor)] for tensor in member.heads.parameters()} == {3e-3}
 
 
+def test_fusion_learns_with_the_poolings_and_a_balance_with_the_heads_without_decay() -> None:
+    stream = {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}
+    values = {
+        "streams": {"a": stream, "b": stream},
+        "pooling": {"kind": "statistics"},
+        "fusion": {"kind": "co-attention", "dim": 8},
+        "heads": {"vad": {"hidden": 8}},
+        "members": 2,
+    }
+    net = Network(from_mapping(NetworkConfig, values, source="test"))
+    balance = UncertaintyConfig().build(["vad"])
+    rates = {"pooling": 1e-4, "heads": 1e-2}
+    optimiser = build_optimiser(net, balance, config(learning_rates=rates, weight_decay=0.5))
+    group_of = {id(tensor): group for group in optimiser.param_groups for tensor in group["params"]}
+    assert len(group_of) == sum(1 for _ in net.parameters()) + 1
+    for member in net.members:
+        assert {group_of[id(tensor)]["lr"] for tensor in member.fusion.parameters()} == {1e-4}
+        for tensor in member.parameters():
+            assert group_of[id(tensor)]["weight_decay"] == (0.5 if tensor.dim() > 1 else 0.0)
+    [log_variance] = balance.parameters()
+    assert (group_of[id(log_variance)]["lr"], group_of[id(log_variance)]["weight_decay"]) == (1e-2, 0.0)
+
+
+def test_a_concordance_of_pieces_needs_pieces_of_two() -> None:
+    assert config(micro_batch_size=1).micro_batch_size == 1
+    with pytest.raises(ValueError, match="micro_batch_size=1 is too small: concordance needs two clips"):
+        config(micro_batch_size=1, terms=terms("piece"))
+
+
 def test_rates_warm_up_and_fall() -> None:
     cosine = config(schedule="cosine", warm_up=0.1)
     assert [rate_at(step, 100, cosine) for step in (0, 9, 10, 55, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0], abs=1e-12)
