@@ -110,4 +110,10 @@ def test_evaluation_sees_every_row_once_and_whole(files: list[Path]) -> None:
         seen += rows
         for name, frames in batch.features.items():
             assert frames.is_valid.sum(dim=1).tolist() == [len(clips.versions[0][row][name]) for row in rows]
+        assert batch.targets["vad"].is_known[:, 0].tolist() == [row != 0 for row in rows]  # the first is half rated
     assert sorted(seen) == [0, 1, 2, 4]
+
+
+def test_a_clip_is_as_long_as_in_the_first_stream(files: list[Path]) -> None:
+    features = {"a": torch.zeros(7, 16), "b": torch.zeros(4, 12)}
+    assert InMemoryClips((clip(files[0]),), ((features,),), TASKS).num_frames(0) == 7

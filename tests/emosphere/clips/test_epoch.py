@@ -1,12 +1,13 @@
 """Batches are shared among workers without loss; neither order, worker nor piece changes a clip's fate."""
 
+import numpy as np
 import pytest
 import torch
 
 from emosphere.clips.batches import InMemoryClips
 from emosphere.clips.epoch import num_batches, plan_epoch, training_shares
 from emosphere.clips.manifest import Clip
-from emosphere.clips.spectrum import SpectrumConfig
+from emosphere.clips.spectrum import SpectrumConfig, augment_bands
 from emosphere.tasks import tasks_of
 
 LENGTHS = [30, 81, 5, 60, 45, 12, 33, 90, 71, 22, 50]
@@ -100,3 +101,34 @@ def test_only_the_streams_that_are_named_are_changed() -> None:
     assert torch.equal(both.features["speech"].values, alone.features["speech"].values)
     lengths = both.features["other"].is_valid.sum(dim=1).tolist()
     assert sorted(lengths) == sorted(LENGTHS)
+
+
+def test_a_clip_is_changed_by_the_dice_that_follow_those_of_its_version() -> None:
+    held, config = clips(), SpectrumConfig(crop_frames=(20, 40))
+    [planned] = plan = plan_epoch(held, range(11), config, batch_size=11, seed=1, epoch=2)
+    [[batch]] = training_shares(held, plan, config, seed=1, epoch=2)
+    versions = set()
+    for place, row in enumerate(planned.rows):
+        rng = np.random.default_rng([1, 2, row])
+        version = int(rng.integers(2))
+        expected = augment_bands(held.versions[version][row]["speech"].float(), planned.longest, config, rng)
+        frames = batch.features["speech"]
+        assert torch.equal(frames.values[place][frames.is_valid[place]], expected)
+        versions.add(version)
+    assert versions == {0, 1}
+
+
+def test_each_clip_of_a_piece_has_its_own_target() -> None:
+    labelled = tuple(
+        Clip(uri=f"{row}", speaker="s", corpus="c", split="train", vad=(row / 16, 0.0, 0.0)) for row in range(11)
+    )
+    features = tuple({"speech": torch.full((3, 16), row / 16)} for row in range(11))
+    held = InMemoryClips(labelled, (features,), tasks_of({"vad": "vad"}, {}))
+    plan = plan_epoch(held, range(11), None, batch_size=6, seed=0, epoch=0)
+    seen = []
+    for rank in range(2):
+        for share in training_shares(held, plan, None, micro_batch_size=2, seed=0, epoch=0, rank=rank, num_ranks=2):
+            for piece in share:
+                assert piece.targets["vad"].values[:, 0].tolist() == piece.features["speech"].values[:, 0, 0].tolist()
+                seen += piece.targets["vad"].values[:, 0].tolist()
+    assert sorted(seen) == [row / 16 for row in range(11)]

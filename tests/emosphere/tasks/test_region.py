@@ -162,6 +162,18 @@ def test_a_region_is_named_in_three_ways() -> None:
     assert RegionTask().ways("region").keys() == named.keys()
 
 
+def test_the_point_is_named_and_promised_in_the_tasks_own_table() -> None:
+    """Azimuth 63 degrees, polar 132: the second of six, in the third layer of three."""
+    task = RegionTask(regions=18)
+    probs = np.eye(18, dtype=np.float32)[[5]]
+    model = Published(
+        {"vad": VadTask(), "region": task}, {"vad": np.array([[0.5, 0.25, -0.5]], np.float32), "region": probs}
+    )
+    assert np.asarray(task.named(model, "region")["of_vad"]).tolist() == [13]
+    promised = {of: np.asarray(region).tolist() for of, region in task.promised(model, "region").items()}
+    assert promised == {"region_prob": [13], "head": [5]}
+
+
 def test_a_model_sorts_into_the_table_of_its_region_head_or_into_eight() -> None:
     assert num_regions({"vad": VadTask(), "any name": RegionTask(regions=18)}) == 18
     assert num_regions({"vad": VadTask()}) == DEFAULT_REGIONS == 8

@@ -11,6 +11,7 @@ from emosphere.geometry import REGION_NAMES
 from emosphere.tasks import Published, Target, Task
 from emosphere.tasks.region import RegionTask
 from emosphere.tasks.vad import VadTask
+from emosphere.vad import VAD_DIMS
 from tests.labelled import LabelledClip
 
 NAN = math.nan
@@ -110,6 +111,27 @@ def test_the_report_says_what_was_not_rated() -> None:
     report = VadTask().report(tasks, answers, "vad", rated)
     assert report["region_of_vad"]["clips"] == 4
     assert report["region_of_vad"]["accuracy"] == 0.0  # +0 is of the upper half, all targets are of the lower
+
+
+def test_a_dimension_is_taught_where_any_clip_is_rated_in_it() -> None:
+    target = VadTask().target([LabelledClip(vad=(0.5, NAN, NAN)), LabelledClip(vad=(NAN, 0.5, NAN))])
+    assert VadTask().untaught(target) == ["dominance"]
+
+
+def test_the_report_is_of_what_is_published() -> None:
+    clips = [LabelledClip(vad=(at, at, at)) for at in (-1.0, 1.0, -1.0, 1.0)]
+    answers = torch.tensor([-3.0, 5.0, -2.0, 7.0])[:, None].expand(4, 3)
+    assert VadTask().report({"vad": VadTask()}, {"vad": answers}, "vad", clips)["ccc"] == dict.fromkeys(VAD_DIMS, 1.0)
+
+
+def test_the_reports_regions_are_of_the_models_table() -> None:
+    """Azimuth atan2(.5, .25) = 63 degrees, polar 132: the second of six, in the third layer of three."""
+    tasks: dict[str, Task] = {"vad": VadTask(), "cell": RegionTask(regions=18)}
+    report = VadTask().report(tasks, {"vad": torch.tensor([[0.5, 0.25, -0.5]])}, "vad", [
+        LabelledClip(vad=(0.5, 0.25, -0.5))
+    ])  # fmt: skip
+    assert report["region_of_vad"]["names"] == list(REGION_NAMES[18])
+    assert report["region_of_vad"]["confusion"] == {REGION_NAMES[18][13]: [0] * 13 + [1] + [0] * 4}
 
 
 def test_a_graph_says_the_order_and_the_scale() -> None:

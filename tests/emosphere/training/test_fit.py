@@ -351,6 +351,35 @@ def test_parts_have_their_own_rates(members: int, part: str) -> None:
         assert {rate_of[id(tensor)] for tensor in member.heads.parameters()} == {3e-3}
 
 
+def test_fusion_learns_with_the_poolings_and_a_balance_with_the_heads_without_decay() -> None:
+    stream = {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}
+    values = {
+        "streams": {"a": stream, "b": stream},
+        "pooling": {"kind": "statistics"},
+        "fusion": {"kind": "co-attention", "dim": 8},
+        "heads": {"vad": {"hidden": 8}},
+        "members": 2,
+    }
+    net = Network(from_mapping(NetworkConfig, values, source="test"))
+    balance = UncertaintyConfig().build(["vad"])
+    rates = {"pooling": 1e-4, "heads": 1e-2}
+    optimiser = build_optimiser(net, balance, config(learning_rates=rates, weight_decay=0.5))
+    group_of = {id(tensor): group for group in optimiser.param_groups for tensor in group["params"]}
+    assert len(group_of) == sum(1 for _ in net.parameters()) + 1
+    for member in net.members:
+        assert {group_of[id(tensor)]["lr"] for tensor in member.fusion.parameters()} == {1e-4}
+        for tensor in member.parameters():
+            assert group_of[id(tensor)]["weight_decay"] == (0.5 if tensor.dim() > 1 else 0.0)
+    [log_variance] = balance.parameters()
+    assert (group_of[id(log_variance)]["lr"], group_of[id(log_variance)]["weight_decay"]) == (1e-2, 0.0)
+
+
+def test_a_concordance_of_pieces_needs_pieces_of_two() -> None:
+    assert config(micro_batch_size=1).micro_batch_size == 1
+    with pytest.raises(ValueError, match="micro_batch_size=1 is too small: concordance needs two clips"):
+        config(micro_batch_size=1, terms=terms("piece"))
+
+
 def test_rates_warm_up_and_fall() -> None:
     cosine = config(schedule="cosine", warm_up=0.1)
     assert [rate_at(step, 100, cosine) for step in (0, 9, 10, 55, 100)] == pytest.approx([0.1, 1, 1, 0.5, 0], abs=1e-12)
@@ -361,9 +390,12 @@ def test_rates_warm_up_and_fall() -> None:
 
 
 def test_bfloat16_learns_too() -> None:
-    fit = Fit(network(), config(precision="bfloat16"), WEIGHTS, steps_per_epoch=2)
+    net, types = network(), set()
+    net.heads["vad"].register_forward_hook(lambda *call: types.add(call[2].dtype))
+    fit = Fit(net, config(precision="bfloat16"), WEIGHTS, steps_per_epoch=2)
     losses = [sum(fit.epoch(shares(), epoch).values()) for epoch in range(15)]
     assert losses[-1] < 0.7 * losses[0]
+    assert types == {torch.bfloat16}
     assert all(tensor.dtype == torch.float32 for tensor in fit.network.parameters())
 
 
@@ -444,3 +476,99 @@ def test_two_terms_on_one_head_add_up() -> None:
     twice.step([[batch]], epoch=0)
     for name, gradient in gradients(once).items():
         torch.testing.assert_close(gradients(twice)[name], gradient, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("scope", ["piece", "batch"])
+def test_two_terms_of_one_head_may_have_two_scopes(scope: Scope) -> None:
+    """Half the concordance over all, half that of each piece or batch."""
+    batch = in_float64(*batches(1))
+    parts = cut(batch, 4, 8)
+    shares = [parts] if scope == "piece" else [cut(parts[0], 4), cut(parts[1], 3, 5)]
+    halves: dict[str, Term] = {"vad": Concordance(weight=0.5), "own": Concordance(head="vad", weight=0.5, scope=scope)}
+    fit = Fit(network().double(), config(terms=halves), WEIGHTS, steps_per_epoch=2)
+    fit.step(shares, epoch=0)
+    whole, first, second = (textbook_gradients(part, vad_only=True) for part in (batch, *parts))
+    assert_same(gradients(fit), {name: whole[name] / 2 + (first[name] + second[name]) / 4 for name in whole})
+
+
+def test_what_needs_no_second_pass_has_none() -> None:
+    """Batches that go through at once, each with its own concordance."""
+    net, calls = network(), []
+    net.heads["vad"].register_forward_hook(lambda *call: calls.append(call))
+    Fit(net, config(terms=terms("batch")), WEIGHTS, steps_per_epoch=1).step(shares(2), epoch=0)
+    assert len(calls) == 2
+    Fit(net, config(), WEIGHTS, steps_per_epoch=1).step(shares(2), epoch=0)
+    assert len(calls) == 2 + 4
+
+
+def test_a_term_over_a_piece_stays_with_its_rank() -> None:
+    """Averaged as DistributedDataParallel does, the gradients are those of the mean of both ranks' own losses."""
+    pieces = cut(in_float64(*batches(1)), 4, 8)
+    of_ranks = []
+    for mine, other in (pieces, pieces[::-1]):
+        net = network().double()
+        with torch.no_grad():
+            answers = net.train()(other.features)
+        fit = Fit(
+            net, config(terms=terms("piece")), WEIGHTS, steps_per_epoch=2, ranks=Pretended(answers, other.targets)
+        )
+        fit.step([[mine]], epoch=0)
+        of_ranks.append(gradients(fit))
+    for rank, piece in enumerate(pieces):
+        assert_same(of_ranks[rank], textbook_gradients(piece))
+
+
+def test_what_a_balance_learns_is_the_mean_over_the_ranks() -> None:
+    """Its weights are not the network's, so DistributedDataParallel does not see to them."""
+
+    class Opposed(Pretended):
+        def mean(self, value: Tensor) -> Tensor:
+            return (value - 3 * value) / 2
+
+    (batch,) = batches(1)
+    settings = config(terms={"vad": Concordance(scope="piece")}, balance=UncertaintyConfig(), learning_rate=0.05)
+    moved = []
+    for ranks in (None, Opposed({}, {})):
+        fit = Fit(network(), settings, WEIGHTS, steps_per_epoch=1, ranks=ranks)
+        fit.step([[batch]], epoch=0)
+        moved.append(float(fit.state()["balance"]["log_variances.vad"]))
+    assert moved == pytest.approx([0.05, -0.05], rel=1e-3)  # Adam's first step is one rate long
+
+
+def test_a_term_of_another_name_has_the_class_weights_of_its_head() -> None:
+    batch = in_float64(*batches(1))
+    weights = torch.tensor([0.5, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    twin = network().double().train()
+    labels, is_known = batch.targets["region"]
+    answers = twin(batch.features)["region"][is_known]
+    torch.nn.functional.cross_entropy(answers, labels[is_known], weights.double()).backward()
+    expected = {name: tensor.grad for name, tensor in twin.named_parameters() if tensor.grad is not None}
+    named: dict[str, Term] = {"where": CrossEntropy(head="region")}
+    fit = Fit(network().double(), config(terms=named), {"region": weights}, steps_per_epoch=1)
+    fit.step([cut(batch, 5, 7)], epoch=0)
+    assert_same(gradients(fit), expected)
+
+
+@pytest.mark.parametrize("scope", ["piece", "batch", "update"])
+def test_a_logged_term_is_the_mean_over_the_parts_of_an_update(scope: Scope) -> None:
+    batch = in_float64(*batches(1))
+    first, *rest = cut(batch, 3, 4, 5)
+    parts = {"piece": [first, *rest], "batch": [first, cut(batch, 3, 9)[1]], "update": [batch]}[scope]
+    losses = []
+    for part in parts:
+        answers = network().double().train()(part.features)["vad"]
+        losses.append(3 - float(ccc(answers, part.targets["vad"].values, epsilon=EPSILON).sum().detach()))
+    fit = Fit(network().double(), config(terms={"vad": Concordance(scope=scope)}), WEIGHTS, steps_per_epoch=1)
+    assert fit.step([[first], rest], epoch=0) == pytest.approx({"vad": sum(losses) / len(losses)})
+
+
+@pytest.mark.parametrize("sizes", [(12,), (4, 8), (3, 4, 5)])
+def test_a_balance_learns_from_the_mean_over_the_parts(sizes: tuple[int, ...]) -> None:
+    """Kendall's ``exp(-s) term + s`` at s = 0 has the slope ``1 - term``, into however many pieces a batch is cut."""
+    pieces = cut(in_float64(*batches(1)), *sizes)
+    settings = config(terms={"vad": Concordance(scope="piece")}, balance=UncertaintyConfig())
+    fit = Fit(network().double(), settings, WEIGHTS, steps_per_epoch=1)
+    logged = fit.step([pieces], epoch=0)
+    [log_variance] = fit._balance.parameters()
+    assert log_variance.grad is not None
+    assert float(log_variance.grad) == pytest.approx(1 - logged["vad"], abs=1e-6)

@@ -1,11 +1,13 @@
 """The dynamic weight by its table, and which term reaches which part."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
 import torch
 
+from emosphere.model.frames import Frames
 from emosphere.tasks import Target
 from emosphere.training.terms import (
     Concordance,
@@ -69,6 +71,14 @@ def test_plain_cross_entropy_weighs_all_classes_alike() -> None:
     assert float(CrossEntropy().loss(answers, target, weights)) == pytest.approx(float(weighted))
 
 
+def test_plain_cross_entropy_leaves_out_clips_of_a_class_without_weight() -> None:
+    answers, labels = torch.randn(3, 3), torch.tensor([0, 1, 2])
+    target = Target(labels, torch.ones(3, dtype=torch.bool))
+    term = CrossEntropy(class_weighted=False).loss(answers, target, torch.tensor([0.2, 3.0, 0.0]))
+    logs = [math.log(math.exp(row[label]) / sum(map(math.exp, row))) for label, row in enumerate(answers[:2].tolist())]
+    assert float(term) == pytest.approx(-sum(logs) / 2)
+
+
 @pytest.mark.parametrize(("settings", "weight"), [({"schedule": "constant"}, 1.0), ({"weight": 0.0}, None)])
 def test_the_ablations_hold_their_weight(settings: dict[str, Any], weight: float | None) -> None:
     terms = with_region(**settings)
@@ -99,6 +109,13 @@ def test_weights_and_schedules_multiply() -> None:
 def test_the_widest_scope_is_that_of_a_term_that_counts() -> None:
     assert widest_scope({"a": Concordance(scope="piece"), "b": CrossEntropy(scope="batch")}) == "batch"
     assert widest_scope({"a": Concordance(scope="piece"), "b": CrossEntropy(weight=0.0)}) == "piece"
+
+
+@pytest.mark.parametrize("term", [Concordance(), CrossEntropy()])
+def test_frames_have_no_term_that_is_about_clips(term: Term) -> None:
+    frames = Frames(torch.randn(2, 5, 3), torch.ones(2, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="this term is about clips, and its head reads frames"):
+        term.loss(frames, Target(torch.zeros(2, dtype=torch.long), torch.ones(2, dtype=torch.bool)), torch.ones(3))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import torch
 from emosphere.clips.batches import InMemoryClips
 from emosphere.clips.manifest import Clip
 from emosphere.emotion_words import weak_vad
-from emosphere.tasks import tasks_of
+from emosphere.tasks import Task, tasks_of
+from emosphere.tasks.category import CategoryTask
+from emosphere.tasks.vad import VadTask
 from pipelines.train import report as evaluation
 from pipelines.train.report import figures_for
 
@@ -113,3 +115,79 @@ def test_each_corpus_has_its_own_figures_in_the_order_of_the_rows() -> None:
     assert figures["corpora"]["b"]["ccc"]["valence"] == 1
     assert figures["corpora"]["a"]["ccc"]["valence"] < -0.5
     assert "region_head" not in figures
+
+
+def rated_clip(split: str, value: float, *, weak: bool = False, category: str | None = None) -> Clip:
+    return Clip(
+        uri="x", speaker="s", corpus="c", split=split, vad=(value, -value, value / 2), weak=weak, category=category
+    )
+
+
+def holding(tasks: dict[str, Task]) -> Any:
+    network: Any = torch.nn.Identity()
+    network.tasks = tasks
+    return network
+
+
+def test_every_split_has_the_figures_of_its_own_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is answered right, the second with the other sign, whatever rows lie between."""
+    splits = ["two", "one", "train", "two", "one", "two", "one"]
+    clips = InMemoryClips(
+        tuple(rated_clip(split, row / 8 - 0.4) for row, split in enumerate(splits)), ((),), {"vad": VadTask()}
+    )
+
+    def answers_for(_: Any, clips: InMemoryClips, rows: list[int], **__: Any) -> dict[str, torch.Tensor]:
+        signs = torch.tensor([1.0 if splits[row] == "one" else -1.0 for row in rows])
+        return {"vad": signs[:, None] * clips.targets(rows)["vad"].values}
+
+    monkeypatch.setattr(evaluation, "answers_for", answers_for)
+    found = evaluation.evaluate(holding(clips.tasks), clips, learnt=("train",), kept=("one", "two"))
+    assert found["test"]["clips"] == 6
+    assert {split: part["clips"] for split, part in found["splits"].items()} == {"one": 3, "two": 3}
+    assert set(found["splits"]["one"]["ccc"].values()) == {1}
+    assert all(value < 0 for value in found["splits"]["two"]["ccc"].values())
+
+
+def test_distorted_figures_are_of_the_last_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = InMemoryClips(tuple(rated_clip("test", row / 8 - 0.4) for row in range(6)), ((), (), ()), TASKS)
+
+    def answers_for(_: Any, clips: InMemoryClips, rows: list[int], *, version: int = 0) -> dict[str, torch.Tensor]:
+        return {"vad": [1, 7, -1][version] * clips.targets(rows)["vad"].values}
+
+    monkeypatch.setattr(evaluation, "answers_for", answers_for)
+    found = evaluation.evaluate(holding(TASKS), clips, learnt=("train",), kept=("test",))
+    assert found["test"]["ccc"]["valence"] == 1
+    assert -1 <= found["test_distorted"]["ccc"]["valence"] < -0.5
+
+
+def test_ratings_are_held_against_what_the_vad_head_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which need not be the first head; weak labels are no ratings."""
+    tasks: dict[str, Task] = {"mood": CategoryTask(words=("joy", "anger", "fear")), "point": VadTask()}
+    signs = (1.0, -1.0, 1.0, -1.0)
+    clips = InMemoryClips(
+        (*(rated_clip("rated", sign) for sign in signs), *(rated_clip("rated", 0.3, weak=True) for _ in range(3))),
+        ((),),
+        tasks,
+    )
+
+    def answers_for(_: Any, clips: InMemoryClips, rows: list[int], **__: Any) -> dict[str, torch.Tensor]:
+        return {"mood": torch.randn(len(rows), 3), "point": 5 * clips.targets(rows)["point"].values}
+
+    monkeypatch.setattr(evaluation, "answers_for", answers_for)
+    found = evaluation.evaluate(holding(tasks), clips, learnt=("train",), kept=())
+    assert found["rated"]["clips"] == 4
+    assert found["rated"]["ccc"] == {"valence": 1, "arousal": 1}
+    assert evaluation.evaluate(holding({"mood": tasks["mood"]}), clips, learnt=("train",), kept=())["rated"] is None
+
+
+def test_every_head_that_answers_is_reported_on_and_no_other() -> None:
+    tasks: dict[str, Task] = {
+        "vad": VadTask(), "mood": CategoryTask(words=("joy", "anger")), "other": CategoryTask(words=("joy", "anger")),
+    }  # fmt: skip
+    clips = tuple(rated_clip("test", row / 8 - 0.4, category="joy" if row % 2 else "anger") for row in range(6))
+    held = InMemoryClips(clips, ((),), tasks)
+    targets = held.targets(list(range(6)))
+    answers = {"vad": targets["vad"].values, "mood": torch.eye(2)[targets["mood"].values]}
+    figures = figures_for(answers, held, list(range(6)))
+    assert (figures["mood_head"]["uar"], figures["ccc"]["valence"]) == (1, 1)
+    assert "other_head" not in figures
