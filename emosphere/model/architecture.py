@@ -200,10 +200,10 @@ FusionConfig.KINDS.update(
 
 
 def _outputs_are_the_labels(value: Any) -> str:
-    told = f"A head has as many outputs as its label has dimensions or classes: leave `outputs = {value}` out."
+    advice = f"A head has as many outputs as its label has dimensions or classes: leave `outputs = {value}` out."
     if value in REGION_NAMES:
-        told += f' Where it counts regions, `[labels.region]` says `kind = "region"` and `regions = {value}`.'
-    return told
+        advice += f' Where it counts regions, `[labels.region]` says `kind = "region"` and `regions = {value}`.'
+    return advice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from emosphere.config import from_mapping
 from emosphere.errors import BadCheckpoint, UsageError
 from emosphere.model.architecture import NetworkConfig
 from emosphere.model.first_format import FIRST_FORMAT, of_today
-from emosphere.tasks import Task, check_columns
+from emosphere.tasks import Task, refuse_shared_columns
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -58,7 +58,7 @@ class CheckpointConfig:
     """Layout of this file."""
 
     def __post_init__(self) -> None:
-        check_columns(self.tasks)
+        refuse_shared_columns(self.tasks)
         if self.sample_rate_hz != 16_000:
             raise ValueError(f"sample_rate_hz={self.sample_rate_hz} must be 16000.")
         if not 0 < self.max_clip_s < math.inf:

@@ -66,8 +66,7 @@ class Predictor:
         Raises ValueError for another shape, a longer clip, or samples that are not finite.
         """
         self._check(waveforms)
-        tasks = self._network.tasks
-        predicted = {name: np.zeros((len(waveforms), task.outputs), np.float32) for name, task in tasks.items()}
+        tasks, predicted = self._network.tasks, Prediction()
         batches = cut_batches([len(waveform) for waveform in waveforms], self._batch_samples)
         clips = [[waveforms[row] for row in rows] for rows in batches]
         for batch in clips:
@@ -77,8 +76,9 @@ class Predictor:
         all_answers = (map if self._threads is None else self._threads.map)(self._answers, clips)
         for rows, answers in zip(batches, all_answers, strict=True):
             for name, task in tasks.items():
-                predicted[name][rows] = task.published(answers[name]).cpu().numpy()
-        return predicted
+                values = task.published(answers[name]).cpu().numpy()
+                predicted.setdefault(name, np.zeros((len(waveforms), values.shape[1]), np.float32))[rows] = values
+        return predicted or {name: np.zeros((0, task.outputs), np.float32) for name, task in tasks.items()}
 
     @torch.inference_mode()
     def _answers(self, waveforms: Sequence[npt.NDArray[np.float32]]) -> dict[str, torch.Tensor]:

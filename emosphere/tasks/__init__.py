@@ -9,7 +9,7 @@ from emosphere.tasks.vad import VAD, VadTask
 
 Task.KINDS.update({VAD: VadTask, REGION: RegionTask, CATEGORY: CategoryTask})
 
-__all__ = ["Labelled", "Published", "Target", "Task", "check_columns", "questions", "tasks_of"]
+__all__ = ["Labelled", "Published", "Target", "Task", "questions", "refuse_shared_columns", "tasks_of"]
 
 
 def questions(tasks: Mapping[str, Task]) -> dict[str, Task]:
@@ -41,7 +41,7 @@ def tasks_of(labels_of_heads: Mapping[str, str], labels: Mapping[str, Task]) -> 
     return tasks
 
 
-def check_columns(tasks: Mapping[str, Task]) -> None:
+def refuse_shared_columns(tasks: Mapping[str, Task]) -> None:
     """Raise ValueError where two of a model's heads would fill the same column."""
     filled_by: dict[str, str] = {}
     for head, task in tasks.items():

@@ -30,7 +30,7 @@ from emosphere.training.terms import SCOPES, Answer, Scope, detached_heads, head
 
 Share = Sequence[Batch]
 """This rank's part of one batch, in pieces that go through the network at once."""
-Answers = Mapping[str, Answer]
+PieceAnswers = Mapping[str, Answer]
 """Of every member to one piece, by head."""
 
 
@@ -153,7 +153,7 @@ class Fit:
         return terms
 
     def _loss_gradients(
-        self, answers: Sequence[Answers], group: Sequence[Share], epoch: int, parts: Mapping[Scope, int]
+        self, answers: Sequence[PieceAnswers], group: Sequence[Share], epoch: int, parts: Mapping[Scope, int]
     ) -> tuple[dict[str, float], list[dict[str, Tensor]]]:
         """Terms of the loss over these clips, and its gradient with respect to this rank's answers, piece by piece.
 
@@ -178,7 +178,7 @@ class Fit:
 
     def _part_of_the_loss(
         self,
-        pieces: Sequence[tuple[Answers, Mapping[str, Target]]],
+        pieces: Sequence[tuple[PieceAnswers, Mapping[str, Target]]],
         weights: Mapping[str, float],
         scope: Scope,
         parts: Mapping[Scope, int],
@@ -202,9 +202,8 @@ class Fit:
             value = term.loss(all_answers[head], all_targets[head], self._class_weights.get(head))
             terms[name] = weight * value
         unlabelled = {name for name in terms if not all_targets[head_of(name, self.config.terms[name])].is_known.any()}
-        (
-            self._balance(terms, unlabelled) / parts[scope]
-        ).backward()  # into `own` and the balance, not yet into the network
+        loss = self._balance(terms, unlabelled) / parts[scope]
+        loss.backward()  # into `own` and the balance, not yet into the network
         sizes = [len(_values(next(iter(answers.values())))) for answers, _ in pieces]
         gradients: list[dict[str, Tensor]] = [{} for _ in pieces]
         for head, answer in own.items():
@@ -231,10 +230,10 @@ class Fit:
             for head, target in piece.targets.items()
         }
 
-    def _member_answers(self, module: nn.Module, piece: Batch, epoch: int) -> Answers:
+    def _member_answers(self, module: nn.Module, piece: Batch, epoch: int) -> PieceAnswers:
         detached = detached_heads(self.config.terms, epoch, self.config.epochs)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            answers: Answers = module(piece.features, detached)
+            answers: PieceAnswers = module(piece.features, detached)
         return answers
 
     def _synced_if(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
@@ -303,7 +302,7 @@ def _values(answer: Answer) -> Tensor:
     return answer.values if isinstance(answer, Frames) else answer
 
 
-def _backward(answers: Answers, gradients: Mapping[str, Tensor]) -> None:
+def _backward(answers: PieceAnswers, gradients: Mapping[str, Tensor]) -> None:
     """Continue from the gradients of the answers down into the network."""
     values = {head: _values(answer) for head, answer in answers.items()}
     heads = [head for head in values if values[head].requires_grad and head in gradients]

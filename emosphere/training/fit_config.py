@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from emosphere.training.balance import BalanceConfig, NoBalanceConfig
 from emosphere.training.first_settings import WITHOUT_A_LOSS, concordance_of_today, loss_of_today
-from emosphere.training.terms import Term
+from emosphere.training.terms import Concordance, Term
 
 STREAMS: Final = "streams"
 PARTS: Final = (STREAMS, "pooling", "heads")
@@ -71,7 +71,9 @@ class FitConfig:
                 "terms holds none that weighs anything, so nothing would be learnt; add [fit.terms.NAME] with a kind "
                 f"({', '.join(Term.KINDS)}), NAME being a head's. {WITHOUT_A_LOSS}"
             )
-        alone = any(term.scope == "piece" for term in self.terms.values())
+        alone = any(
+            isinstance(term, Concordance) and term.weight and term.scope == "piece" for term in self.terms.values()
+        )
         if self.micro_batch_size is not None and self.micro_batch_size < (2 if alone else 1):
             raise ValueError(f"micro_batch_size={self.micro_batch_size} is too small: concordance needs two clips.")
         if self.warm_up is not None and not 0 <= self.warm_up <= 1:

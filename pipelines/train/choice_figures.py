@@ -36,5 +36,10 @@ def choice_figures(
 
 
 def logged_figures(figures: dict[str, dict[str, float]], tasks: Mapping[str, Task]) -> dict[str, float]:
-    """The same by one name each."""
-    return {tasks[head].key(head, name): value for head, own in figures.items() for name, value in own.items()}
+    """The same by one name each: after the head's own where another head's figure has that name already."""
+    logged: dict[str, float] = {}
+    for head, own in figures.items():
+        for name, value in own.items():
+            key = tasks[head].key(head, name)
+            logged[f"{head}_{name}" if key in logged else key] = value
+    return logged

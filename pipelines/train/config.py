@@ -14,7 +14,7 @@ from emosphere.config import to_mapping
 from emosphere.model.architecture import CLIP, SPEECH, NetworkConfig, PretrainedConfig
 from emosphere.redaction import redact
 from emosphere.store import unsigned
-from emosphere.tasks import Task, check_columns
+from emosphere.tasks import Task, refuse_shared_columns
 from emosphere.training import FitConfig
 from emosphere.training.fit_config import PARTS
 from emosphere.training.terms import head_of
@@ -141,7 +141,7 @@ class TrainConfig:
                 raise ValueError(
                     f"{name!r} cannot be the name of a term: it is empty, holds a dot, or torch means something by it."
                 )
-        check_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
+        refuse_shared_columns({head: task for head, task in tasks.items() if head not in self.auxiliary_heads})
         taught = {head_of(name, term) for name, term in self.fit.terms.items()}
         # A file that others build on may describe what only some of them ask; a misspelt name is neither.
         answered = self.network.labels_of_heads.values()

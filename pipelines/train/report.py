@@ -1,27 +1,29 @@
 """What a trained network achieves, in all and per corpus, JSON-ready."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from emosphere.clips.batches import Clips
 from emosphere.clips.manifest import Clip
 from emosphere.metrics import known_ccc
 from emosphere.model.network import Network
+from emosphere.tasks import Task
 from emosphere.tasks.classes import ClassesTask
 from emosphere.tasks.vad import VAD
 from emosphere.training import Answers, answers_for
 from emosphere.vad import VAD_DIMS
 
 
-def figures_for(answers: Answers, labelled: Clips, rows: list[int]) -> dict[str, Any]:
+def figures_for(answers: Answers, labelled: Clips, rows: list[int], tasks: Mapping[str, Task]) -> dict[str, Any]:
     """Figures of ``answers``, by head in the order of ``rows``; in all and per corpus."""
-    figures = _figures(answers, labelled, rows)
+    figures = _figures(answers, labelled, rows, tasks)
     corpora = sorted({labelled.clips[row].corpus for row in rows})
     figures["corpora"] = {}
     for corpus in corpora:
         places = [place for place, row in enumerate(rows) if labelled.clips[row].corpus == corpus]
         part = {name: answer[places] for name, answer in answers.items()}
-        figures["corpora"][corpus] = _figures(part, labelled, [rows[place] for place in places])
+        figures["corpora"][corpus] = _figures(part, labelled, [rows[place] for place in places], tasks)
     return figures
 
 
@@ -41,7 +43,7 @@ def evaluate(
         "trained_on": _counts(labelled, learnt),
         "evaluated_on": _counts(labelled, kept),
         "test_speakers_known": len(before & {clip.speaker for clip in labelled.clips if clip.split in kept}),
-        **_untaught(labelled, learnt),
+        **_untaught(labelled, learnt, network.tasks),
         "test": None,
         "splits": {},
         "test_distorted": None,
@@ -49,14 +51,14 @@ def evaluate(
     }
     if rows:
         answers = answers_for(network, labelled, rows)
-        evaluation["test"] = figures_for(answers, labelled, rows)
+        evaluation["test"] = figures_for(answers, labelled, rows, network.tasks)
         for split in kept:
             places = [place for place, row in enumerate(rows) if labelled.clips[row].split == split]
             part = {name: answer[places] for name, answer in answers.items()}
-            evaluation["splits"][split] = _figures(part, labelled, [rows[place] for place in places])
+            evaluation["splits"][split] = _figures(part, labelled, [rows[place] for place in places], network.tasks)
         if labelled.num_versions > 1:
             answers = answers_for(network, labelled, rows, version=labelled.num_versions - 1)
-            evaluation["test_distorted"] = figures_for(answers, labelled, rows)
+            evaluation["test_distorted"] = figures_for(answers, labelled, rows, network.tasks)
     return evaluation
 
 
@@ -75,12 +77,11 @@ def short_figures(figures: dict[str, Any] | None) -> dict[str, float] | None:
     return short
 
 
-def _figures(answers: Answers, labelled: Clips, rows: list[int]) -> dict[str, Any]:
+def _figures(answers: Answers, labelled: Clips, rows: list[int], tasks: Mapping[str, Task]) -> dict[str, Any]:
     clips = [labelled.clips[row] for row in rows]
     figures: dict[str, Any] = {"clips": len(rows), "speakers": len({clip.speaker for clip in clips})}
-    for head, task in labelled.tasks.items():
-        if head in answers:
-            figures |= task.report(labelled.tasks, answers, head, clips)
+    for head, task in tasks.items():
+        figures |= task.report(tasks, answers, head, clips)
     return figures
 
 
@@ -117,11 +118,11 @@ def _counts(labelled: Clips, splits: tuple[str, ...]) -> dict[str, dict[str, int
     }
 
 
-def _untaught(labelled: Clips, splits: tuple[str, ...]) -> dict[str, list[str]]:
+def _untaught(labelled: Clips, splits: tuple[str, ...], tasks: Mapping[str, Task]) -> dict[str, list[str]]:
     """By what they are called: classes that never occur among the clips learnt from."""
     clips = [clip for clip in labelled.clips if clip.split in splits]
     untaught: dict[str, list[str]] = {}
-    for head, task in labelled.tasks.items():
+    for head, task in tasks.items():
         if isinstance(task, ClassesTask):
             name = f"{task.plural}_that_never_occur"
             untaught[f"{head}_{name}" if name in untaught else name] = task.untaught(task.target(clips))

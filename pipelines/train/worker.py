@@ -15,6 +15,7 @@ from emosphere.clips.batches import Clips
 from emosphere.clips.epoch import num_batches
 from emosphere.clips.manifest import Clip
 from emosphere.clips.splits import speaker_folds
+from emosphere.errors import UsageError
 from emosphere.model.network import Network
 from emosphere.training import Answers, Fit, answers_for
 from emosphere.training.terms import head_of
@@ -107,6 +108,11 @@ class Worker:
                     fit.result(), self.clips, self.chosen_by, rank=self.rank, num_ranks=self.num_ranks
                 )
                 metrics["choose"] = logged_figures(figures, config.tasks)
+                if config.chosen_by not in figures:
+                    raise UsageError(
+                        f"no readable clip of clips.choose has a label for the head {config.chosen_by}, by which the "
+                        "best epoch is chosen."
+                    )
                 # The first figure of a head is the one to choose by: mean CCC, or unweighted average recall.
                 stops = self._remember_best(fit, epoch, next(iter(figures[config.chosen_by].values())))
             if not held_out and self._reaches_weight_zero(epoch):

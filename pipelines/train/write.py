@@ -55,7 +55,9 @@ def write_model(config: TrainConfig, trained: TrainedModel) -> None:
     settings["clips"]["manifest"] = Path(settings["clips"]["manifest"]).name
     cross_validation = None
     if trained.held_out:
-        cross_validation = figures_for(trained.held_out_answers, trained.clips, trained.held_out)
+        cross_validation = figures_for(
+            trained.held_out_answers, trained.clips, trained.held_out, trained.checkpoint.tasks
+        )
     evaluation: dict[str, Any] = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "name": config.name,

@@ -12,7 +12,7 @@ import torch
 from emosphere.config import from_mapping, to_mapping
 from emosphere.errors import UsageError
 from emosphere.tables.schema import SEGMENTS, columns_from
-from emosphere.tasks import Published, Task, check_columns, tasks_of
+from emosphere.tasks import Published, Task, refuse_shared_columns, tasks_of
 from emosphere.tasks.category import CategoryTask
 from emosphere.tasks.region import RegionTask
 from emosphere.tasks.vad import VadTask
@@ -83,10 +83,10 @@ def test_a_label_that_is_described_nowhere_is_refused() -> None:
 
 def test_two_heads_for_one_column_are_refused() -> None:
     with pytest.raises(ValueError, match="heads 'vad' and 'again' would both fill the column 'valence'; keep one"):
-        check_columns(tasks_of({"vad": "vad", "again": "vad"}, {}))
+        refuse_shared_columns(tasks_of({"vad": "vad", "again": "vad"}, {}))
     words = {"few": CategoryTask(words=("a", "b")), "many": CategoryTask(words=("a", "b", "c"))}
     with pytest.raises(ValueError, match="heads 'few' and 'many' would both fill the column 'category'"):
-        check_columns(tasks_of({"few": "few", "many": "many"}, words))
+        refuse_shared_columns(tasks_of({"few": "few", "many": "many"}, words))
 
 
 @pytest.mark.parametrize(
