@@ -78,3 +78,19 @@ def test_a_mean_is_over_what_is_known() -> None:
     values = torch.tensor([[0.2, 9.0], [0.4, 0.6]])
     assert known_mean(Target(values, torch.tensor([[True, False], [True, True]]))).tolist() == pytest.approx([0.3, 0.6])
     assert known_mean(Target(values, torch.zeros(2, 2, dtype=torch.bool))).tolist() == [0, 0]
+
+
+def test_the_constant_is_the_mean_of_what_was_learnt() -> None:
+    """-1 to -.05 are learnt, 0 to .95 calibrate: of 20 distances the 19th, at .9."""
+    labelled, learnt, rows = clips(), list(range(20)), list(range(20, 40))
+    ball = error_ball(labelled, rows, labelled.targets(rows)["vad"].values, learnt, "vad")
+    assert ball["constant_radius"] == pytest.approx(math.sqrt(3) * (0.9 + 0.525), abs=1e-3)
+
+
+def test_a_ball_lies_around_what_is_published() -> None:
+    corners = InMemoryClips(
+        tuple(dataclasses.replace(clip, vad=(1.0, -1.0, 1.0)) for clip in clips().clips), (), clips().tasks
+    )
+    rows, far = list(range(40)), torch.tensor([[7.0, -2.0, 1.5]]).expand(40, 3)
+    assert error_ball(corners, rows, far, rows, "vad")["radius"] == 0
+    assert coverage_by_speaker(corners, rows, far, 0.1, "vad") == {"": 1, "s0": 1, "s1": 1}
