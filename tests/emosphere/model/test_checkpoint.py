@@ -178,3 +178,12 @@ def test_a_configuration_of_another_architecture_is_not_written(tmp_path: Path) 
     with pytest.raises(ValueError, match="differs from the network's own"):
         save_checkpoint(other, tmp_path / "two", config, card="")
     assert network.config == config.network
+
+
+def test_two_heads_of_a_checkpoint_do_not_fill_one_column(tmp_path: Path) -> None:
+    make(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    values["network"]["heads"]["again"] = values["network"]["heads"]["vad"] | {"label": "vad"}
+    edit(tmp_path, network=values["network"])
+    with pytest.raises(BadCheckpoint, match="'vad' and 'again' would both fill the column 'valence'"):
+        describe_checkpoint(tmp_path)

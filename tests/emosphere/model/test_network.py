@@ -11,6 +11,8 @@ from emosphere.errors import UsageError
 from emosphere.model.architecture import HeadConfig, NetworkConfig
 from emosphere.model.heads import Head
 from emosphere.model.network import Network
+from emosphere.model.pretrained import PretrainedEncoder
+from tests.encoders import TINY
 
 SMALL: dict[str, Any] = {
     "streams": {"speech": {"kind": "logmel", "num_mels": 16, "dim": 8, "num_blocks": 1}},
@@ -111,3 +113,45 @@ def test_members_are_for_small_encoders_and_at_least_one() -> None:
         network(SMALL | {"members": 0})
     with pytest.raises(UsageError, match=r"members=2 with a pretrained encoder.*logmel"):
         network(SMALL | {"streams": {"speech": {"kind": "wavlm"}}, "members": 2})
+
+
+def test_another_head_still_moves_what_a_detached_one_reads() -> None:
+    net = network()
+    features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
+    net.member_answers(net.embed(features), detached={"region"})["vad"].values.square().sum().backward()
+    moved = {name.split(".")[0] for name, tensor in net.named_parameters() if tensor.grad is not None}
+    assert moved == {"streams", "poolings", "heads"}
+
+
+def test_every_stream_of_every_member_has_an_encoder_and_a_pooling_of_its_own() -> None:
+    stream = SMALL["streams"]["speech"]
+    net = network(SMALL | {"streams": {"a": stream, "b": stream}, "fusion": {"kind": "concat"}, "members": 2})
+    features = net.features(torch.randn(2, 3000), torch.tensor([3000, 2000]))
+    for member, embedding in zip(net.members, net.embed(features), strict=True):
+        frames = {name: member.streams[name](features[name]) for name in "ab"}
+        vectors = [member.poolings[name](frames[name]) for name in "ab"]
+        assert not torch.allclose(*vectors)
+        torch.testing.assert_close(embedding.vector, torch.cat(vectors, dim=1))
+        for name in "ab":
+            torch.testing.assert_close(embedding.frames[name].values, frames[name].values)
+
+
+def test_the_shortest_waveform_has_a_frame_in_every_stream() -> None:
+    streams = {
+        "spectrum": SMALL["streams"]["speech"],
+        "pretrained": {"kind": "wavlm", "size": "large", "settings": TINY},
+    }
+    for order in (("spectrum", "pretrained"), ("pretrained", "spectrum")):
+        net = network(SMALL | {"streams": {name: streams[name] for name in order}, "fusion": {"kind": "concat"}})
+        least = {name: encoder.min_samples for name, encoder in net.encoders.items()}
+        assert net.min_samples == least["spectrum"] > least["pretrained"]
+
+
+def test_published_weights_reach_the_stream_that_they_are_named_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[object, str]] = []
+    monkeypatch.setattr(PretrainedEncoder, "start_from", lambda self, folder: started.append((self, folder)))
+    pretrained = {"kind": "wavlm", "size": "large", "settings": TINY}
+    streams = {"a": pretrained, "b": SMALL["streams"]["speech"], "c": pretrained}
+    net = network(SMALL | {"streams": streams, "fusion": {"kind": "concat"}})
+    net.streams.start_from({"c": "its folder", "a": "another"})
+    assert started == [(net.streams["c"], "its folder"), (net.streams["a"], "another")]

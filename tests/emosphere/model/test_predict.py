@@ -1,5 +1,6 @@
 """Scores of a clip do not depend on order, company or batch size."""
 
+import dataclasses
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,26 @@ def test_scores_do_not_depend_on_what_a_clip_is_batched_with(encoder: object, ba
     alone = [Predictor(loaded).predict([clip]) for clip in clips()]
     for head in ("vad", "region"):
         assert_close(together[head], np.concatenate([one[head] for one in alone]), bound(loaded))
+
+
+def test_every_member_hears_by_its_own_encoder() -> None:
+    """What a committee predicts is the mean of what its members, each a network by itself, predict."""
+    torch.manual_seed(0)
+    config = checkpoint().config
+    config = dataclasses.replace(config, network=dataclasses.replace(config.network, members=3))
+    committee = Checkpoint(network=Network(config.network, config.tasks).eval(), config=config, digest="0" * 12)
+    single = dataclasses.replace(config, network=dataclasses.replace(config.network, members=1))
+    alone = []
+    for number in range(3):
+        prefix = f"others.{number - 1}." if number else ""
+        member = Network(single.network, single.tasks).eval()
+        member.load_state_dict({name: committee.network.state_dict()[prefix + name] for name in member.state_dict()})
+        alone.append(Predictor(Checkpoint(network=member, config=single, digest="0" * 12)).predict(clips()))
+    together = Predictor(committee).predict(clips())
+    for head in ("vad", "region"):
+        mean = (alone[0][head] + alone[1][head] + alone[2][head]) / 3
+        assert_close(together[head], mean, bound(committee))
+        assert np.abs(alone[0][head] - mean).max() > 100 * bound(committee)
 
 
 def test_batches_side_by_side_are_computed_by_the_threads_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

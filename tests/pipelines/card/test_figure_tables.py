@@ -142,3 +142,35 @@ def test_an_evaluation_of_another_model_or_kind_is_refused(measured: Path, tmp_p
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(UsageError, match="cannot be read as an evaluation"):
         model_card(checkpoint, BUNDLED, str(tmp_path / "broken.json"))
+
+
+def measured_classes(ways: dict[str, float | None]) -> dict[str, Any]:
+    """An evaluation without any dimension; the recall of a slice is half of that of all clips."""
+
+    def figures(share: float) -> dict[str, Any]:
+        one = {way: {"value": None if uar is None else share * uar} for way, uar in ways.items()}
+        return {name: one for name in ("uar", "macro_f1", "accuracy")}
+
+    sizes = {"clips": 9, "speakers": 3}
+    return {
+        "format": "emosphere-evaluation-1", "split": "test", "manifest": "m.parquet", "date": "2026-11-28",
+        "clips": {"evaluated": 9, "audio_s": 60.0, "unreadable": [], "weak": 0},
+        "bootstrap": {"over": "speakers", "interval": "95 %", "draws": 5}, "meanings": {},
+        "overall": {"speakers": 3, "dimensions": {}, "figures": figures(1.0)},
+        "slices": {"corpus": {"a": sizes | {"figures": figures(0.5)}, "b": sizes | {"too_small": "3 speakers"}}},
+    }  # fmt: skip
+
+
+def test_a_model_of_classes_alone_has_its_slices_by_recall() -> None:
+    tables = figure_tables(measured_classes({"mood": 0.8}), {"mood": CategoryTask(words=("joy", "anger"))})
+    assert "| mood | 0.80 | 0.80 | 0.80 |" in tables
+    assert "Slices, UAR:\n\n|  | clips | speakers | mood |" in tables
+    assert "| corpus: a | 9 | 3 | 0.40 |" in tables
+    assert "| corpus: b | 9 | 3 | too small |" in tables
+
+
+def test_only_ways_that_the_checkpoint_offers_are_in_the_table() -> None:
+    tables = figure_tables(measured_classes({"head": 0.8, "head_at_weight_zero": None, "of_vad": 0.6}), TASKS)
+    assert "| head | 0.80 | 0.80 | 0.80 |" in tables
+    assert "| of_vad | 0.60 | 0.60 | 0.60 |" in tables
+    assert "head_at_weight_zero" not in tables

@@ -7,7 +7,10 @@ import pytest
 
 from emosphere.config import from_mapping, load_config, load_tables, to_mapping
 from emosphere.errors import UsageError
+from emosphere.tasks import Task
+from emosphere.training.terms import Term
 from pipelines.train.config import TrainConfig
+from tests.tasks.syllables import SquaredError, SyllablesTask
 
 SHIPPED = [
     path
@@ -141,3 +144,15 @@ def test_a_head_that_is_not_kept_may_share_a_column() -> None:
     assert from_mapping(TrainConfig, twice | {"auxiliary_heads": ["again"]}, source="train.toml").tasks.keys() == {
         "vad", "region", "again",
     }  # fmt: skip
+
+
+def test_a_head_that_reads_frames_has_terms_over_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Task.KINDS, "syllables", SyllablesTask)
+    monkeypatch.setitem(Term.KINDS, "squared-error", SquaredError)
+    settings = changed(SMOKE, "network/heads/syllables", {"reads": "speech"})
+    for scope in ("update", "batch"):
+        term = {"kind": "squared-error", "scope": scope}
+        with pytest.raises(UsageError, match=f"fit.terms.syllables.scope='{scope}': the head 'syllables' reads frames"):
+            from_mapping(TrainConfig, changed(settings, "fit/terms/syllables", term), source="test")
+    term = {"kind": "squared-error", "scope": "piece"}
+    from_mapping(TrainConfig, changed(settings, "fit/terms/syllables", term), source="test")

@@ -15,6 +15,7 @@ from emosphere.clips.batches import clip_features
 from emosphere.clips.manifest import Clip
 from emosphere.config import from_mapping, to_mapping
 from emosphere.model.architecture import NetworkConfig
+from emosphere.model.encoder import Streams
 from emosphere.model.network import Network
 from pipelines.train import features
 from pipelines.train.arrow_clips import DECODED, decoded_row, unreadable_row
@@ -132,3 +133,11 @@ def test_clips_in_memory_have_the_features_of_their_row_version_and_stream() -> 
             assert set(drawn) == {"a", "b"}
             for stream, frames in drawn.items():
                 assert torch.equal(frames, torch.from_numpy(values[row, version, stream]).float())
+
+
+def test_front_ends_start_from_the_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(Streams, "start_from", lambda self, weights: started.append(weights))
+    front_ends = features._front_ends(json.dumps(to_mapping(config(LOGMEL).network)), '{"speech": "folder"}', 7)
+    assert started == [{"speech": "folder"}]
+    assert not front_ends.training
