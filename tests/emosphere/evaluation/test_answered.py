@@ -6,8 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from emosphere.clips.manifest import Clip
 from emosphere.errors import UsageError
 from emosphere.evaluation.answered import AnsweredClips, refuse_useless
+from emosphere.evaluation.drawn_figures import inside_ball
 from tests.tasks.syllables import SyllablesTask
 
 
@@ -90,3 +92,18 @@ def test_a_scale_without_an_end_reaches_as_far_as_its_targets(make: Callable[...
     dimension = answered.dimensions("syllables")["syllables"]
     assert (dimension.lowest, dimension.highest, dimension.num_unrated) == (0, 4, 1)
     assert dimension.centred(np.array([0.0, 2.0, 4.0])).tolist() == [-1, 0, 1]
+
+
+def test_a_ball_is_asked_about_clips_that_are_rated_in_every_dimension(
+    make: Callable[..., AnsweredClips], unrate: Callable[[AnsweredClips, int, range], tuple[Clip, ...]]
+) -> None:
+    """Of 20 clips the first 15 lack a dimension; half of the rest lie inside."""
+    whole = make(num_speakers=2, clips_each=10)
+    vad = np.array([clip.vad for clip in whole.clips])
+    vad[::2, 1] += 0.2
+    answered = make(num_speakers=2, clips_each=10, vad=vad, radius_90=0.1, clips=unrate(whole, 2, range(15)))
+    ball = inside_ball(answered, "vad")
+    assert ball is not None
+    assert ball[0].tolist() == [True, False, True, False, True]
+    assert ball[1].tolist() == [1] * 5
+    assert inside_ball(whole, "vad") is None
