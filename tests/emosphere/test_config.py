@@ -154,8 +154,13 @@ class Tool:
     kind: str
 
 
+def _pitch_is_a_number_of_teeth(value: Any) -> str:
+    return f"Write `teeth = {600 // value}`."
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saw(Tool):
+    REPLACED: ClassVar[dict[str, Any]] = {"pitch_mm": _pitch_is_a_number_of_teeth}
     kind: Literal["saw", "hacksaw"]
     teeth: int = 24
 
@@ -249,6 +254,22 @@ def test_a_setting_of_an_earlier_version_is_refused_with_what_takes_its_place() 
         from_mapping(Bench, {"depth_cm": 70}, source="x")
     with pytest.raises(UsageError, match=r"'depth_m' is not a setting of Bench\. Did you mean 'depth_mm'\?"):
         from_mapping(Bench, {"depth_m": 70}, source="x")
+
+
+def test_earlier_settings_are_found_in_tables_of_a_kind_optional_ones_and_those_by_name() -> None:
+    saw = {"kind": "saw", "pitch_mm": 20}
+    values = {"first": saw, "spare": saw | {"pitch_mm": 30}, "hung": {"left": saw | {"pitch_mm": 60}}, "depth_cm": 7}
+    with pytest.raises(UsageError) as refused:
+        from_mapping(Bench, values, source="x")
+    assert str(refused.value).splitlines() == [
+        "x: first: 'pitch_mm' is a setting of an earlier version. Write `teeth = 30`.",
+        "x: spare: 'pitch_mm' is a setting of an earlier version. Write `teeth = 20`.",
+        "x: hung.left: 'pitch_mm' is a setting of an earlier version. Write `teeth = 10`.",
+        "x: 'depth_cm' is a setting of an earlier version. Write `depth_mm = 70`.",
+    ]
+    # A key that only another kind once had is no earlier setting of this one.
+    with pytest.raises(UsageError, match=r"x: first: 'pitch_mm' is not a setting of Hammer\."):
+        from_mapping(Bench, {"first": {"kind": "hammer", "pitch_mm": 20}}, source="x")
 
 
 def test_settings_of_a_network_of_an_earlier_version_are_refused_with_the_lines_that_take_their_place() -> None:

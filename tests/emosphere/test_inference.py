@@ -13,7 +13,7 @@ import emosphere
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
 from emosphere.clips.batches import read_clip
 from emosphere.errors import UsageError
-from emosphere.inference import Scorer
+from emosphere.inference import Scorer, columns_of
 from emosphere.model.architecture import HeadConfig, LogMelConfig, MeanPoolingConfig, NetworkConfig
 from emosphere.model.checkpoint import Checkpoint, load_checkpoint
 from emosphere.model.description import MAX_CLIP_S, CheckpointConfig
@@ -23,7 +23,10 @@ from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.cells import Cell, cut_cells
 from emosphere.speech.cut_segments import SegmentConfig
 from emosphere.tables.schema import columns_from
+from emosphere.tasks import Published
 from emosphere.tasks.category import CategoryTask
+from emosphere.tasks.region import RegionTask
+from emosphere.tasks.vad import VadTask
 from tests.rounding import assert_same_rows
 
 
@@ -47,6 +50,20 @@ def test_a_waveform_becomes_rows_with_the_columns_of_segments_that_apply(scorer,
     np.testing.assert_allclose(
         table["radius"] ** 2, (table[["valence", "arousal", "dominance"]] ** 2).sum(axis=1), rtol=1e-5
     )
+
+
+def test_every_head_fills_its_own_columns():
+    tasks = {"mood": CategoryTask(words=("good", "bad")), "vad": VadTask(), "region": RegionTask()}
+    answers = {
+        "mood": np.array([[0.75, 0.25]], np.float32),
+        "vad": np.array([[-0.5, 0.5, 0.5]], np.float32),
+        "region": np.linspace(0.0, 0.25, 8, dtype=np.float32)[None],
+    }
+    columns = columns_of(Published(tasks, answers))
+    assert list(columns) == columns_from("segments", "model")
+    found = {name: columns[name].tolist()[0] for name in ("category", "valence", "region", "region_prob")}
+    assert found == {"category": "good", "valence": -0.5, "region": 3, "region_prob": answers["region"][0, 3]}
+    assert columns["vad_radius_90"].tolist() == [None]
 
 
 def test_a_model_fills_the_columns_of_its_heads_and_leaves_all_others_null(voice):

@@ -368,3 +368,18 @@ def test_unknown_labels_are_masks_not_numbers(make: Make) -> None:
     plain = figures_of(make(more={"loudness": (task, values)}), num_draws=100, seed=0)
     odd = figures_of(make(more={"loudness": (Odd(radius_90=30.0), values)}), num_draws=100, seed=0)
     assert odd == plain
+
+
+def test_every_dimension_and_class_has_its_own_column_and_what_is_not_known_is_null(make: Make) -> None:
+    words, probs = words_head()
+    strain = np.random.default_rng(3).uniform(-1, 1, (120, 2))
+    clips = tuple(replace(clip, category=None if row < 7 else clip.category) for row, clip in enumerate(make().clips))
+    answered = make(
+        only=("mood", "strain"), more={"mood": (words, probs), "strain": (StrainTask(), strain)}, clips=clips
+    )
+    table = pq.read_table(io.BytesIO(predictions_parquet(answered)))
+    for place, name in enumerate(answered.dimension_names("strain")):
+        np.testing.assert_allclose(table[name].to_numpy(), strain[:, place], atol=1e-6)
+    assert table["mood_target"].to_pylist() == [None] * 7 + [clip.category for clip in clips[7:]]
+    assert table["mood_head"].to_pylist() == [WORDS[place] for place in probs.argmax(axis=1)]
+    np.testing.assert_allclose(table["mood_head_prob"], probs.max(axis=1), atol=1e-6)

@@ -25,6 +25,8 @@ def test_rows_are_clips_and_columns_say_what_they_mean(answered: AnsweredClips) 
     row = 3
     assert table["region_prob"][row].as_py() == probs[row, table["region"][row].as_py()]
     assert table["region_head"][row].as_py() == probs[row].argmax()
+    np.testing.assert_array_equal(table["region_head_prob"].to_numpy(), probs.max(axis=1))
+    assert (table["region_head_prob"].to_numpy() > table["region_prob"].to_numpy()).any()
 
 
 def test_a_signature_in_a_url_stays_out(answered: AnsweredClips) -> None:

@@ -73,7 +73,7 @@ def spoken(member: Network, features: Features, clip: int) -> Tensor:
     """What a member's head `syllables` says of a clip alone: the sum over its own frames."""
     own = features["second"].values[clip : clip + 1, : FRAMES["second"][clip]]
     frames = member.streams["second"](Frames(own, torch.ones(own.shape[:2], dtype=torch.bool)))
-    return member.heads["syllables"](frames.values).sum(dim=1)[0]  # type: ignore[no-any-return]
+    return member.heads["syllables"](frames.values).sum(dim=1)[0]
 
 
 def test_a_head_answers_the_frames_of_the_stream_that_it_reads() -> None:
