@@ -177,3 +177,10 @@ def test_a_tensor_that_fits_nowhere_is_refused(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(BadCheckpoint, match=r"first others\.0\.streams\.speech\.join\.bias: found none"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("regions", [8, 18, 32])
+def test_its_table_of_regions_is_its_own(tmp_path: Path, regions: int) -> None:
+    heads = AT_THAT_TIME["network"]["heads"] | {"region": {"outputs": regions, "hidden": 6}}
+    write(tmp_path, network=AT_THAT_TIME["network"] | {"heads": heads}, region_names=list(REGION_NAMES[regions]))
+    assert describe_checkpoint(tmp_path).config.tasks["region"].outputs == regions
