@@ -118,9 +118,9 @@ def test_what_was_saved_comes_back(second: dict[str, Any], fusion: dict[str, Any
 @pytest.mark.parametrize(
     ("second", "fusion"),
     [
-        pytest.param(WAVEFORM, FUSIONS[1], id="waveform, concat"),
+        pytest.param(WAVEFORM, FUSIONS[1], id="waveform, concat", marks=pytest.mark.heavy),
         pytest.param(WAVEFORM, FUSIONS[2], id="waveform, co-attention"),
-        pytest.param(WAVLM, FUSIONS[2], id="wavlm, co-attention"),
+        pytest.param(WAVLM, FUSIONS[2], id="wavlm, co-attention", marks=pytest.mark.heavy),
     ],
 )
 def test_both_become_one_graph_that_answers_alike(
