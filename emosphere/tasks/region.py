@@ -62,7 +62,7 @@ class RegionTask(ClassesTask):
         vad = model.of_kind("vad")
         if vad is None:
             return {}
-        region = located(vad, self.regions)["region"]
+        region = regions_of(vad, self.regions)
         return {"region_prob": model.answers[head][np.arange(len(region)), region].astype(np.float32)}
 
     def says(self, tasks: Mapping[str, Task], head: str) -> str:
@@ -100,12 +100,22 @@ class RegionTask(ClassesTask):
         vad = model.of_kind("vad")
         if vad is None:
             return "the model does not answer valence, arousal, dominance"
-        return located(vad, self.regions)["region"].astype(np.int64)
+        return regions_of(vad, self.regions)
 
 
 def num_regions(tasks: Mapping[str, Task]) -> NumRegions:
     """Regions of the table into which a model with these tasks, by head, sorts its points."""
     return next((task.regions for task in tasks.values() if isinstance(task, RegionTask)), DEFAULT_REGIONS)
+
+
+def regions_of(vad: Float32, num_regions: int) -> Ints:
+    """(n,): region of ``(n, 3)`` centred, clipped VAD, in float64 from the published float32 values."""
+    import torch
+
+    from emosphere.geometry import region_of
+
+    regions: Ints = region_of(torch.from_numpy(np.ascontiguousarray(vad)), num_regions).numpy()
+    return regions
 
 
 def located(vad: Float32, num_regions: int) -> Columns:
@@ -115,11 +125,11 @@ def located(vad: Float32, num_regions: int) -> Columns:
     """
     import torch
 
-    from emosphere.geometry import region_of, to_spherical
+    from emosphere.geometry import to_spherical
 
     points = torch.from_numpy(np.ascontiguousarray(vad))
     radius, azimuth_rad, polar_rad = to_spherical(points)
-    region = region_of(points, num_regions).numpy().astype(np.int32)
+    region = regions_of(vad, num_regions).astype(np.int32)
     azimuth_deg = torch.rad2deg(azimuth_rad).numpy().astype(np.float32)
     # Just above -180 rounds to -180 in float32, which is the same direction as 180 and outside the half-open range.
     azimuth_deg[azimuth_deg <= -180] = 180
