@@ -1,4 +1,4 @@
-"""An update is the same however its clips are cut into pieces and shared among workers; a fit resumes where it stopped."""
+"""An update is the same however its clips are cut into pieces and shared among workers; a fit can be resumed."""
 
 import pytest
 import torch
