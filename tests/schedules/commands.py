@@ -12,6 +12,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from emosphere.audio.decode_outcome import RecordingHeader
 from emosphere.tables.identity import recording_id
 from pipelines.doctor import command as doctoring
+from pipelines.doctor.command import Unhealthy
 from pipelines.erase.command import erase
 from pipelines.erase.target import Target
 from pipelines.output.ledger import Ledger, RunHeader
@@ -68,6 +69,15 @@ class Archive:
     def modified_us(self, name: str) -> int:
         """Microseconds since 1970."""
         return int(MemoryFileSystem.store[f"/archive/{name}"].modified.timestamp() * 1_000_000)
+
+
+class ArchiveFiles(MemoryFileSystem):
+    """The file system of the archive: one file says as much of itself as a listing does."""
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        found: dict[str, Any] = super().info(path, **options)
+        file = self.store.get(self._strip_protocol(path))
+        return found if file is None else found | {"created": file.created}
 
 
 def uri(name: str) -> str:
@@ -167,8 +177,8 @@ class Command:
         if self.kind == "erase":
             return erase(out, self.target(), verify=True)
         findings = doctoring.doctor(None, out)
-        bad = [finding for finding in findings if finding.state == "fail"]
-        assert not bad, bad
+        if bad := [finding for finding in findings if finding.state == "fail"]:
+            raise Unhealthy(str(bad), {})
         return findings
 
     def request(self, out: str) -> ScoreRequest:

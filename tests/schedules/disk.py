@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from emosphere.store import Location
 from tests.schedules.simulator import check_alive, current
 
 _real_open = builtins.open
@@ -34,6 +35,8 @@ class Disk:
             patch.setattr(os, name, _if_alive(getattr(os, name)))
         patch.setattr(builtins, "open", self._open)
         patch.setattr(io, "open", self._open)
+        for name in ("write_bytes", "create_bytes", "replace_bytes", "publish_to"):
+            patch.setattr(Location, name, self._aimed(getattr(Location, name)))
         patch.setattr(shutil, "_use_fd_functions", False)  # names of what it removes are whole paths then
 
     def reset(self, files: dict[str, bytes]) -> None:
@@ -63,12 +66,32 @@ class Disk:
         text = os.fsdecode(path)
         return text.removeprefix(self._prefix) if text.startswith(self._prefix) else None
 
+    def _aimed(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Note what a file that has no name yet will be called."""
+
+        def write(location: Location, *args: Any) -> Any:
+            thread = current()
+            if thread is None:
+                return real(location, *args)
+            target = args[0] if args and isinstance(args[0], Location) else location
+            before, thread.aim = thread.aim, self._below(target.path)
+            try:
+                return real(location, *args)
+            finally:
+                thread.aim = before
+
+        return write
+
+    def _unnamed(self, path: str) -> str:
+        aim = current().aim
+        return f"{aim}.tmp" if path.endswith(".tmp") and aim is not None else path
+
     def _naming(self, real: Callable[..., None], action: str) -> Callable[..., None]:
         def name(source: Any, target: Any, **options: Any) -> None:
             path = self._below(target)
             if path is None:
                 return real(source, target, **options)
-            simulation = current().process.simulation
+            path, simulation = self._unnamed(path), current().process.simulation
             self._meet_fate(simulation.stop_before(action, path))
             real(source, target, **options)
             return simulation.stop_after(action, path)
@@ -94,7 +117,7 @@ class Disk:
         if path is None:
             return _real_open(file, mode, *args, **options)
         if "a" not in mode:  # a lock file is not written
-            self._meet_fate(current().process.simulation.stop_before("open", path))
+            self._meet_fate(current().process.simulation.stop_before("open", self._unnamed(path)))
         check_alive()
         return _real_open(file, mode, *args, **options)
 

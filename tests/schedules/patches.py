@@ -46,7 +46,12 @@ def wall_clock() -> float:
     return EPOCH + thread.process.simulation.now - BEGAN + thread.process.clock_s
 
 
-class _Datetime(datetime.datetime):
+class _IsAnyTime(type):
+    def __instancecheck__(cls, one: object) -> bool:
+        return isinstance(one, datetime.datetime)
+
+
+class _Datetime(datetime.datetime, metaclass=_IsAnyTime):
     """Tells the simulated time; what it gives are ordinary times."""
 
     @classmethod
@@ -231,6 +236,12 @@ def _database(kind: str, memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
             yield base
         finally:
             base.execute(f"USE main; DROP SCHEMA {name} CASCADE")
+
+
+def close() -> None:
+    """Close what all simulated processes share."""
+    _base().close()
+    _base.cache_clear()
 
 
 def _host_facts() -> dict[str, Any]:

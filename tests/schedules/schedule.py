@@ -20,16 +20,19 @@ way arrives, and the first command runs once more: then the tables must hold the
 """
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from emosphere.errors import EmosphereError, UsageError
 from tests.schedules import patches
-from tests.schedules.commands import Archive, Command, score_parts, score_parts_before
+from tests.schedules.commands import Archive, ArchiveFiles, Command, score_parts, score_parts_before
 from tests.schedules.simulator import Endless, Process, Simulation, Write
 from tests.schedules.tables import Tables, Wrong
 
@@ -97,6 +100,8 @@ class World:
         import pipelines.score.job as job
         import pipelines.score.publish.replace as replacing
 
+        fsspec.register_implementation("memory", ArchiveFiles, clobber=True)
+        patch.setattr(logging.getLogger("emosphere"), "disabled", True)
         patches.install(patch)
         self.store.install(patch)
         patch.setattr(scoring, "score_parts", score_parts_before if _is_given_out(scoring) else score_parts)
@@ -110,6 +115,18 @@ class World:
 
     def __exit__(self, *error: object) -> None:
         self._patch.undo()
+        fsspec.register_implementation("memory", MemoryFileSystem, clobber=True)
+        patches.close()
+
+    def kinds(self) -> dict[str, list[str]]:
+        """Kinds of what each command writes here."""
+        names = {"1": "score", "2": "erase", "3": "doctor"}
+        simulation = play(self, ["1 start score", "1 run", "2 start erase uri sub", "2 run", "3 start doctor", "3 run"])
+        kinds: dict[str, set[str]] = {kind: set() for kind in names.values()}
+        for writer, *_, path in map(str.split, simulation.trace):
+            if writer in names:
+                kinds[names[writer]].add(kind_of(path))
+        return {command: sorted(some) for command, some in kinds.items()}
 
     def begin(self, state: str, seed: int = 0) -> Simulation:
         """A new simulation over an OUT that is ``empty``, or in which the archive is ``scored``."""
@@ -254,6 +271,7 @@ class Player:
         for command in unfinished:
             self._last(command)
         if unfinished:
+            self._last("score")
             self.world.tables.check_end()
 
     def _settle(self) -> None:

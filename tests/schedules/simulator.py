@@ -56,6 +56,8 @@ class SimulatedThread:
         self.result: Any = None
         self.error: BaseException | None = None
         self.traceback = ""
+        self.aim: str | None = None
+        """What is being written."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Runs what the thread asks of S3."""
         self.go = threading.Semaphore(0)

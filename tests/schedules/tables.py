@@ -55,12 +55,17 @@ class Tables:
         recordings, segments = self._by_glob(files)
         self._check("glob", recordings, segments, is_snapshot=False)
         found = Counter((row["recording_id"], row["content_version"]) for row in recordings)
-        wanted: Counter[tuple[str, str]] = Counter()
+        asked = self._forgotten()  # an erasure that died may have begun
         for name in self.archive.versions:
-            if not self._is_gone(uri(name), self.archive.modified_us(name)):
-                wanted[recording_id(uri(name)), self.archive.version(name)] = 1
-        if found != wanted:
-            raise Wrong(f"lost {self._names(wanted - found)}, there although they should not {self._names(found - wanted)}")
+            one = recording_id(uri(name)), self.archive.version(name)
+            number = found.pop(one, 0)
+            modified_us = self.archive.modified_us(name)
+            if number == 0 and not _holds(asked, uri(name), modified_us):
+                raise Wrong(f"lost: recordings has no {name} {one[1]}")
+            if number and _holds(self.promised, uri(name), None):
+                raise Wrong(f"back: recordings has {name} {one[1]}")
+        if found:
+            raise Wrong(f"stale: recordings has {self._names(found)}")
         by_snapshot = self._by_snapshot(files)
         if _key(by_snapshot[0]) != _key(recordings) or _key(by_snapshot[1]) != _key(segments):
             raise Wrong("sql does not see what a reader by glob sees")
@@ -71,7 +76,7 @@ class Tables:
     def _check_trace(self, path: str, stamp: Any) -> None:
         """Raise Wrong where a file holds anything of an erased recording."""
         gone = [uri(name) for name in self.archive.versions]
-        gone = [one for one in gone if self._is_gone(one, None)]
+        gone = [one for one in gone if _holds(self.promised, one, None)]
         words = [*gone, *map(recording_id, gone)]
         text = self.store.read(path).decode("latin-1")
         rows = self._rows(path, stamp) if path.endswith(".parquet") else []
@@ -114,7 +119,7 @@ class Tables:
             if number > 1:
                 raise Wrong(f"{reader}: {number} rows in segments of {self._name(identity)} at {start}")
         for row in recordings:
-            if self._is_gone(row["source_uri"], row["modified_at"].timestamp() * 1e6):
+            if self._is_gone(row):
                 raise Wrong(f"{reader}: back: recordings has {row['source_uri']}")
             found = there.get(row["recording_id"], Counter())
             version = row["content_version"]
@@ -127,7 +132,7 @@ class Tables:
                 raise Wrong(f"{reader}: half: {self._name(row['recording_id'])} has {dict(found)}, not {whole}")
         rows = {row["recording_id"] for row in recordings}
         for row in segments:
-            if self._is_gone(row["source_uri"], None):
+            if _holds(self.promised, row["source_uri"], None):
                 raise Wrong(f"{reader}: back: segments has {row['source_uri']}")
             if is_snapshot and row["recording_id"] not in rows:
                 raise Wrong(f"{reader}: half: {self._name(row['recording_id'])} has segments and no row")
@@ -140,10 +145,13 @@ class Tables:
                     num_units = -(-int(version.partition("-")[0]) // UNIT_BYTES)
                     yield version, num_segments(version, num_units)
 
-    def _is_gone(self, source_uri: str, modified_us: float | None) -> bool:
-        modified_us = None if modified_us is None else round(modified_us)
-        one = Recording(source_uri=source_uri, kind="object", url=b"", modified_us=modified_us)
-        return self.promised.holds(one, recording_id(source_uri))
+    def _is_gone(self, row: dict[str, Any]) -> bool:
+        """Whether a row of ``recordings`` was promised away: by name, or since it was older than an erasure allowed."""
+        if _holds(self.promised, row["source_uri"], None):
+            return True
+        scored_us, modified_us = (round(row[name].timestamp() * 1e6) for name in ("scored_at", "modified_at"))
+        end_us = self.promised.modified_before_us
+        return end_us is not None and scored_us < end_us and modified_us < end_us
 
     def _forgotten(self) -> Forgotten:
         from emosphere.store import locate
@@ -163,6 +171,11 @@ class Tables:
 
     def _names(self, some: Counter[tuple[str, str]]) -> str:
         return ", ".join(f"{self._name(identity)} {version}" for identity, version in some.elements()) or "nothing"
+
+
+def _holds(forgotten: Forgotten, source_uri: str, modified_us: int | None) -> bool:
+    one = Recording(source_uri=source_uri, kind="object", url=b"", modified_us=modified_us)
+    return forgotten.holds(one, recording_id(source_uri))
 
 
 def _key(rows: list[dict[str, Any]]) -> list[str]:
