@@ -133,5 +133,3 @@ def _if_alive(real: Callable[..., None]) -> Callable[..., None]:
         return real(*args, **options)
 
     return act
-
-

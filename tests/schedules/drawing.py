@@ -8,7 +8,7 @@ COMMANDS = (
     ("erase id b.wav", 2), ("erase older", 2), ("doctor", 1),
 )  # fmt: skip
 CHANGES = ("replace a.wav", "replace b.wav", "replace sub/c.wav", "add e.wav", "add sub/f.wav")
-FAULTS = (("", 2), ("stop", 5), ("kill", 4), ("kill main", 1), ("cut", 1), ("next", 3))
+FAULTS = (("", 1), ("stop", 8), ("kill", 3), ("kill main", 2), ("cut", 2), ("next", 3))
 FATES = ("late", "lost", "twice", "unanswered")
 Schedule = tuple[str, list[str]]
 """In what state OUT is at first, and the steps."""
@@ -34,7 +34,11 @@ def draw(seed: int, number: int, kinds: dict[str, list[str]]) -> Schedule:
             steps += [f"{number} heal", f"{number} cont"]
             if chance.random() < 0.2:
                 steps.append(f"{number} beat")
-        steps += [f"{number} {_move(chance, kinds[commands[number - 1].split()[0]])}", *_fault(chance, number)]
+        is_last = turn == len(commands) - 1
+        steps += [
+            f"{number} {_move(chance, kinds[commands[number - 1].split()[0]], to_the_end=3 if is_last else 1)}",
+            *_fault(chance, number, is_left_alone=is_last),
+        ]
         steps += _event(chance, number)
     return state, steps
 
@@ -43,8 +47,8 @@ def _one_of(chance: random.Random, weighted: tuple[tuple[str, int], ...]) -> str
     return chance.choices([one for one, _ in weighted], [weight for _, weight in weighted])[0]
 
 
-def _move(chance: random.Random, kinds: list[str]) -> str:
-    verb = _one_of(chance, (("run", 3), ("some", 2), ("until", 5), ("amid", 1), ("after", 2)))
+def _move(chance: random.Random, kinds: list[str], *, to_the_end: int) -> str:
+    verb = _one_of(chance, (("run", to_the_end), ("some", 2), ("until", 5), ("amid", 1), ("after", 2)))
     if verb == "run":
         return "run"
     if verb == "some":
@@ -52,7 +56,9 @@ def _move(chance: random.Random, kinds: list[str]) -> str:
     return f"{verb} {chance.choice(kinds)} {chance.choice((1, 1, 1, 2, 2, 3, 4))}"
 
 
-def _fault(chance: random.Random, number: int) -> list[str]:
+def _fault(chance: random.Random, number: int, *, is_left_alone: bool) -> list[str]:
+    if is_left_alone and chance.random() < 0.6:
+        return []
     fault = _one_of(chance, FAULTS)
     if fault == "cut":
         return [f"{number} cut", f"{number} run {chance.choice((1, 3, 10, 100))}"]

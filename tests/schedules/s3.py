@@ -142,7 +142,8 @@ async def _call(serve: Serve | None, client: Any, operation: str, parameters: di
     for path in _paths(parameters):
         fate = simulation.stop_before(ACTIONS[operation], path)
     late = Late(
-        f"{process.name} {ACTIONS[operation]} {path}", lambda: _deliver(serve, client, operation, parameters, simulation)
+        f"{process.name} {ACTIONS[operation]} {path}",
+        lambda: _deliver(serve, client, operation, parameters, simulation),
     )
     if fate == "late" or (process.is_cut_off and fate != "lost"):
         simulation.late.append(late)
@@ -167,7 +168,9 @@ def _paths(parameters: dict[str, Any]) -> list[str]:
 def _answer(serve: Serve | None, client: Any, operation: str, parameters: dict[str, Any]) -> Any:
     if serve is not None:
         return serve(operation, parameters)
-    return asyncio.run_coroutine_threadsafe(_call_and_read(client, operation, parameters), fsspec.asyn.get_loop()).result()
+    return asyncio.run_coroutine_threadsafe(
+        _call_and_read(client, operation, parameters), fsspec.asyn.get_loop()
+    ).result()
 
 
 async def _call_and_read(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
@@ -278,9 +281,7 @@ class MemoryServer:
         if wanted.strip('"') != there.etag.strip('"'):
             raise fail("PreconditionFailed", 412)
 
-    def _object(
-        self, fail: Any, there: Stored, parameters: dict[str, Any], *, with_body: bool
-    ) -> dict[str, Any]:
+    def _object(self, fail: Any, there: Stored, parameters: dict[str, Any], *, with_body: bool) -> dict[str, Any]:
         data, answer = there.data, {"ETag": there.etag, "LastModified": _LONG_AGO, "ContentType": "binary/octet-stream"}
         if with_body and "IfMatch" in parameters:
             self._check_condition(fail, there, parameters)

@@ -238,7 +238,7 @@ class Player:
                 # What a worker or a heartbeat raises, its command reports.
                 if thread.error is not None and not isinstance(thread.error, EmosphereError):
                     raise Wrong(f"{name} {thread.name} failed:\n{thread.traceback}")
-            if name in self._reported or process.is_dead or not process.main.is_done:
+            if name in self._reported or name not in self.commands or process.is_dead or not process.main.is_done:
                 continue
             self._reported.add(name)
             command, error = self.commands[name], process.main.error
@@ -267,7 +267,11 @@ class Player:
             self._deliver(0)
         self._last("score")
         self.world.tables.check_end()
-        unfinished = {str(self.commands[name]): None for name, process in simulation.processes.items() if not _is_well(process)}
+        unfinished = {
+            str(self.commands[name]): None
+            for name, process in simulation.processes.items()
+            if name in self.commands and not _is_well(process)
+        }
         for command in unfinished:
             self._last(command)
         if unfinished:

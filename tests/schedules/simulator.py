@@ -323,7 +323,9 @@ class VirtualEvent:
 class VirtualThread:
     """``threading.Thread`` of a simulated process: it beats in the background."""
 
-    def __init__(self, *, target: Callable[..., Any], name: str = "thread", daemon: bool = True, args: Any = ()) -> None:
+    def __init__(
+        self, *, target: Callable[..., Any], name: str = "thread", daemon: bool = True, args: Any = ()
+    ) -> None:
         thread = current()
         assert thread is not None and daemon
         self._process, self._name, self._target = thread.process, name, lambda: target(*args)
