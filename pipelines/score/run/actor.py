@@ -13,7 +13,6 @@ import numpy as np
 from emosphere.errors import EmosphereError, MachineError
 from emosphere.model.find import find_model
 from emosphere.speech.cells import Cell
-from emosphere.store import Location
 from pipelines.archive.seal import UNSEALED, Seal
 from pipelines.cluster.resources import Pool
 from pipelines.output.ledger import Ledger, RunHeader
@@ -46,12 +45,12 @@ class ScoreParts:
     """
 
     def __init__(
-        self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
+        self, ledger: Ledger, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
     ) -> None:
         # Here, where the model is: the driver knows this class too, and does without torch's seconds and 450 MB.
         from emosphere.model.checkpoint import load_checkpoint
 
-        self._ledger, self._run_id, self._run_digest, self._seal = Ledger(out), header.run_id, header.model_digest, seal
+        self._ledger, self._header, self._seal = ledger, header, seal
         self._threads: ThreadPoolExecutor | None = None
         self._lanes: list[_Lane] = []
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
@@ -125,13 +124,13 @@ class ScoreParts:
             self._free.put(lane)
 
     def _score_part(self, lane: "_Lane", part: int) -> dict[str, Any]:
-        if self._model_digest != self._run_digest:
+        if self._model_digest != self._header.model_digest:
             raise MachineError(
-                f"A worker's model has digest {self._model_digest}, the run's is {self._run_digest}; give all machines "
-                "the same version, then run the same command again."
+                f"A worker's model has digest {self._model_digest}, the run's is {self._header.model_digest}; give all "
+                "machines the same version, then run the same command again."
             )
         began = time.monotonic()
-        units = units_of(self._ledger.plan_part(self._run_id, part))
+        units = units_of(self._ledger.plan_part(self._header, part))
         for tries_left in reversed(range(TRIES)):
             scorer, decoding = lane.scorer.another(), lane.decoders.decode(units)
             try:
@@ -141,7 +140,7 @@ class ScoreParts:
                 if not tries_left:
                     raise
         staged = staged_part(results, scored_at=datetime.datetime.now(datetime.UTC))
-        self._ledger.write_staged_part(self._run_id, part, staged)
+        self._ledger.write_staged_part(self._header.run_id, part, staged)
         num_samples, num_padding = scorer.padding
         return {
             "part": part,
@@ -160,7 +159,7 @@ class ScoreParts:
             yield event
             if time.monotonic() - last_sign >= SIGN_S:
                 last_sign = time.monotonic()
-                self._ledger.write_sign_of_life(self._run_id, part, number)
+                self._ledger.write_sign_of_life(self._header.run_id, part, number)
             if number % CELLS_PER_TRIM == CELLS_PER_TRIM - 1:
                 give_back()
 

@@ -14,7 +14,6 @@ import ray
 import ray.data
 
 from emosphere.errors import MachineError, UsageError
-from emosphere.store import Location
 from pipelines.archive.seal import Seal
 from pipelines.cluster.resources import connect, pool_for
 from pipelines.output.ledger import Ledger, RunHeader
@@ -44,7 +43,7 @@ class Progress:
 
 
 def score_parts(
-    out: Location,
+    ledger: Ledger,
     header: RunHeader,
     todo: list[int],
     model: str,
@@ -70,11 +69,10 @@ def score_parts(
         ),
         num_cpus=pool.num_cpus,
         num_gpus=pool.num_gpus,
-        fn_constructor_args=(out, header, model, settings, pool, seal),
+        fn_constructor_args=(ledger, header, model, settings, pool, seal),
     )
     began, done = time.monotonic(), Counter[str]()
     try:
-        ledger = Ledger(out)
         rows = within_deadline(
             summaries.iter_rows(), settings.resources.stall_timeout_s, lambda: ledger.signs_of_life(header.run_id)
         )

@@ -1,0 +1,7 @@
+"""What a store offers."""
+
+from emosphere.store import Location
+
+
+def check_offers(out: Location) -> None:
+    """To come."""
