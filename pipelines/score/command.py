@@ -22,7 +22,7 @@ from pipelines.score.publish.fold import Folded, fold_run, has_passing_failure
 from pipelines.score.publish.replace import publish, write_run_row
 from pipelines.score.publish.result import counts, result_of
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.chain import Progress, score_parts
+from pipelines.score.run.engine import Progress, score_parts
 
 log = logging.getLogger("emosphere")
 
@@ -181,7 +181,7 @@ def _run(job: Job, header: RunHeader, on_progress: OnProgress) -> dict[str, Any]
         on_progress(progress)
 
     if todo:
-        score_parts(job.out, header, todo, job.model, job.request.settings, job.seal, watched)
+        score_parts(job.ledger, header, todo, job.model, job.request.settings, job.seal, watched)
     with fold_run(job.ledger, header) as folded:
         result = result_of(header, folded, job.out, time.monotonic() - job.began)
         job.lease.check()
