@@ -21,13 +21,23 @@ def host_facts() -> dict[str, Any]:
     }
 
 
-def _accelerator() -> str | None:
+def num_gpus() -> int:
+    """GPUs that torch can use in this process."""
     if not any(map(os.path.exists, DRIVERS)):
-        return None  # without the seconds that torch takes to import
+        return 0  # without the seconds that torch takes to import
 
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _accelerator() -> str | None:
+    if not num_gpus():
+        return None
+
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _version(package: str) -> str | None:

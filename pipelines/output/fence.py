@@ -54,8 +54,8 @@ class Fence:
         )
         raise Overtaken(
             f"This command, holder {self.number} of {out_uri(self.home)}, stood still for more than {SILENCE_S:g} s "
-            f"and was taken over by holder {latest}. {wrote} If the tables are not complete once that one ends, the same "
-            "command goes on."
+            f"and was taken over by holder {latest}. {wrote} If the tables are not complete once that one ends, "
+            "the same command goes on."
         )
 
     @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pipelines.score.publish.finish import finish_publishing, publish_run
 from pipelines.score.publish.fold import fold_run, has_passing_failure
 from pipelines.score.publish.result import counts, result_of
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.chain import Progress, score_parts
+from pipelines.score.run.engine import Progress, score_parts
 
 log = logging.getLogger("emosphere")
 

@@ -21,7 +21,7 @@ from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.model.description import EVALUATION_NAME
 from emosphere.redaction import redact
 from emosphere.store import locate
-from pipelines.cluster.resources import connect
+from pipelines.cluster.ray_cluster import connect
 from pipelines.train.absolute_paths import with_absolute_paths
 from pipelines.train.config import TrainConfig, settings_without_secrets
 from pipelines.train.features import FeatureCache, probe_clips, unreadable_clips

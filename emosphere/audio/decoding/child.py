@@ -128,6 +128,11 @@ class IsolatedDecoder:
         os.close(self._messages)
         self._child, self._messages, self._noise, self._current = None, -1, None, None
 
+    def kill(self) -> None:
+        """End the child over what it decodes, from another thread; who waits for it finds that it CRASHED."""
+        if (child := self._child) is not None:
+            child.kill()
+
     def __enter__(self) -> Self:
         return self
 
@@ -175,6 +180,8 @@ class IsolatedDecoder:
                 stderr=self._noise,
                 pass_fds=(sending,),
                 env={**os.environ, **single, "PYTHONPATH": search_path},
+                # Ctrl-C, and whoever ends the parent with all its group, would make the recording look broken.
+                process_group=0,
             )
         except BaseException:
             os.close(receiving)

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import select
+import signal
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ def main() -> None:
     out = int(sys.argv[1])
     settings = json.loads(sys.argv[2])
     os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to every process of a service that ends: the parent decides
     _limit_memory(settings["max_memory_bytes"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_NOISE_BYTES, MAX_NOISE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

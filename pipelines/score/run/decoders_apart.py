@@ -14,7 +14,7 @@ from emosphere.audio.sixteen_bit import from_16_bit, to_16_bit
 from emosphere.errors import EmosphereError, MachineError
 from emosphere.speech.cells import Cell
 from pipelines.archive.seal import Seal
-from pipelines.score.run.decoders import QUEUED_CELLS, Decoders, Event
+from pipelines.score.run.decoders import QUEUED_CELLS, Decoders, DecodersLost, Event
 from pipelines.score.settings import ScoreSettings
 from pipelines.score.unit import DecodedUnit, Unit
 
@@ -40,10 +40,6 @@ class PackedCell(NamedTuple):
 
 Message = tuple[int, PackedCell | DecodedUnit] | str
 """What an event says, by the unit's row in its part; or why the machine is broken."""
-
-
-class DecodersLost(MachineError):
-    """The actor that decoded is gone, with its machine perhaps. The part can begin anew."""
 
 
 class DecodersApart:
