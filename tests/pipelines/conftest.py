@@ -19,7 +19,6 @@ from pipelines.cluster.resources import Pool
 from pipelines.output.ledger import read_parquet
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.chain import Progress
 
 DEMO = Path(__file__).parents[2] / "demo" / "archive"
 
@@ -73,23 +72,8 @@ def copy_demo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scoring without a cluster: the same actor, in this process, one part after another."""
-    monkeypatch.setattr("pipelines.score.command.score_parts", score_here)
-
-
-def score_here(out, header, todo, model, settings, seal, on_progress) -> None:
-    from pipelines.score.run.actor import ScoreParts
-
-    actor = ScoreParts(
-        out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=1, lanes=1), seal
-    )
-    for number, part in enumerate(todo, 1):
-        answer = actor({"part": np.array([part])})
-        if "error" in answer:
-            raise MachineError(str(answer["error"][0]))
-        on_progress(Progress(number, header.num_parts, 0, 0, 0, 0, 0.0, 0.0))
-    actor.close()
+def in_process() -> None:
+    """To go."""
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     manifest.write_text("uri,speaker\narchive/d.flac,Ann\n")
     archives = (str(archive / "customer-17/b.flac"), str(manifest), str(archive))
     out = home / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.score.command.score_parts", score_here)
+    if True:
         result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
         assert result["scored"] == 4
         late = archive / "customer-17/late"
