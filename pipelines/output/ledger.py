@@ -152,6 +152,8 @@ class Ledger:
         file = self._header(run_id, numbers[0])
         try:
             return RunHeader(**json.loads(file.read_bytes()))
+        except ABSENT:  # somebody took the advice below, and removed it
+            return None
         except TypeError as error:
             raise UsageError(
                 f"{file.uri}: another version of emosphere wrote it ({error}). {self.advice(run_id)}"

@@ -13,9 +13,7 @@ import pytest
 import soundfile
 
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
-from emosphere.errors import MachineError
 from emosphere.store import locate
-from pipelines.cluster.resources import Pool
 from pipelines.output.ledger import read_parquet
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.request import ScoreRequest

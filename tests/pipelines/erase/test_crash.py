@@ -12,7 +12,9 @@ from emosphere.store import Location, locate
 from emosphere.tables.identity import recording_id
 from pipelines.erase.command import erase
 from pipelines.erase.target import Target
-from pipelines.output.lease import Held, Lease
+from pipelines.output.fence import Fence, Held
+from pipelines.output.lease import Lease
+from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from tests.pipelines.erase.erased import all_text, assert_whole, names, uri
@@ -40,7 +42,7 @@ def dying(patch: pytest.MonkeyPatch, after: int) -> None:
 
         patch.setattr(Location, name, act)
 
-    for name in ("write_bytes", "publish_to", "remove"):
+    for name in ("write_bytes", "create_bytes", "publish_to", "remove"):
         counted(name)
 
 
@@ -71,10 +73,11 @@ def test_a_run_finishes_a_dead_erasure_first(made, home, monkeypatch, moment):
     with monkeypatch.context() as patch, pytest.raises(Died):
         dying(patch, moment)
         erase(str(out), Target(speaker="Ann"))
-    assert (out / "_emosphere/erasing.json").exists()
+    assert Ledger(locate(str(out))).state().erasing
     result = score(ScoreRequest(archives=(str(made / "archive/d.flac"),), out=str(out)))
     assert (result["recordings"], result["skipped_policy"]) == (1, 1)
-    assert not (out / "_emosphere/erasing.json").exists()
+    assert not Ledger(locate(str(out))).state().erasing
+    assert not list((out / "_emosphere").glob("erasing/*"))
     assert recording_id(uri(made, "d.flac")) not in all_text(out)
     assert_whole(out)
 
@@ -124,9 +127,10 @@ def test_the_lease_is_checked_right_before_every_write(made, home, monkeypatch):
 
         monkeypatch.setattr(kind, name, act)
 
-    noted(Lease, "check", "checked")
-    for name in ("write_bytes", "publish_to", "remove"):
+    noted(Fence, "check", "checked")
+    for name in ("write_bytes", "create_bytes", "publish_to", "remove"):
         noted(Location, name, "wrote")
+    monkeypatch.setattr("pipelines.output.writer.check_offers", lambda out: None)
     erase(str(out), Target(uri=gone))
     unchecked = [
         path

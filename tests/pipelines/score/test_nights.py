@@ -162,8 +162,7 @@ def test_a_run_killed_while_planning_keeps_its_name(in_process, archive, tmp_pat
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Ledger, "write_plan_part", die)
         score(request)
-    [pointer] = (out / "_emosphere/unfinished").iterdir()
-    begun = json.loads(pointer.read_bytes())["run_id"]
+    [begun] = Ledger(locate(str(out))).state().run_ids
     (archive / "b.flac").unlink()  # the new plan is shorter; old parts must not come back
     result = score(request)
     assert result["run_id"] == begun
@@ -273,7 +272,7 @@ def test_overtaken_before_it_begins_it_leaves_the_pointer(in_process, quick, arc
     monkeypatch.setattr(Job, "new_header", sleep_before_begin)
     with pytest.raises(Overtaken):
         score(request_for(archive, out))
-    assert not (out / "_emosphere/unfinished").exists()
+    assert not (out / "_emosphere/state.json").exists()
     successors[0].release()
 
 
