@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from emosphere.errors import MachineError
-from emosphere.store import Location, explained
+from emosphere.store import ABSENT, Location, explained
 
 SILENCE_S: Final = 20.0
 """Who has given no sign of life for so long, by the watcher's own clock, is taken for dead."""
@@ -44,9 +45,11 @@ class Fence:
 
     def check(self) -> None:
         """Raise Overtaken if there is a later holder."""
-        latest = max(record_numbers(self.home), default=0)
+        records = record_numbers(self.home)
+        latest = max(records, default=0)
         if latest == self.number:
             return
+        by = _work(records[latest]) if latest else "somebody who left no record"
         wrote = (
             "Nothing more was written."
             if self.home.is_local
@@ -54,7 +57,7 @@ class Fence:
         )
         raise Overtaken(
             f"This command, holder {self.number} of {out_uri(self.home)}, stood still for more than {SILENCE_S:g} s "
-            f"and was taken over by holder {latest}. {wrote} If the tables are not complete once that one ends, "
+            f"and was taken over by {by}. {wrote} If the tables are not complete once that one ends, "
             "the same command goes on."
         )
 
@@ -129,6 +132,14 @@ def _wait_for(lock: int, home: Location) -> None:
                     "Let it go on, or end it; then run the same command again."
                 ) from None
             time.sleep(LOCK_PAUSE_S)
+
+
+def _work(record: Location) -> str:
+    """Who wrote a record, as far as it tells."""
+    with contextlib.suppress(*ABSENT, ValueError, TypeError, KeyError):
+        holder = json.loads(record.read_bytes())
+        return f"{holder['work']} (host {holder['host']}, process {holder['pid']})"
+    return "somebody else"
 
 
 def record_numbers(home: Location) -> dict[int, Location]:

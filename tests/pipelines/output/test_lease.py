@@ -103,7 +103,7 @@ def test_a_holder_that_wakes_up_after_a_takeover_is_stopped(home, quick):
     sleeper.fence.check()
     fall_silent(sleeper)
     with holding(home) as mine:
-        with pytest.raises(Overtaken, match=r"holder 1 of .* was taken over by holder 2. Nothing more was written"):
+        with pytest.raises(Overtaken, match=r"taken over by run mine \(.*\)\. Nothing more was written"):
             sleeper.fence.check()
         sleeper._ended.clear()
         sleeper._heartbeat = threading.Thread(target=sleeper._beat, daemon=True)

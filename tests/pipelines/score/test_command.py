@@ -24,8 +24,10 @@ from emosphere.errors import UsageError
 from emosphere.model.find import BUNDLED
 from emosphere.settings import BatchSettings, SpeechSettings
 from emosphere.speech.cut_segments import SegmentConfig
+from emosphere.store import locate
 from pipelines.archive.dates import Window, parse_time
 from pipelines.cluster.resources import Resources
+from pipelines.output.ledger import Ledger
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import PlanSettings, ScoreSettings
@@ -132,7 +134,7 @@ def test_the_result_is_stored_as_it_is_returned(scored):
 def test_a_finished_run_leaves_no_plan_or_staging(scored):
     _, out, result = scored
     assert not (out / "_emosphere" / "runs" / result["run_id"]).exists()
-    assert not list((out / "_emosphere" / "unfinished").iterdir())
+    assert not Ledger(locate(str(out))).state().unfinished
 
 
 def test_a_changed_recording_replaces_its_rows_where_they_were(scored, rows, voice):

@@ -19,7 +19,8 @@ from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
 from pipelines.cluster.resources import Resources
 from pipelines.output import lease as leases
-from pipelines.output.lease import Held, Lease, Overtaken, describe
+from pipelines.output.fence import Held, Overtaken
+from pipelines.output.lease import Lease, describe
 from pipelines.output.ledger import Ledger, parquet_bytes, read_parquet
 from pipelines.score import command as scoring
 from pipelines.score.command import TooManyFailures, score
@@ -27,7 +28,7 @@ from pipelines.score.job import Job
 from pipelines.score.plan import due as planning
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.chain import Stalled, within_deadline
+from pipelines.score.run.deadline import Stalled, within_deadline
 from pipelines.score.settings import PlanSettings, ScoreSettings
 
 SMALL_PARTS = ScoreSettings(plan=PlanSettings(part_units=1))
@@ -52,6 +53,7 @@ def elsewhere(out: Path) -> Lease:
 def quick(monkeypatch):
     for name, value in (("BEAT_S", 0.05), ("SILENCE_S", 0.5), ("POLL_S", 0.02)):
         monkeypatch.setattr(leases, name, value)
+    monkeypatch.setattr(fences, "SILENCE_S", 0.5)
 
 
 # Failures that may pass
@@ -205,10 +207,11 @@ def test_a_finished_archive_is_not_read_and_takes_no_lease(in_process, archive, 
 
 def test_a_second_run_meets_a_live_one_and_does_nothing(in_process, quick, archive, tmp_path):
     out = tmp_path / "out"
-    with elsewhere(out) as other:
-        other.acquire()
-        with pytest.raises(Held, match=r"run other \(host another") as refused:
-            score(request_for(archive, out))
+    other = elsewhere(out)
+    other.acquire()
+    with pytest.raises(Held, match=r"run other \(host another") as refused:
+        score(request_for(archive, out))
+    other.release()
     assert refused.value.exit_code == 1
     assert [path.name for path in (out / "_emosphere").iterdir()] == ["lease"]
 

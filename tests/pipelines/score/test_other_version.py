@@ -16,6 +16,7 @@ from pipelines.score.command import TooManyFailures, score
 from pipelines.score.dry_run import preview
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import ScoreSettings
+from tests.pipelines.headers import open_ledger
 from tests.pipelines.other_version import Change, rewrite, with_column, with_type, without
 
 pytestmark = pytest.mark.usefixtures("in_process")

@@ -148,16 +148,16 @@ def test_late_files_are_picked_up_after_the_resumed_run(many, tmp_path, rows, vo
 
 def test_a_unit_that_was_staged_twice_counts_once(many, undisturbed, tmp_path, rows, monkeypatch):
     out = tmp_path / "out"
-    staged_part = Ledger.staged_part
-    monkeypatch.setattr(Ledger, "staged_part", lambda *args: pa.concat_tables([staged_part(*args)] * 2))
+    write = Ledger.write_staged_part
+    monkeypatch.setattr(Ledger, "write_staged_part", lambda *args: write(*args[:3], pa.concat_tables([args[3]] * 2)))
     score(ScoreRequest(archives=(str(many),), out=str(out), dt="2026-11-20"))
     assert_same_tables(rows, out, undisturbed)
 
 
 def test_a_unit_that_is_missing_stops_publishing(many, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    staged_part = Ledger.staged_part
-    monkeypatch.setattr(Ledger, "staged_part", lambda *args: staged_part(*args).slice(1))
+    write = Ledger.write_staged_part
+    monkeypatch.setattr(Ledger, "write_staged_part", lambda *args: write(*args[:3], args[3].slice(1)))
     with pytest.raises(MachineError, match="nothing was published"):
         score(ScoreRequest(archives=(str(many),), out=str(out)))
     assert not (out / "recordings").exists()
