@@ -18,6 +18,7 @@ from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
 from pipelines.cluster.resources import Resources
+from pipelines.output import fence as fences
 from pipelines.output import lease as leases
 from pipelines.output.fence import Held, Overtaken
 from pipelines.output.lease import Lease, describe
@@ -376,7 +377,7 @@ def test_a_long_part_with_signs_of_life_is_no_standstill(in_process, archive, tm
     assert list(within_deadline(slow(), 0.2, iter(range(100)).__next__)) == [{"part": 1}]
     monkeypatch.setattr("pipelines.score.run.actor.SIGN_S", 0.0)
     written = []
-    monkeypatch.setattr(Ledger, "remove_run", lambda self, header: written.append(self.signs_of_life(header.run_id)))
+    monkeypatch.setattr(Ledger, "end", lambda self, header: written.append(self.signs_of_life(header.run_id)))
     score(request_for(archive, tmp_path / "out"))
     assert written[0]
 
