@@ -305,7 +305,7 @@ def test_overtaken_while_scoring_it_notices_between_parts(in_process, quick, arc
             taken[0].acquire()
         time.sleep(0.3)
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(MachineError, match="taken over by run other"):
         score(request_for(archive, out, settings=SMALL_PARTS), overtake)
     assert len(list(out.rglob("staging/part-*.parquet"))) < 6
     taken[0].release()
