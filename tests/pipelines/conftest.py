@@ -13,13 +13,10 @@ import pytest
 import soundfile
 
 from emosphere.audio.decoding.decode import DecodeLimits, open_recording
-from emosphere.errors import MachineError
 from emosphere.store import locate
-from pipelines.cluster.resources import Pool
 from pipelines.output.ledger import read_parquet
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.chain import Progress
 
 DEMO = Path(__file__).parents[2] / "demo" / "archive"
 
@@ -72,26 +69,6 @@ def copy_demo(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "demo"))
 
 
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scoring without a cluster: the same actor, in this process, one part after another."""
-    monkeypatch.setattr("pipelines.score.command.score_parts", score_here)
-
-
-def score_here(out, header, todo, model, settings, seal, on_progress) -> None:
-    from pipelines.score.run.actor import ScoreParts
-
-    actor = ScoreParts(
-        out, header, model, settings, Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=1, lanes=1), seal
-    )
-    for number, part in enumerate(todo, 1):
-        answer = actor({"part": np.array([part])})
-        if "error" in answer:
-            raise MachineError(str(answer["error"][0]))
-        on_progress(Progress(number, header.num_parts, 0, 0, 0, 0, 0.0, 0.0))
-    actor.close()
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     """For erasing: an archive, tables of it, and a run that was refused for its failures and keeps its plan and
@@ -107,16 +84,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     manifest.write_text("uri,speaker\narchive/d.flac,Ann\n")
     archives = (str(archive / "customer-17/b.flac"), str(manifest), str(archive))
     out = home / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.score.command.score_parts", score_here)
-        result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
-        assert result["scored"] == 4
-        late = archive / "customer-17/late"
-        late.mkdir()
-        soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
-        (late / "broken.wav").write_bytes(b"RIFF")
-        with pytest.raises(TooManyFailures):
-            score(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
+    result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
+    assert result["scored"] == 4
+    late = archive / "customer-17/late"
+    late.mkdir()
+    soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
+    (late / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(TooManyFailures):
+        score(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
     assert list(out.rglob("staging/*.parquet"))
     return home
 

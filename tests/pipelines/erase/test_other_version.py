@@ -8,8 +8,6 @@ from pipelines.erase.target import Target
 from tests.pipelines.erase.erased import all_text, names, uri
 from tests.pipelines.other_version import rewrite, with_column, without
 
-pytestmark = pytest.mark.usefixtures("in_process")
-
 
 @pytest.mark.parametrize(
     ("pattern", "lost"),

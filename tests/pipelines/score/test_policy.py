@@ -63,7 +63,7 @@ def score_with(tmp_path, monkeypatch):
             return real(self, noted())
 
         monkeypatch.setattr(Scorer, "score_cells", spy)
-        actor = ScoreParts(out, header, "default", settings, POOL)
+        actor = ScoreParts(Ledger(out), header, "default", settings, POOL)
         for part in range(header.num_parts):
             units = ledger.plan_part("run", part).to_pylist()
             summary = actor({"part": np.array([part])})

@@ -41,7 +41,7 @@ def staged(
     """Score an archive; staged rows by file name."""
     settings, out = settings or ScoreSettings(), locate(str(folder))
     header = planned(archive, out, settings, **header_fields)
-    actor = ScoreParts(out, header, "default", settings, pool)
+    actor = ScoreParts(Ledger(out), header, "default", settings, pool)
     # As Ray calls it: from as many threads as it has lanes.
     with ThreadPoolExecutor(pool.lanes) as caller:
         summaries = list(caller.map(lambda part: actor({"part": np.array([part])}), range(header.num_parts)))

@@ -81,7 +81,7 @@ def test_segments_of_a_copied_channel_are_not_counted(tmp_path, voice):
     soundfile.write(tmp_path / "archive/twins.wav", np.stack([voice[: 16 * 20_000]] * 2, axis=1), 16_000)
     out = locate(str(tmp_path / "out"))
     header = planned(tmp_path / "archive", out, ScoreSettings())
-    actor = ScoreParts(out, header, "default", ScoreSettings(), POOL)
+    actor = ScoreParts(Ledger(out), header, "default", ScoreSettings(), POOL)
     counted = actor({"part": np.array([0])})["segments"]
     actor.close()
     [row] = Ledger(out).staged_part("run", 0).to_pylist()

@@ -15,13 +15,14 @@ import soundfile
 from emosphere.errors import MachineError
 from emosphere.store import locate
 from pipelines.archive.seal import UNSEALED
-from pipelines.cluster.resources import Resources, connect
+from pipelines.cluster.ray_cluster import connect
+from pipelines.cluster.resources import Resources
 from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.actor import TRIES
-from pipelines.score.run.decoders import QUEUED_CELLS
-from pipelines.score.run.decoders_apart import DecodersApart, DecodersLost, PartApart, _DecodingActor
+from pipelines.score.run.decoders import QUEUED_CELLS, DecodersLost
+from pipelines.score.run.decoders_apart import DecodersApart, PartApart, _DecodingActor
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.score.unit import units_of
 from tests.pipelines.score.run.running import POOL, planned, staged
