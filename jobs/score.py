@@ -10,6 +10,7 @@ from jobs.door.leave import run_alone
 from jobs.door.options import takes
 from jobs.door.progress import progress_printer
 from jobs.door.run import run
+from pipelines.score.run.heap import share_one_heap
 
 if TYPE_CHECKING:
     from pipelines.score.request import ScoreRequest
@@ -82,6 +83,7 @@ def score(options: ScoreOptions) -> None:
     """Score recordings: one row per stretch of speech, with times, VAD, sphere and region."""
 
     def work() -> dict[str, Any]:
+        share_one_heap()
         request = options.request()
         if options.dry_run:
             from pipelines.score.dry_run import preview

@@ -23,6 +23,7 @@ from pipelines.archive.recording import options_for
 from pipelines.output.lease import describe
 from pipelines.output.ledger import HOME, Ledger
 from pipelines.output.offers import Offer, offers
+from pipelines.score.run.engine import choose_engine
 from pipelines.score.settings import ScoreSettings
 
 State = Literal["ok", "warn", "fail"]
@@ -32,6 +33,8 @@ LARGEST_SKEW_S = 900
 TRIED = 20
 """Recordings looked at before an archive counts as unreadable: the first may be an empty file."""
 
+LARGE_RUN_PARTS = 1024
+"""Parts of a run that has work for every actor."""
 RAY_TIMEOUT_S = 30
 """Within which a cluster answers."""
 _RAY_PROGRAM = """
@@ -65,7 +68,7 @@ def doctor(
         *_guarded("codecs", _codecs),
         *_guarded("model", lambda: _model(model, settings)),
         *_guarded("machine", _machine),
-        *_guarded("ray", _ray),
+        *_guarded("engine", lambda: _engine(settings)),
     ]
     if archive is not None:
         findings += _guarded("archive", lambda: _archive(archive, settings))
@@ -144,11 +147,20 @@ def _machine() -> Iterator[Finding]:
     yield Finding("scratch", "ok" if free > 8 << 30 else "warn", f"{free / 2**30:.0f} GiB free in the temporary folder")
 
 
-def _ray() -> Iterator[Finding]:
-    """Whether a cluster that was named answers, speaks this Ray's version and takes this user's token."""
+def _engine(settings: ScoreSettings) -> Iterator[Finding]:
+    """What a run would be run by; and, if that is a cluster that was named, whether it answers, speaks this Ray's
+    version and takes this user's token.
+    """
+    engine, small = (
+        choose_engine(settings.resources, LARGE_RUN_PARTS, is_small=is_small) for is_small in (False, True)
+    )
+    said = str(engine) if engine == small else f"{engine}; a small run {small}"
+    yield Finding("engine", "ok", said)
+    if engine.pool is not None:
+        return
     mode = f"authentication mode {os.environ.get('RAY_AUTH_MODE', 'token')}"
     if not os.environ.get("RAY_ADDRESS"):
-        yield Finding("ray", "ok", f"a local Ray is started for each run, {mode}")
+        yield Finding("ray", "ok", f"a local Ray is started for such a run, {mode}")
         return
     try:
         done = subprocess.run(

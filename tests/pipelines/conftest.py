@@ -69,11 +69,6 @@ def copy_demo(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "demo"))
 
 
-@pytest.fixture
-def in_process() -> None:
-    """To go."""
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     """For erasing: an archive, tables of it, and a run that was refused for its failures and keeps its plan and
@@ -89,15 +84,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     manifest.write_text("uri,speaker\narchive/d.flac,Ann\n")
     archives = (str(archive / "customer-17/b.flac"), str(manifest), str(archive))
     out = home / "out"
-    if True:
-        result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
-        assert result["scored"] == 4
-        late = archive / "customer-17/late"
-        late.mkdir()
-        soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
-        (late / "broken.wav").write_bytes(b"RIFF")
-        with pytest.raises(TooManyFailures):
-            score(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
+    result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
+    assert result["scored"] == 4
+    late = archive / "customer-17/late"
+    late.mkdir()
+    soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
+    (late / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(TooManyFailures):
+        score(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
     assert list(out.rglob("staging/*.parquet"))
     return home
 

@@ -125,6 +125,7 @@ class ScoreParts:
     def _score_in_a_lane(self, part: int) -> dict[str, Any]:
         lane = self._free.get()
         try:
+            lane.check()
             return lane.thread.submit(self._score_part, lane, part).result()
         finally:
             self._free.put(lane)
@@ -135,7 +136,6 @@ class ScoreParts:
                 f"A worker's model has digest {self._model_digest}, the run's is {self._header.model_digest}; give all "
                 "machines the same version, then run the same command again."
             )
-        lane.check()
         began = time.monotonic()
         units = units_of(self._ledger.plan_part(self._header, part))
         for tries_left in reversed(range(TRIES)):

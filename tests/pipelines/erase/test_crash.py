@@ -19,8 +19,6 @@ from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from tests.pipelines.erase.erased import all_text, assert_whole, names, uri
 
-pytestmark = pytest.mark.usefixtures("in_process")
-
 
 class Died(BaseException):
     pass

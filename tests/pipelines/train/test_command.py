@@ -276,7 +276,7 @@ def test_more_workers_than_cores_are_refused_before_ray_starts(
     """A local Ray counts four CPUs at least, so it would take three workers on two cores."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
-    monkeypatch.setattr("pipelines.cluster.resources.connect", lambda: pytest.fail("Ray was started"))
+    monkeypatch.setattr("pipelines.cluster.ray_cluster.connect", lambda: pytest.fail("Ray was started"))
     with pytest.raises(UsageError, match="workers=3, but this machine has 2 cores"):
         train(write(tmp_path, manifest), num_workers=3)
     check_cores(2)
