@@ -29,7 +29,6 @@ class Writer:
         self.lease = Lease(self.ledger.lease, work)
         self.unreleased: Holder | None = None
         """Who held the lease before and was not known to be dead when it was taken over: frozen, or cut off."""
-        self._is_fenced_off = False
 
     def __enter__(self) -> "Writer":
         """Take the lease at once where somebody might hold it."""
@@ -41,9 +40,7 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        is_clean = error is None or isinstance(error, ENDS_CLEAN)
-        self.lease.release(clean=is_clean and self._is_fenced_off)
-        self.ledger = Ledger(self.out)
+        self._close(clean=error is None or isinstance(error, ENDS_CLEAN))
 
     def open(self) -> Ledger:
         """The ledger with the right to write; no matter if it is open already.
@@ -53,9 +50,17 @@ class Writer:
         if self.ledger.fence is None:
             check_offers(self.out)
             self.ledger = replace(self.ledger, fence=self.lease.acquire())
-            self._fence_off()
-            self._sweep()
+            try:
+                self._fence_off()
+                self._sweep()
+            except BaseException:
+                self._close(clean=False)
+                raise
         return self.ledger
+
+    def _close(self, *, clean: bool) -> None:
+        self.lease.release(clean=clean)
+        self.ledger = Ledger(self.out)
 
     def _fence_off(self) -> None:
         """Make sure that no write of an earlier holder, which may still be on its way, finds what it read."""
@@ -68,7 +73,6 @@ class Writer:
                 change_snapshot(self.ledger, lambda snapshot: snapshot)
             for run_id in self.ledger.state().run_ids:
                 self.ledger.renew_result(run_id)
-        self._is_fenced_off = True
 
     def _sweep(self) -> None:
         """Remove what dead or sleeping holders left, or wrote too late, and nobody reads: whole runs, parts that do not

@@ -82,9 +82,10 @@ def test_a_model_that_is_not_there_is_named(emosphere):
 
 def test_who_is_writing_to_out_is_named(emosphere, tmp_path):
     out = tmp_path / "out"
-    with Lease(locate(str(out)).child("_emosphere", "lease"), "run 42") as lease:
-        lease.acquire()
-        findings = emosphere("doctor", "--json", *_no_archive(tmp_path), out).json["findings"]
+    lease = Lease(locate(str(out)).child("_emosphere", "lease"), "run 42")
+    lease.acquire()
+    findings = emosphere("doctor", "--json", *_no_archive(tmp_path), out).json["findings"]
+    lease.release()
     [found] = [line for line in findings if line["check"] == "lease"]
     assert found["state"] == "warn"
     assert found["found"].startswith("held by run 42 (host ")
