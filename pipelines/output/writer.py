@@ -79,17 +79,13 @@ class Writer:
         count, versions to which no snapshot points.
         """
         ledger, state = self.ledger, self.ledger.state()
-        kept = set()
-        for begun in state.unfinished.values():
-            header = ledger.header(begun.run_id)
-            if header is not None:
-                kept |= {ledger.plan_file(header, part).path for part in range(header.num_parts)}
-            kept |= {file.path for file in ledger.staged_parts(begun.run_id).values()}
-        runs = self.ledger.home.child("runs")
+        kept = {run_id: self._parts_of(run_id) for run_id in state.run_ids}
+        runs = ledger.home.child("runs")
         for path in runs.files():
             run_id, _, name = path.removeprefix(f"{runs.path}/").partition("/")
+            parts = kept.get(run_id, set())
             is_part = name.startswith(("plan/", "staging/"))
-            if name and (run_id not in state.run_ids or (is_part and path not in kept)):
+            if name and (run_id not in kept or (is_part and parts is not None and path not in parts)):
                 ledger.writing.remove(Location(runs.fs, path))
         snapshot = read_snapshot(self.out) or {"files": {}, "previous": {}}
         pointed = {self.out.child(path).path for part in ("files", "previous") for path in snapshot[part].values()}
@@ -98,3 +94,12 @@ class Writer:
             for path in folder.files():
                 if path not in read:
                     ledger.writing.remove(Location(self.out.fs, path))
+
+    def _parts_of(self, run_id: str) -> set[str] | None:
+        """Paths of the parts of an unfinished run, planned and staged, that count; None if only another version knows."""
+        try:
+            header = self.ledger.header(run_id)
+        except UsageError:
+            return None
+        planned = () if header is None else (self.ledger.plan_file(header, part) for part in range(header.num_parts))
+        return {file.path for file in (*planned, *self.ledger.staged_parts(run_id).values())}
