@@ -96,7 +96,7 @@ class Writer:
                     ledger.writing.remove(Location(self.out.fs, path))
 
     def _parts_of(self, run_id: str) -> set[str] | None:
-        """Paths of the parts of an unfinished run, planned and staged, that count; None if only another version knows."""
+        """Paths of the parts of an unfinished run, planned and staged, that count; None where another version knows."""
         try:
             header = self.ledger.header(run_id)
         except UsageError:
