@@ -195,8 +195,9 @@ class Fetcher:
         except BROKEN as error:
             self._close(url_bytes(location))
             raise BadRecording("CORRUPT", f"The archive file is damaged here: {error}") from error
-        except OSError:
-            self._close(url_bytes(location))
+        except Exception as error:
+            if isinstance(error, OSError) or is_library_failure(error):
+                self._close(url_bytes(location))
             raise
 
     def _check_store(self, location: Location, error: Exception) -> None:

@@ -13,7 +13,7 @@ from pipelines.output.ledger import HOME
 from pipelines.output.offers import check_offers, offers
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.s3)])
 def out(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     if request.param == "disk":
         return locate(str(tmp_path / "out"))
