@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emosphere.importing import without_collector
 from jobs.door.leave import run_alone
 from jobs.door.options import takes
 from jobs.door.progress import progress_printer
@@ -82,12 +83,14 @@ def score(options: ScoreOptions) -> None:
     """Score recordings: one row per stretch of speech, with times, VAD, sphere and region."""
 
     def work() -> dict[str, Any]:
-        request = options.request()
+        with without_collector():
+            request = options.request()
         if options.dry_run:
             from pipelines.score.dry_run import preview
 
             return preview(request)
-        from pipelines.score import command
+        with without_collector():
+            from pipelines.score import command
 
         with progress_printer("scoring", progress_line) as on_progress:
             return command.score(request, on_progress)

@@ -36,6 +36,11 @@ class Decoders:
         self._decoders = [IsolatedDecoder(settings.decode) for _ in range(count)]
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in range(count)]
 
+    def start(self) -> None:
+        """Start a first process ahead of the first part. What fails is said over the first recording."""
+        with contextlib.suppress(OSError):
+            self._decoders[0].start()
+
     def decode(self, units: Sequence[Unit]) -> "PartDecoding":
         """Begin with the units of a part."""
         return PartDecoding(units, self, self._settings, self._seal, self._withheld)
