@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emosphere.importing import without_collector
 from jobs.door.leave import run_alone
 from jobs.door.options import takes
 from jobs.door.progress import progress_printer
@@ -84,12 +85,14 @@ def score(options: ScoreOptions) -> None:
 
     def work() -> dict[str, Any]:
         share_one_heap()
-        request = options.request()
+        with without_collector():
+            request = options.request()
         if options.dry_run:
             from pipelines.score.dry_run import preview
 
             return preview(request)
-        from pipelines.score import command
+        with without_collector():
+            from pipelines.score import command
 
         with progress_printer("scoring", progress_line) as on_progress:
             return command.score(request, on_progress)

@@ -105,8 +105,8 @@ def _codecs() -> Iterator[Finding]:
     import numpy as np
     import soundfile
 
+    from emosphere.audio.decode_outcome import DecodeLimits
     from emosphere.audio.decoding.child import IsolatedDecoder
-    from emosphere.audio.decoding.decode import DecodeLimits
 
     tone = (0.1 * np.sin(np.arange(48_000) * 0.05)).astype(np.float32)
     works: list[str] = []
