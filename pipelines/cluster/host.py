@@ -7,6 +7,8 @@ from typing import Any, Final
 
 DRIVERS: Final = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """What stands there wherever torch could find a GPU: of NVIDIA, in Windows' Linux, of AMD."""
+CLUSTER_VARIABLES: Final = ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR")
+"""What names a cluster in the environment: by hand, and under ``ray job submit``."""
 
 
 def host_facts() -> dict[str, Any]:

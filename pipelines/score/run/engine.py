@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emosphere.errors import MachineError, UsageError
 from pipelines.archive.seal import Seal
-from pipelines.cluster.host import num_gpus
+from pipelines.cluster.host import CLUSTER_VARIABLES, num_gpus
 from pipelines.cluster.resources import Pool, Resources, local_pool, own_cores
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.policy import NO_ROLES
@@ -25,8 +25,6 @@ log = logging.getLogger("emosphere")
 
 SMALL_RUN_BYTES, SMALL_RUN_UNITS = 32 << 20, 1024
 """A run of no more is scored by one actor sooner than Ray is up and several have."""
-CLUSTER_VARIABLES = ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR")
-"""What names a cluster in the environment: by hand, and under ``ray job submit``."""
 
 
 class Engine(NamedTuple):
