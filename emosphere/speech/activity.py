@@ -7,10 +7,7 @@ older training. The package itself is not imported.
 
 import contextlib
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emosphere.speech.cells import Cell
+from emosphere.speech.shipped_weights import shipped_weights
 
 FRAME: Final = 512
 """Samples per probability: 32 ms at 16 kHz."""
@@ -44,7 +42,7 @@ class SpeechActivity(nn.Module):
     def __init__(self) -> None:
         """Build the network with the weights of the installed silero-vad wheel."""
         super().__init__()
-        weights = _shipped_weights()
+        weights = shipped_weights()
         self.register_buffer("window", torch.hann_window(WINDOW))
         self.encoder = nn.Sequential(
             *(
@@ -166,15 +164,3 @@ def levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return centred
     gain_db = np.clip(LEVEL_DB - 20 * np.log10(loudness), *GAIN_RANGE_DB)
     return np.asarray(centred * np.float32(10 ** (gain_db / 20)), dtype=np.float32)
-
-
-def _shipped_weights() -> dict[str, Tensor]:
-    spec = find_spec("silero_vad")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("Speech activity needs the weights in the silero-vad wheel: pip install silero-vad")
-    path = Path(spec.origin).parent / "data" / "silero_vad.jit"
-    with warnings.catch_warnings():
-        # torch wants new models to be exported otherwise; this is the only current form the wheel ships for torch.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        weights: dict[str, Tensor] = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    return weights

@@ -20,8 +20,8 @@ def leave_with(app: Callable[[], object]) -> NoReturn:
         if not isinstance(leaving.code, int):
             raise
         code = leaving.code
-    if "pipelines.cluster.resources" in sys.modules:
-        from pipelines.cluster.resources import disconnect
+    if "pipelines.cluster.ray_cluster" in sys.modules:
+        from pipelines.cluster.ray_cluster import disconnect
 
         disconnect()
     sys.stdout.flush()

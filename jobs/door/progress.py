@@ -40,7 +40,7 @@ def _bar(what: str, line_of: Callable[[Any], str], *, keeps: bool) -> Iterator[C
 
     columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[line]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task, parts = bar.add_task(what, total=None, line="starting Ray"), 0
+        task, parts = bar.add_task(what, total=None, line="starting"), 0
 
         def advance(progress: Any) -> None:
             nonlocal parts

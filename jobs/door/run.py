@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -57,7 +59,8 @@ def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[di
     code, result = 0, {}
     with quiet_stdout() as print_answer:
         try:
-            result = work()
+            with _terminable():
+                result = work()
         except EmosphereError as error:
             # Some errors are raised after the work: they bring its result along.
             code, result = error.exit_code, getattr(error, "result", {}) | {"error": printable(str(error))}
@@ -73,6 +76,19 @@ def run(work: Callable[[], dict[str, Any]], *, as_json: bool, show: Callable[[di
         elif "error" not in result:
             print_answer(show(result))
     raise typer.Exit(code)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: whoever stops a run finds it tidied up, with its result."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,13 +1,9 @@
 """What a stage costs: CPUs, GPUs, processes. No numbers of one certain cluster."""
 
-import logging
 import os
-import sys
 import threading
 from dataclasses import dataclass, replace
 from typing import Literal
-
-import ray
 
 from emosphere.errors import MachineError
 
@@ -23,8 +19,12 @@ SMALLEST_GPU = 0.0001
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """Resources of the scoring actors."""
+    """Resources of the scoring actors, and what runs them."""
 
+    engine: Literal["auto", "ray", "in-process"] = "auto"
+    """What runs the actors: Ray, or, for a single one, the command's own process, which starts at once. ``auto`` takes
+    Ray where a cluster is named (``RAY_ADDRESS``, ``ray job submit``) or several actors gain more than Ray's start
+    costs. Rows are the same."""
     actors: int | None = None
     """Scoring actors; None takes as many as the cluster holds."""
     cpus_per_actor: int | None = None
@@ -53,6 +53,11 @@ class Resources:
                 f"gpus_per_actor={gpus} must be 0, a fraction of at least {SMALLEST_GPU}, or a whole number: Ray gives "
                 "out no others."
             )
+        if self.engine == "in-process" and (self.decode == "apart" or (self.actors or 1) > 1):
+            raise ValueError(
+                f'engine="in-process" runs a single actor with its decoders beside it; decode={self.decode!r} and '
+                f'actors={self.actors} want Ray: set engine to "ray" or "auto", or leave them out.'
+            )
         if not 0 < self.stall_timeout_s <= threading.TIMEOUT_MAX:
             raise ValueError(
                 f"stall_timeout_s={self.stall_timeout_s} must be above 0 and at most {threading.TIMEOUT_MAX:.0f}."
@@ -61,7 +66,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """An actor pool as Ray takes it, and how each actor shares out its cores."""
+    """An actor pool, and how each actor shares out its cores."""
 
     size: int
     num_cpus: float
@@ -81,48 +86,15 @@ class Pool:
         return max(1, (self.cores - (0 if self.apart else self.decoders)) // self.lanes)
 
 
-def connect() -> None:
-    """Join the cluster this process belongs to (``RAY_ADDRESS``, set by ``ray job submit``), else start a local one."""
-    if ray.is_initialized():
-        return
-    # Its plans and per-operator figures are of no use to whoever scores; warnings stay.
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-    # Without this Ray would wrap the interpreter with `uv run` where it finds one, and ship the working directory.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
-        return
-    # Workers import the same rooms, also from a folder that is not installed. They inherit this environment; a runtime
-    # environment of Ray's would cost a start of every worker.
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    # One heap for all threads of a worker: the C library's heaps per thread keep what the others could use again.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
-    # Native code would report to the terminal that Ray Data's own actors could not be restarted under all conditions.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # That a Ray of this run's own guards itself by a token is no news for whoever scores.
-    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-    ray.init(
-        address="local",
-        num_cpus=max(MIN_LOCAL_CPUS, len(os.sched_getaffinity(0))),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+def own_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
-def disconnect() -> None:
-    """Leave the cluster, if any; a local one is stopped."""
-    if ray.is_initialized():
-        ray.shutdown()
-
-
-def pool_for(resources: Resources, num_tasks: int) -> Pool:
-    """Actor pool on the connected cluster: never more actors than tasks, never more than the machines hold."""
-    nodes = [(int(n["Resources"].get("CPU", 0)), n["Resources"].get("GPU", 0.0)) for n in ray.nodes() if n["Alive"]]
-    # A local Ray counts logical CPUs, at least 4: the process's own cores decide how many actors are worth having.
-    cores = len(os.sched_getaffinity(0)) if len(nodes) == 1 else sum(cpus for cpus, _ in nodes)
-    return share_out(resources, num_tasks, nodes=nodes, cores=cores)
+def local_pool(resources: Resources, num_tasks: int, num_gpus: int) -> Pool:
+    """The pool that a local Ray would be given on this machine."""
+    cores = own_cores()
+    return share_out(resources, num_tasks, nodes=[(max(MIN_LOCAL_CPUS, cores), float(num_gpus))], cores=cores)
 
 
 def share_out(resources: Resources, num_tasks: int, *, nodes: list[tuple[int, float]], cores: int) -> Pool:

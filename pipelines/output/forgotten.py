@@ -3,14 +3,14 @@
 import datetime
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from emosphere.errors import UsageError
 from emosphere.store import ABSENT, Location
 from emosphere.tables.identity import IdKey, recording_id
-from pipelines.archive.recording import Recording
+from pipelines.output.ledger import Ledger
 
 FILE = "erased.json"
 KEYS = {"recordings", "folders", "modified_before"}
@@ -28,16 +28,16 @@ class Forgotten:
     modified_before_us: int | None = None
     """Files last changed before this time (microseconds since 1970) are past retention."""
 
-    def holds(self, recording: Recording, identity: str, key: IdKey | None = None) -> bool:
-        """Whether a listed recording (under its own URI) must not be scored."""
+    def holds(self, identity: str, uri: str, modified_us: int | None, key: IdKey | None = None) -> bool:
+        """Whether the recording of this id, URI and time must not be scored. The URI is its own one; a hash of it, as
+        tables have it under a key, lies in no folder and has no age.
+        """
         if identity in self.recordings:
             return True
-        end, modified_us = self.modified_before_us, recording.modified_us
-        if end is not None and modified_us is not None and recording.kind == "object" and modified_us < end:
+        end, is_object = self.modified_before_us, "://" in uri and not _MEMBER.fullmatch(uri)
+        if end is not None and modified_us is not None and is_object and modified_us < end:
             return True
-        return bool(self.folders) and any(
-            recording_id(uri, key) in self.folders for uri in lineage(recording.source_uri)
-        )
+        return bool(self.folders) and any(recording_id(above, key) in self.folders for above in lineage(uri))
 
     def joined(self, other: "Forgotten") -> "Forgotten":
         """Both; of two ends of retention the later."""
@@ -72,9 +72,9 @@ def read_forgotten(home: Location) -> Forgotten:
     )
 
 
-def remember(home: Location, more: Forgotten, still_ours: Callable[[], None]) -> None:
-    """Add to the list; ``still_ours`` is asked right before it is written."""
-    home.child(FILE).rewrite(lambda: _stored(read_forgotten(home).joined(more)), still_ours)
+def remember(ledger: Ledger, more: Forgotten) -> None:
+    """Add to the list."""
+    ledger.writing.rewrite(ledger.home.child(FILE), lambda: _stored(read_forgotten(ledger.home).joined(more)))
 
 
 def _stored(forgotten: Forgotten) -> bytes:

@@ -5,7 +5,6 @@ import datetime
 import json
 import logging
 import os
-import re
 import socket
 import threading
 import time
@@ -13,25 +12,16 @@ import uuid
 import zlib
 from typing import Any, NamedTuple
 
-from emosphere.errors import EmosphereError, MachineError
+from emosphere.errors import EmosphereError
 from emosphere.store import ABSENT, Location
+from pipelines.output.fence import SILENCE_S, Fence, Held, locked, out_uri, record_numbers
 
 BEAT_S = 5.0
 """Seconds between two signs of life."""
-SILENCE_S = 20.0
-"""A holder whose record has not changed for so long, by the watcher's own clock, is taken for dead."""
 POLL_S = 1.0
 """Seconds between two looks at somebody else's record."""
 
 log = logging.getLogger("emosphere")
-
-
-class Held(MachineError):
-    """Somebody else is at work in this OUT, and alive."""
-
-
-class Overtaken(MachineError):
-    """Another took this process's place because it was silent: it must write nothing more."""
 
 
 class Holder(NamedTuple):
@@ -46,6 +36,8 @@ class Holder(NamedTuple):
     since: str
     beat: int = 0
     released: bool = False
+    clean: bool = True
+    """Whether every write that it began was answered; one that was not may still arrive."""
 
     def __str__(self) -> str:
         return f"{self.work} (host {self.host}, process {self.pid}, since {self.since})"
@@ -68,8 +60,7 @@ class Lease:
 
     Each holder has a number, one above the last: a record ``NUMBER.json`` that only one process can create (a
     conditional PUT, or a hard link on a disk) and that only its holder rewrites. The highest number is the holder's;
-    :meth:`check` right before a write is the fence. Numbers go up for ever, so the last record stays when it is
-    released.
+    its :class:`Fence` asks before every write. Numbers go up for ever, so the last record stays when it is released.
     """
 
     def __init__(self, home: Location, work: str) -> None:
@@ -85,29 +76,21 @@ class Lease:
             born=_born(os.getpid()),
             since=f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
         )
-        self.number: int | None = None
-        """Fencing number, once acquired."""
+        self.fence: Fence | None = None
+        """Once acquired."""
+        self.predecessor: Holder | None = None
+        """Who held it before, if anyone."""
         self.is_lost = False
-        """Whether a heartbeat found another in our place: then :meth:`check` will say so."""
+        """Whether a heartbeat found another in our place: then the fence will say so."""
         self._ended = threading.Event()
         self._heartbeat: threading.Thread | None = None
 
-    def __enter__(self) -> "Lease":
-        """Take it at once where somebody might hold it; an OUT that nobody touched yet stays untouched."""
-        latest = current(self._home)
-        if latest is not None and not latest.holder.released:
-            self.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    def acquire(self) -> None:
+    def acquire(self) -> Fence:
         """Become the holder; no matter if it is held already by this object.
 
         Raises Held if another holder shows a sign of life, which it does within seconds.
         """
-        while self.number is None:
+        while self.fence is None:
             latest = current(self._home)
             number = 1
             if latest is not None:
@@ -116,52 +99,47 @@ class Lease:
                     continue
             # A store that answers late may call our own record somebody else's.
             self._me = self._me._replace(work=self.work)
-            if self._record(number).create_bytes(_json(self._me)) or self._has_written(number):
+            with locked(self._home):  # on a disk: nobody is in the middle of a write
+                is_first = self._record(number).create_bytes(_json(self._me))
+            if is_first or self._has_written(number):
+                self.predecessor = latest and latest.holder
                 self._begin(number)
+        return self.fence
 
-    def check(self) -> None:
-        """Raise Overtaken if somebody took our place: to be asked right before every write that others may see."""
-        if self.number is None:
-            raise AssertionError("check() before acquire()")
-        latest = current(self._home)
-        if latest is None or latest.holder.token != self._me.token:
-            by = "somebody who left no record" if latest is None else str(latest.holder)
-            raise Overtaken(
-                f"This run stood still for more than {SILENCE_S:g} s and was taken over by {by}. Nothing more was "
-                "written. If the tables are not complete once that ends, the same command goes on."
-            )
-
-    def release(self) -> None:
-        """Let others begin at once; fine if it is not held."""
-        if self.number is None:
+    def release(self, *, clean: bool = True) -> None:
+        """Let others begin at once; fine if it is not held. Not ``clean``: they must expect that a write of ours, of
+        which nobody knows whether it was done, is done later.
+        """
+        if self.fence is None:
             return
         self._ended.set()
         if self._heartbeat is not None:
             self._heartbeat.join()
         # Whoever comes next finds out by our silence.
         with contextlib.suppress(EmosphereError):
-            self.check()
-            self._record(self.number).write_bytes(_json(self._me._replace(released=True)))
-        self.number = None
+            self.fence.check()
+            self._record(self.fence.number).write_bytes(_json(self._me._replace(released=True, clean=clean)))
+        self.fence = None
 
     def _begin(self, number: int) -> None:
-        self.number = number
-        self.check()
-        for old, location in _records(self._home):
+        fence = Fence(self._home, number)
+        fence.check()
+        for old, location in record_numbers(self._home).items():
             if old < number:
                 location.remove()
+        self.fence = fence
         self._ended.clear()
         self._heartbeat = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._heartbeat.start()
 
     def _beat(self) -> None:
-        assert self.number is not None
+        assert self.fence is not None
+        number = self.fence.number
         while not self._ended.wait(BEAT_S):
             self._me = self._me._replace(work=self.work, beat=self._me.beat + 1)
             try:
-                self._record(self.number).write_bytes(_json(self._me))
-                latest = current(self._home)
-                self.is_lost = latest is not None and latest.number > self.number
+                self._record(number).write_bytes(_json(self._me))
+                self.is_lost = max(record_numbers(self._home), default=0) > number
             except EmosphereError as error:  # the store may answer again before anybody gives us up
                 log.warning("no sign of life could be given: %s", error)
 
@@ -177,7 +155,7 @@ class Lease:
                 return False
             if latest.holder.beat != holder.beat:
                 raise Held(
-                    f"{self._home.uri.rsplit('/', 2)[0]} is being written by {holder}, which is alive. "
+                    f"{out_uri(self._home)} is being written by {holder}, which is alive. "
                     "Two at once would undo each other's files, so this one did nothing. Wait until that one ends, or "
                     "end it; then run the same command again."
                 )
@@ -194,10 +172,10 @@ class Lease:
 
 def current(home: Location) -> Record | None:
     """The record of the latest holder; None where nobody ever was."""
-    while records := _records(home):
-        number, location = max(records, key=lambda record: record[0])
+    while records := record_numbers(home):
+        number = max(records)
         with contextlib.suppress(*ABSENT):  # its successor may have tidied it away meanwhile
-            return Record(number, _holder(location.read_bytes()))
+            return Record(number, _holder(records[number].read_bytes()))
     return None
 
 
@@ -215,11 +193,6 @@ def describe(home: Location) -> str:
             return f"held by {holder}, which is alive"
         time.sleep(min(POLL_S, BEAT_S))
     return f"held by {holder}, silent for {2 * BEAT_S:g} s; the next run takes over after {SILENCE_S:g} s"
-
-
-def _records(home: Location) -> list[tuple[int, Location]]:
-    named = [(re.fullmatch(r"(\d{8,})\.json", path.rpartition("/")[2]), path) for path in home.files()]
-    return [(int(name[1]), Location(home.fs, path)) for name, path in named if name]
 
 
 def _machine() -> str:

@@ -4,25 +4,33 @@ import datetime
 import hashlib
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.errors import UsageError
+from emosphere.errors import MachineError, UsageError
 from emosphere.store import ABSENT, Location, explained
 from emosphere.tables.schema import arrow_schema
 from pipelines.output.columns import NEW_OUT, check_columns
+from pipelines.output.fence import Fence
+from pipelines.output.state import FILE as STATE_FILE
+from pipelines.output.state import Begun, State, read_state, state_bytes
 
 HOME = "_emosphere"
+ERASING = "erasing"
+"""Folder, below HOME, of the ids that are being erased."""
 BATCH_ROWS = 65_536
+_PART: Final = re.compile(r"part-(\d{6,})\.(\d+)\.parquet")
+"""Part and holder in the name of a file of a plan, or of what was scored of it."""
 
 
 @dataclass(kw_only=True, slots=True)
 class RunHeader:
-    """A run: what was asked for, and how its plan counts. Stored when the plan is complete; never changed after."""
+    """A run: what was asked for, and how its plan counts. Stored when the plan is complete; anew with late files."""
 
     run_id: str
     key: str
@@ -39,6 +47,8 @@ class RunHeader:
     exception: str | None = None
     id_key: str | None = None
     num_parts: int = 0
+    planned: list[list[int]] = field(default_factory=list)
+    """``[first part, number of the holder that planned it and the next ones]``, in order."""
     num_units: int = 0
     num_recordings: int = 0
     num_skipped: int = 0
@@ -51,20 +61,13 @@ class RunHeader:
         return f"{self.model_name}-{self.model_digest}"
 
 
-class Begun(NamedTuple):
-    """A run that a command began and did not end; whether its plan is complete, its header tells."""
-
-    run_id: str
-    dt: str
-    started_at: str
-    """ISO time, UTC."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Reads and writes below OUT/_emosphere; knows nothing of audio."""
 
     out: Location
+    fence: Fence | None = None
+    """Asked before every write; a ledger without one only reads."""
 
     @property
     def home(self) -> Location:
@@ -80,22 +83,40 @@ class Ledger:
         """What points at the versions that readers see; see pipelines/output/snapshot.py."""
         return self.home.child("snapshot.json")
 
+    @property
+    def writing(self) -> Fence:
+        """What every write goes through."""
+        if self.fence is None:
+            raise AssertionError("a ledger that was not opened with the lease writes nothing")
+        return self.fence
+
+    # Where the work stands
+
+    def state(self) -> State:
+        """Raises UsageError as :func:`read_state`."""
+        return read_state(self.home)
+
+    def change(self, change: Callable[[State], State]) -> None:
+        """Replace the state by what ``change`` makes of it."""
+
+        def make() -> bytes:
+            before = self.state()
+            return state_bytes(replace(change(before), number=self.writing.number, change=before.change + 1))
+
+        self.writing.rewrite(self.home.child(STATE_FILE), make)
+
     # Unfinished runs
 
     def begun(self, key: str) -> Begun | None:
         """The run that the same command left unfinished."""
-        try:
-            begun = json.loads(self._pointer(key).read_bytes())
-        except ABSENT:
-            return None
-        return Begun(run_id=begun["run_id"], dt=begun["dt"], started_at=begun["started_at"])
+        return self.state().unfinished.get(key)
 
     def begin(self, header: RunHeader) -> None:
         """Note that this command has a run, before its plan is written. Raises UsageError as :meth:`check_id_key`."""
-        self.home.child("identity.json").create_bytes(json_bytes({"id_key": header.id_key}))
+        self.writing.create(self.home.child("identity.json"), json_bytes({"id_key": header.id_key}))
         self.check_id_key(header.id_key)
         begun = Begun(run_id=header.run_id, dt=header.dt, started_at=header.started_at)
-        self._pointer(header.key).write_bytes(json_bytes(begun._asdict()))
+        self.change(lambda state: state.with_run(header.key, begun))
 
     def check_id_key(self, fingerprint: str | None) -> None:
         """Raise UsageError if the ids of this OUT were made with another key, or one with and one without."""
@@ -114,17 +135,24 @@ class Ledger:
                 "would stand there twice. Set EMOSPHERE_ID_KEY as it was, or choose another OUT."
             )
 
-    def remove_run(self, header: RunHeader) -> None:
-        """The run is over: drop the pointer first, so that a crash here leaves rubbish, never a run without a plan."""
-        self._pointer(header.key).remove()
-        self._run(header.run_id).remove()
+    def refuse(self, header: RunHeader) -> None:
+        """Note that the run is scored and was not published, for its failures."""
+        self.change(lambda state: state.with_run(header.key, state.unfinished[header.key]._replace(is_refused=True)))
+
+    def end(self, header: RunHeader) -> None:
+        """The run is over, published or not; its plan and staging are rubbish from here on."""
+        self.change(lambda state: replace(state.with_run(header.key, None), publishing=None, files=()))
+        self.writing.remove(self.run(header.run_id))
 
     def header(self, run_id: str) -> RunHeader | None:
         """Header of a run whose plan is complete, else None. Raises UsageError for one of another version's fields."""
-        file = self._run(run_id).child("run.json")
+        numbers = [begun.header for begun in self.state().unfinished.values() if begun.run_id == run_id]
+        if not numbers or numbers[0] is None:
+            return None
+        file = self._header(run_id, numbers[0])
         try:
             return RunHeader(**json.loads(file.read_bytes()))
-        except ABSENT:
+        except ABSENT:  # somebody took the advice below, and removed it
             return None
         except TypeError as error:
             raise UsageError(
@@ -133,56 +161,74 @@ class Ledger:
 
     def advice(self, run_id: str) -> str:
         """What to do about an unfinished run that another version of emosphere began."""
-        if self._publishing_id() == run_id:  # part of it is in the tables
+        if self.state().publishing == run_id:  # part of it is in the tables
             return f"Finish run {run_id} with that version, or score into a new OUT."
-        return (
-            f"Finish run {run_id} with that version, or remove {self._run(run_id).uri} and score anew what it scored."
-        )
+        return f"Finish run {run_id} with that version, or remove {self.run(run_id).uri} and score anew what it scored."
 
     def write_header(self, header: RunHeader) -> None:
-        self._run(header.run_id).child("run.json").write_bytes(json_bytes(asdict(header)))
+        """From here on the run has this plan."""
+        number = self.writing.number
+        self.writing.create(self._header(header.run_id, number), json_bytes(asdict(header)))
+        self.change(lambda state: state.with_run(header.key, state.unfinished[header.key]._replace(header=number)))
 
     # A run that is being published: whoever comes next, with whatever command, first brings it to its end
 
-    def mark_publishing(self, run_id: str) -> None:
-        self.home.child("publishing.json").write_bytes(json_bytes({"run_id": run_id}))
+    def mark_publishing(self, run_id: str, files: set[str]) -> None:
+        """Name a run, and the published files that it is about to write, beside those that it may have written."""
+        self.change(lambda state: replace(state, publishing=run_id, files=tuple(sorted(files.union(state.files)))))
 
     def publishing(self) -> RunHeader | None:
         """Header of the run that died while its rows were put into the tables. Raises UsageError as :meth:`header`."""
-        run_id = self._publishing_id()
+        run_id = self.state().publishing
         return None if run_id is None else self.header(run_id)
 
-    def unmark_publishing(self) -> None:
-        self.home.child("publishing.json").remove()
-
-    # Plan and staging: one object per part, replaced whole, so that writing one twice changes nothing
-
-    def part(self, run_id: str, kind: str, part: int) -> Location:
-        """File of a part of a run's ``plan``, or of its ``staging``: what was scored of it."""
-        return self._run(run_id).child(kind, f"part-{part:06d}.parquet")
+    # Plan and staging: one object per part and holder, never changed but by an erasure
 
     def write_plan_part(self, run_id: str, part: int, table: pa.Table) -> None:
-        self.part(run_id, "plan", part).write_bytes(parquet_bytes(table))
+        self.writing.create(self._part(run_id, "plan", part, self.writing.number), parquet_bytes(table))
 
-    def plan_part(self, run_id: str, part: int) -> pa.Table:
-        return read_parquet(self.part(run_id, "plan", part))
+    def plan_part(self, header: RunHeader, part: int) -> pa.Table:
+        return read_parquet(self.plan_file(header, part))
+
+    def plan_file(self, header: RunHeader, part: int) -> Location:
+        """Where a part of a complete plan is."""
+        number = max((first, number) for first, number in header.planned if first <= part)[1]
+        return self._part(header.run_id, "plan", part, number)
 
     def write_staged_part(self, run_id: str, part: int, table: pa.Table) -> None:
-        self.part(run_id, "staging", part).write_bytes(parquet_bytes(table))
+        """Keep what was scored of a part."""
+        self.writing.create(self._part(run_id, "staging", part, self.writing.number), parquet_bytes(table))
 
-    def staged_part(self, run_id: str, part: int) -> pa.Table:
-        return read_parquet(self.part(run_id, "staging", part))
+    def staged_parts(self, run_id: str) -> dict[int, Location]:
+        """What counts as scored: of each part the latest, if the last erasure came before it or has seen it."""
+        erased = self.state().erased
+        seen = self._seen_by_erasure(run_id, erased)
+        counting = [
+            (part, number, file)
+            for part, number, file in self.staged_files(run_id)
+            if number >= erased or file.path.rpartition("/")[2] in seen
+        ]
+        return {part: file for part, _, file in sorted(counting, key=lambda one: one[:2])}
 
-    def staged_parts(self, run_id: str) -> set[int]:
-        folder = self._run(run_id).child("staging")
-        return {int(path.rpartition("part-")[2].removesuffix(".parquet")) for path in folder.files() if "part-" in path}
+    def staged_files(self, run_id: str) -> list[tuple[int, int, Location]]:
+        """``(part, number of the holder, file)`` of all that was staged for a run, whether it counts or not."""
+        folder = self.run(run_id).child("staging")
+        named = [(_PART.fullmatch(path.rpartition("/")[2]), path) for path in folder.files()]
+        return [(int(name[1]), int(name[2]), Location(folder.fs, path)) for name, path in named if name]
+
+    def note_seen(self, run_id: str, staged: Iterable[Location]) -> None:
+        """Our erasure has looked through these staged parts of a run: they count, others of older holders do not."""
+        names = sorted(file.path.rpartition("/")[2] for file in staged)
+        self.writing.create(self._seen(run_id, self.writing.number), json_bytes(names))
 
     def write_sign_of_life(self, run_id: str, part: int, cells: int) -> None:
-        self._run(run_id).child("alive", f"part-{part:06d}").write_bytes(str(cells).encode())
+        sign = self.run(run_id).child("alive", f"part-{part:06d}.{self.writing.number}")
+        with self.writing.held():
+            sign.write_bytes(str(cells).encode())
 
     def signs_of_life(self, run_id: str) -> dict[str, bytes]:
         """What the scorers of long parts wrote last: it changes while they get on."""
-        folder = self._run(run_id).child("alive")
+        folder = self.run(run_id).child("alive")
         return {path: Location(folder.fs, path).read_bytes() for path in folder.files()}
 
     # Published state
@@ -211,16 +257,25 @@ class Ledger:
             if model == f"model={model_partition}" and name.startswith("part-") and name.endswith(".parquet"):
                 yield dt.removeprefix("dt="), Location(root.fs, path)
 
-    def write_result(self, run_id: str, result: dict[str, Any]) -> None:
-        self.home.child("runs", f"{run_id}.json").write_bytes(json_bytes(result))
+    def result(self, run_id: str) -> Location:
+        """What a command reported of a run last."""
+        return self.home.child("runs", f"{run_id}.json")
 
-    def exit_code(self, run_id: str) -> int | None:
-        """Exit code that a command stored for this run."""
-        try:
-            code: int = json.loads(self.home.child("runs", f"{run_id}.json").read_bytes())["exit_code"]
-        except ABSENT:
-            return None
-        return code
+    def write_result(self, run_id: str, result: dict[str, Any]) -> None:
+        self.writing.write(self.result(run_id), json_bytes(result))
+
+    def renew_result(self, run_id: str) -> None:
+        """What is reported of an unfinished run, under our number: what its last holder still writes comes too late."""
+
+        def make() -> bytes:
+            try:
+                result = json.loads(self.result(run_id).read_bytes())
+            except ABSENT:
+                error = "The command was cut off; the same command resumes."
+                result = {"run_id": run_id, "error": error, "exit_code": MachineError.exit_code}
+            return json_bytes(result | {"holder": self.writing.number})
+
+        self.writing.rewrite(self.result(run_id), make)
 
     def last_run_id(self, key: str) -> str | None:
         """Run that the same command reported last."""
@@ -228,17 +283,25 @@ class Ledger:
         results = sorted(name for name in names if name.endswith(f"-{key[:8]}.json"))
         return results[-1].removesuffix(".json") if results else None
 
-    def _publishing_id(self) -> str | None:
-        try:
-            return str(json.loads(self.home.child("publishing.json").read_bytes())["run_id"])
-        except ABSENT:
-            return None
-
-    def _pointer(self, key: str) -> Location:
-        return self.home.child("unfinished", f"{key}.json")
-
-    def _run(self, run_id: str) -> Location:
+    def run(self, run_id: str) -> Location:
+        """Folder of a run's plan and staging."""
         return self.home.child("runs", run_id)
+
+    def _header(self, run_id: str, number: int) -> Location:
+        return self.run(run_id).child(f"run.{number}.json")
+
+    def _seen(self, run_id: str, number: int) -> Location:
+        return self.run(run_id).child(f"seen.{number}.json")
+
+    def _seen_by_erasure(self, run_id: str, number: int) -> set[str]:
+        """Names of the staged parts through which the erasure of a holder has looked."""
+        try:
+            return set(json.loads(self._seen(run_id, number).read_bytes()))
+        except ABSENT:
+            return set()
+
+    def _part(self, run_id: str, kind: str, part: int, number: int) -> Location:
+        return self.run(run_id).child(kind, f"part-{part:06d}.{number}.parquet")
 
 
 def command_key(**parts: Any) -> str:

@@ -8,43 +8,47 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.store import ABSENT, Location
-from pipelines.output.ledger import HOME, Ledger, RunHeader, json_bytes, parquet_bytes
+from emosphere.store import ABSENT, Location, tries
+from pipelines.output.ledger import HOME, Ledger, json_bytes, parquet_bytes
 
 VERSIONS = f"{HOME}/tables"
 """Folder of the kept versions, below OUT."""
 
 
-def version_path(path: str, label: str) -> str:
-    """Where the version of a published file is kept that a run (its id) or an erasure made; both below OUT."""
-    return f"{VERSIONS}/{path.removesuffix('.parquet')}.{label}.parquet"
+HOLDER = b"holder"
+"""Metadata of a published file: number of the holder that wrote it. No two holders write the same bytes, so that one
+who slept meanwhile cannot mistake a later file for the one it read."""
 
 
-def replace_published(
-    ledger: Ledger, path: str, label: str, make: Callable[[Location], pa.Table | None], still_ours: Callable[[], None]
-) -> str | None:
+def version_of(ledger: Ledger, path: str, label: str) -> str:
+    """Where the version of a published file is kept that a run (its id) or an erasure makes; both below OUT."""
+    return f"{VERSIONS}/{path.removesuffix('.parquet')}.{label}.{ledger.writing.number}.parquet"
+
+
+def replace_published(ledger: Ledger, path: str, label: str, make: Callable[[Location], pa.Table | None]) -> str | None:
     """Replace a published file by what ``make`` makes of it, and keep that as a version, whose path is returned.
 
-    None, and nothing written, where ``make`` gives None. ``still_ours`` is asked right before each write. Where the
-    store can, the write itself is refused if the file has changed since ``make`` read it: then it is made anew.
+    None, and nothing written, where ``make`` gives None. Where a sleeper's write comes between, it is made anew; the
+    store refuses one that comes later.
     """
-    public, version = ledger.out.child(path), version_path(path, label)
-    while True:
+    public, version, fence = ledger.out.child(path), version_of(ledger, path, label), ledger.writing
+    for _ in tries(f"replace {public.uri}"):
         etag = public.etag()
         table = make(public)
         if table is None:
             return None
+        table = table.replace_schema_metadata((table.schema.metadata or {}) | {HOLDER: str(fence.number).encode()})
         data = parquet_bytes(table, compression=_other_codec(public))
-        still_ours()
-        ledger.out.child(version).write_bytes(data)
-        still_ours()
         if public.is_local:
-            ledger.out.child(version).publish_to(public)
+            fence.create(ledger.out.child(version), data)
+            with fence.held():
+                ledger.out.child(version).publish_to(public)
             return version
-        # Who slept since the last question is refused here by the store itself, if the file has changed meanwhile.
+        fence.check()
         if public.replace_bytes(data, etag):
+            fence.create(ledger.out.child(version), data)
             return version
-        still_ours()
+    raise AssertionError("tries() ends with an error")
 
 
 def _other_codec(public: Location) -> str:
@@ -61,26 +65,32 @@ def _other_codec(public: Location) -> str:
     return "zstd"
 
 
-def commit_snapshot(
-    ledger: Ledger, header: RunHeader, replaced: dict[str, str], still_ours: Callable[[], None]
-) -> None:
+def commit_snapshot(ledger: Ledger, run_id: str, replaced: dict[str, str]) -> None:
     """Point ``emosphere sql`` at all files of this run at once, and drop versions nobody can still be reading."""
     pointed: set[str] = set()
     unread: set[str] = set()
 
-    def make() -> bytes:
-        before = read_snapshot(ledger.out) or {"files": {}, "previous": {}}
+    def change(before: dict[str, Any]) -> dict[str, Any]:
         files = before["files"] | replaced
-        previous = before["files"] if before.get("run_id") != header.run_id else before["previous"]
+        previous = before["files"] if before["run_id"] != run_id else before["previous"]
         # A reader may still be on the snapshot before this one, not on an older one.
         unread.update(before["previous"].values())
         pointed.update(files.values(), previous.values())
-        return json_bytes({"run_id": header.run_id, "files": files, "previous": previous})
+        return {"run_id": run_id, "files": files, "previous": previous}
 
-    ledger.snapshot.rewrite(make, still_ours)
+    change_snapshot(ledger, change)
     for version in unread - pointed:
-        still_ours()
-        ledger.out.child(version).remove()
+        ledger.writing.remove(ledger.out.child(version))
+
+
+def change_snapshot(ledger: Ledger, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace the snapshot by what ``change`` makes of it, or of an empty one; it will bear our number."""
+
+    def make() -> bytes:
+        before = read_snapshot(ledger.out) or {"run_id": None, "files": {}, "previous": {}}
+        return json_bytes(change(before) | {"holder": ledger.writing.number})
+
+    ledger.writing.rewrite(ledger.snapshot, make)
 
 
 def read_snapshot(out: Location) -> dict[str, Any] | None:

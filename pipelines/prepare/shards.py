@@ -37,7 +37,7 @@ def decode_into_shards(rows: Sequence[Row], shards: str) -> Iterator[AudioFacts 
     """
     import ray
 
-    from pipelines.cluster.resources import connect
+    from pipelines.cluster.ray_cluster import connect
 
     folder = locate(shards)
     connect()

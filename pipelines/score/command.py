@@ -10,19 +10,18 @@ from typing import Any
 from emosphere.errors import EmosphereError, UsageError, Verdict
 from emosphere.store import unsigned
 from emosphere.tables.identity import id_key
-from pipelines.cluster.host import host_facts
-from pipelines.erase import command as erasure
-from pipelines.output.lease import Overtaken
-from pipelines.output.ledger import RunHeader, new_run_id
+from pipelines.output.erasure import finish_erasing
+from pipelines.output.fence import Overtaken
+from pipelines.output.ledger import RunHeader, json_bytes, new_run_id, read_parquet
 from pipelines.score.job import Job
 from pipelines.score.plan.begun import check_begun
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.due import Due
-from pipelines.score.publish.fold import Folded, fold_run, has_passing_failure
-from pipelines.score.publish.replace import publish, write_run_row
+from pipelines.score.publish.finish import finish_publishing, publish_run
+from pipelines.score.publish.fold import fold_run, has_passing_failure
 from pipelines.score.publish.result import counts, result_of
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.chain import Progress, score_parts
+from pipelines.score.run.engine import Progress, score_parts
 
 log = logging.getLogger("emosphere")
 
@@ -57,9 +56,8 @@ def _score(job: Job, on_progress: OnProgress) -> dict[str, Any]:
     Before there is something to finish or to score, nothing is written below OUT, the lease included.
     """
     check_begun(job)
-    with job.lease:  # taken at once where somebody may hold it
-        finish_erasure(job)
-        result = finish_publishing(job)
+    with job.writer:  # opened at once where somebody may hold the lease
+        result = finish_what_died(job)
         unfinished = unfinished_run(job)
         if unfinished is not None:
             result = run(job, with_late_files(job, unfinished), on_progress)
@@ -69,10 +67,9 @@ def _score(job: Job, on_progress: OnProgress) -> dict[str, Any]:
             due.compare_with_tables()
             fresh = None
             if choice.chosen or job.ledger.begun(job.key) is not None:
-                job.lease.acquire()
+                job.writer.open()
                 # It listed without the lease: others may have erased, published, or begun this run and died.
-                finish_erasure(job)
-                result = finish_publishing(job) or result
+                result = finish_what_died(job) or result
                 fresh = unfinished_run(job)
                 if fresh is None:
                     due.renew()
@@ -82,30 +79,16 @@ def _score(job: Job, on_progress: OnProgress) -> dict[str, Any]:
         return result or nothing_to_do(job, choice)
 
 
-def finish_erasure(job: Job) -> None:
-    """Bring an erasure that died to its end: until then a run would find rows that are meant to be gone."""
-    if erasure.is_erasing(job.ledger):
-        job.lease.acquire()
-        log.info("an erasure died; finishing that first")
-        erasure.finish_erasure(job.ledger, job.lease.check)
+def finish_what_died(job: Job) -> dict[str, Any] | None:
+    """End an erasure, or the publishing of a run, that somebody died over; the run's result if it was this command's.
 
-
-def finish_publishing(job: Job) -> dict[str, Any] | None:
-    """Finish publishing a run that died in the middle of it, whichever command it was.
-
-    Returns its result if it was this same command. Until then the tables hold segments without their recordings;
-    another run on top would make that permanent.
+    The erasure first: until then a run would find rows that are meant to be gone.
     """
-    if job.ledger.publishing() is None:
+    finish_erasing(job.writer)
+    ended = finish_publishing(job.writer)
+    if ended is None:
         return None
-    job.lease.acquire()
-    header = job.ledger.publishing()
-    if header is None:
-        return None
-    job.lease.work = f"run {header.run_id}"
-    log.info("run %s died while publishing; finishing that first", header.run_id)
-    with fold_run(job.ledger, header) as folded:
-        result = _publish(job, header, folded, result_of(header, folded, job.out, 0.0))
+    header, result = ended
     return result if header.key == job.key else None
 
 
@@ -113,7 +96,7 @@ def unfinished_run(job: Job) -> RunHeader | None:
     """The run, with its stored plan, that this same command left unfinished."""
     if _planned(job) is None:
         return None
-    job.lease.acquire()
+    job.writer.open()
     header = _planned(job)
     if header is not None:
         log.info("resuming run %s with its stored plan", header.run_id)
@@ -131,7 +114,7 @@ def with_late_files(job: Job, header: RunHeader) -> RunHeader:
     """
     if not _was_refused(job, header):
         return header
-    planned = (job.ledger.plan_part(header.run_id, part) for part in range(header.num_parts))
+    planned = (job.ledger.plan_part(header, part) for part in range(header.num_parts))
     # An archive that is gone keeps nobody from publishing what was scored of it.
     with contextlib.suppress(UsageError), Choice() as choice:
         due = Due(job, choice)
@@ -144,7 +127,8 @@ def with_late_files(job: Job, header: RunHeader) -> RunHeader:
 
 
 def _was_refused(job: Job, header: RunHeader) -> bool:
-    return job.ledger.exit_code(header.run_id) == TooManyFailures.exit_code
+    begun = job.ledger.begun(header.key)
+    return begun is not None and begun.is_refused
 
 
 def run(job: Job, header: RunHeader, on_progress: OnProgress) -> dict[str, Any]:
@@ -153,18 +137,17 @@ def run(job: Job, header: RunHeader, on_progress: OnProgress) -> dict[str, Any]:
         return _run(job, header, on_progress)
     except EmosphereError as error:
         # Who was overtaken, or never had its turn, has no say.
-        if job.lease.number is not None and not isinstance(error, TooManyFailures | Overtaken):
+        if job.ledger.fence is not None and not isinstance(error, TooManyFailures | Overtaken):
             ended = {"run_id": header.run_id, "error": job.seal.hide(str(error)), "exit_code": error.exit_code}
             # If OUT itself is what broke, the first error is the one to hear.
             with contextlib.suppress(EmosphereError):
-                job.lease.check()
                 job.ledger.write_result(header.run_id, ended)
         raise
 
 
 def _run(job: Job, header: RunHeader, on_progress: OnProgress) -> dict[str, Any]:
-    job.lease.acquire()
-    job.lease.work = f"run {header.run_id}"
+    job.writer.open()
+    job.writer.lease.work = f"run {header.run_id}"
     todo = _parts_to_score(job, header)
     log.info(
         "run %s: %d recordings, %d finished before, %d of %d parts to score",
@@ -176,17 +159,16 @@ def _run(job: Job, header: RunHeader, on_progress: OnProgress) -> dict[str, Any]
     )
 
     def watched(progress: Progress) -> None:
-        if job.lease.is_lost:
-            job.lease.check()
+        if job.writer.lease.is_lost:
+            job.ledger.writing.check()
         on_progress(progress)
 
     if todo:
-        score_parts(job.out, header, todo, job.model, job.request.settings, job.seal, watched)
+        score_parts(job.ledger, header, todo, job.model, job.request.settings, job.seal, watched)
     with fold_run(job.ledger, header) as folded:
         result = result_of(header, folded, job.out, time.monotonic() - job.began)
-        job.lease.check()
         _check_error_rate(job, header, result)
-        return _publish(job, header, folded, result)
+        return publish_run(job.ledger, header, folded, job.began)
 
 
 def _parts_to_score(job: Job, header: RunHeader) -> list[int]:
@@ -194,8 +176,7 @@ def _parts_to_score(job: Job, header: RunHeader) -> list[int]:
     todo = [part for part in range(header.num_parts) if part not in staged]
     if _was_refused(job, header):
         # For its failures: those that may pass get another try before they are counted again.
-        kept = sorted(staged & set(range(header.num_parts)))
-        todo += [part for part in kept if has_passing_failure(job.ledger.staged_part(header.run_id, part))]
+        todo += [part for part, file in sorted(staged.items()) if has_passing_failure(read_parquet(file))]
     return todo
 
 
@@ -205,6 +186,7 @@ def _check_error_rate(job: Job, header: RunHeader, result: dict[str, Any]) -> No
     if rate <= job.request.max_error_rate:
         return
     job.ledger.write_result(header.run_id, result | {"exit_code": TooManyFailures.exit_code})
+    job.ledger.refuse(header)
     raise TooManyFailures(
         f"{result['failed']} of {attempted} recordings failed ({rate:.1%}), more than --max-error-rate "
         f"{job.request.max_error_rate:g} allows. Nothing was published; what was scored is kept. The same "
@@ -213,28 +195,12 @@ def _check_error_rate(job: Job, header: RunHeader, result: dict[str, Any]) -> No
     )
 
 
-def _publish(job: Job, header: RunHeader, folded: Folded, result: dict[str, Any]) -> dict[str, Any]:
-    """Put the run's rows into the tables and close it; its result, with the time that all of it took."""
-    job.lease.check()
-    job.ledger.mark_publishing(header.run_id)
-    publish(job.ledger, header, folded, job.lease.check)
-    job.lease.check()
-    job.ledger.unmark_publishing()
-    result = result | {"wall_s": round(time.monotonic() - job.began, 3)}
-    host = host_facts()
-    job.lease.check()
-    write_run_row(job.ledger, header, result, host)
-    job.ledger.write_result(header.run_id, result | {"exit_code": 0})
-    job.lease.check()
-    job.ledger.remove_run(header)
-    return result
-
-
 def nothing_to_do(job: Job, choice: Choice) -> dict[str, Any]:
     """Result of a command that found all finished. It takes the place of the same command's last result."""
     now = datetime.datetime.now(datetime.UTC)
     run_id = job.ledger.last_run_id(job.key) or new_run_id(job.key, now)
     wall_s = time.monotonic() - job.began
     result = counts(run_id, skipped=choice.skipped, skipped_policy=choice.forgotten, out=job.out, wall_s=wall_s)
-    job.ledger.write_result(run_id, result | {"exit_code": 0})
+    # Without the lease, which belongs to whoever has something to write: a report, by which nobody decides anything.
+    job.ledger.result(run_id).write_bytes(json_bytes(result | {"exit_code": 0}))
     return result

@@ -14,8 +14,9 @@ from emosphere.store import unsigned
 from emosphere.tables.identity import id_key, public_uri
 from pipelines.archive.seal import seal_for
 from pipelines.output.columns import check_published
-from pipelines.output.lease import Lease
-from pipelines.output.ledger import Begun, Ledger, RunHeader, command_key, new_run_id
+from pipelines.output.ledger import Ledger, RunHeader, command_key, new_run_id
+from pipelines.output.state import Begun
+from pipelines.output.writer import Writer
 from pipelines.score.publish.result import file_metadata
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import settings_digest
@@ -28,8 +29,7 @@ class Job:
         self.began = time.monotonic()
         self.request = request
         self.out = request.open_out()
-        self.ledger = Ledger(self.out)
-        self.lease = Lease(self.ledger.lease, "a command that is starting")
+        self.writer = Writer(self.out, "a command that is starting")
         self.id_key = id_key()
         self._key_fingerprint = None if self.id_key is None else self.id_key.fingerprint
         self.ledger.check_id_key(self._key_fingerprint)
@@ -52,6 +52,11 @@ class Job:
             purpose=request.purpose,
             exception=request.exception,
         )
+
+    @property
+    def ledger(self) -> Ledger:
+        """Reads only until the job's writer is open."""
+        return self.writer.ledger
 
     def new_header(self, begun: Begun | None) -> RunHeader:
         """Header of a fresh run, no plan yet. One that was begun and died while planning keeps its name and date."""

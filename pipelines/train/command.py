@@ -1,8 +1,9 @@
-"""Labelled clips -> a checkpoint folder: Ray Train around emosphere.training."""
+"""Labelled clips -> a checkpoint folder: emosphere.training on Ray Train, or, where little is learnt, right here."""
 
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -10,10 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.exceptions import TrainingFailedError
+import torch
 
 from emosphere.clips.manifest import Clip
 from emosphere.config import digest, load_config
@@ -21,20 +19,23 @@ from emosphere.errors import EmosphereError, MachineError, UsageError
 from emosphere.model.description import EVALUATION_NAME
 from emosphere.redaction import redact
 from emosphere.store import locate
-from pipelines.cluster.resources import connect
+from pipelines.cluster.host import CLUSTER_VARIABLES, num_gpus
 from pipelines.train.absolute_paths import with_absolute_paths
 from pipelines.train.config import TrainConfig, settings_without_secrets
 from pipelines.train.features import FeatureCache, probe_clips, unreadable_clips
 from pipelines.train.log import LOG_NAME
+from pipelines.train.place import FOLDER_NAME, RAY_NAME, OwnProcess
 from pipelines.train.progress import OnProgress, followed
 from pipelines.train.record import check_manifest, check_settings, read_record, write_record
 from pipelines.train.report import short_figures
 from pipelines.train.training_clips import check_enough, read_clips
-from pipelines.train.worker import FEATURES, train_on_worker
+from pipelines.train.worker import Worker
 from pipelines.train.write import write_card
 
-ALONE_S = 6 * 3600
-"""How long a rank may work alone before the others give it up."""
+log = logging.getLogger("emosphere")
+
+FEW_CLIPS = 1000
+"""So many one process has decoded by the time that Ray is up."""
 
 
 def train(
@@ -97,24 +98,30 @@ def train_with(
         **figures,
     }
     write_record(out, record | {"unreadable": unreadable, "finished": True, "summary": summary})
-    shutil.rmtree(out / "_training", ignore_errors=True)
+    shutil.rmtree(out / FOLDER_NAME, ignore_errors=True)
     return summary
 
 
 def _run(
     config: TrainConfig, clips: list[Clip], record: dict[str, Any], num_workers: int, feature_cache: FeatureCache
 ) -> tuple[list[str], dict[str, Any]]:
-    """Train on the cluster, with ``record`` in the folder meanwhile; messages about unreadable clips, and figures."""
+    """Train, with ``record`` in the folder meanwhile; messages about unreadable clips, and figures."""
     check_cores(num_workers)
-    connect()
-    use_gpu = _check_cluster(num_workers)
+    here, reason = trains_here(config, clips, num_workers)
+    log.info("engine: %s, since %s", "in-process" if here else "Ray", reason)
+    use_gpu = False
+    if not here:
+        # Not before it is needed: importing Ray takes seconds.
+        from pipelines.train.on_ray import fit_on_ray, join_cluster
+
+        use_gpu = join_cluster(num_workers)
     out = Path(config.out)
     _make_folder(out)
     write_record(out, record)
-    datasets = {}
+    features = None
     if config.clips.hold == "memory":
-        datasets[FEATURES] = feature_cache.features(clips, config)
-        errors = unreadable_clips(datasets[FEATURES])
+        features = feature_cache.features(clips, config, here=here)
+        errors = unreadable_clips(features)
     else:
         errors = probe_clips(clips)
     _check_unreadable(errors, clips, config)
@@ -122,34 +129,42 @@ def _run(
     write_record(out, record | {"unreadable": unreadable})
     if config.clips.hold == "stream":
         clips = [clip for row, clip in enumerate(clips) if row not in errors]
-    trainer = TorchTrainer(
-        train_on_worker,
-        train_loop_config={"config": config, "clips": clips},
-        # The first rank writes and cross-validates alone, while the others wait for it.
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=ALONE_S),
-        scaling_config=ScalingConfig(num_workers=num_workers, use_gpu=use_gpu),
-        datasets=datasets,
-        # Every worker keeps all clips: which of them a batch needs is drawn anew each epoch.
-        dataset_config=DataConfig(datasets_to_split=[]),
-        run_config=RunConfig(
-            # The same name and place again: Ray finds the last reported epoch there and goes on from it.
-            name="fit",
-            storage_path=str(out / "_training"),
-            failure_config=FailureConfig(max_failures=3),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-        ),
-    )
-    try:
-        trainer.fit()
-    except SystemExit:
-        # Ray Train handles Ctrl-C itself: it ends its workers, then the process, without a word.
-        raise KeyboardInterrupt from None
-    except TrainingFailedError as error:
-        _raise_own(error)
-        raise MachineError(f"{out}: the training broke off ({error}); the same command resumes it.") from error
+    if here:
+        _fit_here(config, clips, features)
+    else:
+        fit_on_ray(config, clips, features, num_workers=num_workers, use_gpu=use_gpu)
     evaluation = json.loads((out / EVALUATION_NAME).read_text(encoding="utf-8"))
     short = {name: value for name, value in evaluation.items() if name == "parameters" or name.endswith("_temperature")}
     return unreadable, short | {name: short_figures(evaluation[name]) for name in ("cross_validation", "test")}
+
+
+def trains_here(config: TrainConfig, clips: list[Clip], num_workers: int) -> tuple[bool, str]:
+    """Whether the command's own process is the only worker, and why or why not. What it learns is the same."""
+    if named := next(filter(os.environ.get, CLUSTER_VARIABLES), None):
+        return False, f"{named} names a cluster"
+    if num_workers != 1:
+        return False, f"{num_workers} workers were asked for"
+    if (Path(config.out) / FOLDER_NAME / RAY_NAME).exists():
+        return False, "a training that it has not finished is there"
+    if num_gpus():
+        return False, "this machine has a GPU"
+    if config.clips.hold != "memory" or any("://" in clip.uri for clip in clips):
+        return False, "clips are streamed or lie in a store"
+    if len(clips) * config.num_versions > FEW_CLIPS:
+        return False, f"more than {FEW_CLIPS} clips are decoded on all cores"
+    return True, "a single worker has few clips to decode"
+
+
+def _fit_here(config: TrainConfig, clips: list[Clip], features: Any) -> None:
+    num_threads = torch.get_num_threads()
+    try:
+        Worker(config, clips, features, OwnProcess(Path(config.out))).run()
+    except EmosphereError:
+        raise
+    except Exception as error:
+        raise MachineError(f"{config.out}: the training broke off ({error}); the same command resumes it.") from error
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def check_cores(num_workers: int) -> None:
@@ -157,26 +172,6 @@ def check_cores(num_workers: int) -> None:
     cores = len(os.sched_getaffinity(0))
     if not os.environ.get("RAY_ADDRESS") and num_workers > cores:
         raise UsageError(f"workers={num_workers}, but this machine has {cores} cores for them; take {cores} or fewer.")
-
-
-def _check_cluster(num_workers: int) -> bool:
-    """Whether the workers train on GPUs. Raises UsageError where the cluster has no room for so many."""
-    cluster = ray.cluster_resources()
-    gpus = int(cluster.get("GPU", 0))
-    if 0 < gpus < num_workers:
-        raise UsageError(f"workers={num_workers}, but the cluster has {gpus} GPUs; each worker takes one.")
-    room = int(cluster.get("CPU", 1)) - 1
-    if not 1 <= num_workers <= room:
-        raise UsageError(f"workers={num_workers} must lie in 1..{room}, the CPUs of this cluster less one for Ray.")
-    return gpus > 0
-
-
-def _raise_own(error: Any) -> None:
-    """Raise what a worker reported on purpose, if that was the reason."""
-    for failure in getattr(error, "worker_failures", {}).values():
-        cause = getattr(failure, "cause", failure)
-        if isinstance(cause, EmosphereError):
-            raise cause from error
 
 
 def _check_unreadable(errors: dict[int, str], clips: list[Clip], config: TrainConfig) -> None:

@@ -1,15 +1,14 @@
-"""Clips through Ray Data once: decoded, put behind the front end, and kept in memory for all workers."""
+"""Clips once: decoded, put behind the front end, and kept in memory, by Ray Data for all workers, or here for one."""
 
 import functools
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 
 from emosphere.clips.batches import InMemoryClips, clip_features, read_clip, version_of
@@ -30,16 +29,16 @@ class FeatureCache:
     """The features of the last training, for the next one that needs the same. Whoever runs several of them owns it."""
 
     def __init__(self) -> None:
-        self._digest: str | None = None
+        self._key: tuple[str, bool] | None = None
         self._features: Any = None
 
-    def features(self, clips: Sequence[Clip], config: TrainConfig) -> Any:
-        """What :func:`decode_all` gives; decoded only where the call before asked for something else."""
-        digest = features_digest(clips, config)
-        if digest != self._digest:
-            self._digest, self._features = None, None  # the old ones go before the new ones need their room
-            self._features = decode_all(clips, config)
-            self._digest = digest
+    def features(self, clips: Sequence[Clip], config: TrainConfig, *, here: bool) -> Any:
+        """What :func:`decode_here` or :func:`decode_all` gives; only where the call before asked for something else."""
+        key = features_digest(clips, config), here
+        if key != self._key:
+            self._key, self._features = None, None  # the old ones go before the new ones need their room
+            self._features = decode_here(clips, config) if here else decode_all(clips, config)
+            self._key = key
         return self._features
 
 
@@ -48,10 +47,16 @@ def decode_all(clips: Sequence[Clip], config: TrainConfig) -> Any:
 
     Its rows are :data:`pipelines.train.arrow_clips.DECODED` with float16 (frame, feature) values, one per stream.
     """
-    rows = [{"row": row, "clip": clip} for row, clip in enumerate(clips)]
-    return ray.data.from_arrow(clip_tables(rows)).map_batches(
+    import ray
+
+    return ray.data.from_arrow(_tables_of(clips)).map_batches(
         functools.partial(_features_of_batch, config=config), batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
     ).materialize()  # fmt: skip
+
+
+def decode_here(clips: Sequence[Clip], config: TrainConfig) -> list[pa.Table]:
+    """The batches of :func:`decode_all`, made in this process."""
+    return [_features_of_batch(table, config=config) for table in _tables_of(clips)]
 
 
 def features_digest(clips: Sequence[Clip], config: TrainConfig) -> str:
@@ -65,9 +70,11 @@ def features_digest(clips: Sequence[Clip], config: TrainConfig) -> str:
 
 
 def unreadable_clips(features: Any) -> dict[int, str]:
-    """Rows that :func:`decode_all` could not read, with the reason."""
+    """Rows that could not be read, with the reason."""
+    if not isinstance(features, list):
+        features = features.select_columns(["row", "error"])
     reasons: dict[int, str] = {}
-    for batch in features.select_columns(["row", "error"]).iter_batches(batch_size=None, batch_format="pyarrow"):
+    for batch in _batches(features):
         errors = zip(batch["row"].to_pylist(), batch["error"].to_pylist(), strict=True)
         reasons |= {row: error for row, error in errors if error}
     return reasons
@@ -81,6 +88,8 @@ def probe_clips(clips: Sequence[Clip]) -> dict[int, str]:
     rows = [{"row": row, "clip": clip} for row, clip in enumerate(clips) if "://" not in clip.uri]
     if not rows:
         return {}
+    import ray
+
     dataset = ray.data.from_arrow(clip_tables(rows)).map_batches(
         _probe_batch, batch_size=CLIPS_PER_TASK, batch_format="pyarrow"
     )
@@ -90,7 +99,7 @@ def probe_clips(clips: Sequence[Clip]) -> dict[int, str]:
 def clips_in_memory(features: Any, clips: Sequence[Clip], config: TrainConfig) -> InMemoryClips:
     """The clips that could be read, in the order of ``clips``, with the ``features`` that were made of them."""
     versions: list[defaultdict[int, ClipFeatures]] = [defaultdict(dict) for _ in range(config.num_versions)]
-    for batch in features.iter_batches(batch_size=None, batch_format="pyarrow"):
+    for batch in _batches(features):
         for decoded in batch.to_pylist():
             if decoded["error"] is None:
                 values = np.frombuffer(decoded["values"], np.float16).reshape(decoded["shape"])
@@ -101,6 +110,17 @@ def clips_in_memory(features: Any, clips: Sequence[Clip], config: TrainConfig) -
         tuple(tuple(version[row] for row in rows) for version in versions),
         config.tasks,
     )
+
+
+def _tables_of(clips: Sequence[Clip]) -> list[pa.Table]:
+    return clip_tables([{"row": row, "clip": clip} for row, clip in enumerate(clips)])
+
+
+def _batches(features: Any) -> Iterable[pa.Table]:
+    batches: Iterable[pa.Table] = (
+        features if isinstance(features, list) else features.iter_batches(batch_size=None, batch_format="pyarrow")
+    )
+    return batches
 
 
 @functools.lru_cache(maxsize=1)

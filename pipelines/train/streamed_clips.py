@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 
 from emosphere.clips.augment import DistortionConfig, Waveform
@@ -54,6 +53,8 @@ class StreamedClips:
         """In the order of ``picks``. Raises BadClip for a clip that cannot be read."""
         if not picks:
             return
+        import ray
+
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False

@@ -1,15 +1,11 @@
 """What every training worker does: fit on all clips, cross-validate, report; the first one also writes."""
 
-import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray.train
 import torch
-from ray.train.torch import get_device, prepare_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from emosphere.clips.batches import Clips
 from emosphere.clips.epoch import num_batches
@@ -24,12 +20,12 @@ from pipelines.train.config import TrainConfig, settings_without_secrets
 from pipelines.train.features import clips_in_memory
 from pipelines.train.finish import finish
 from pipelines.train.log import TrainLog
+from pipelines.train.place import Place, RayWorker
 from pipelines.train.ranks import DistributedRanks
 from pipelines.train.streamed_clips import StreamedClips
 from pipelines.train.timed_epoch import run_epoch
 from pipelines.train.write import write_model
 
-STATE_NAME = "state.pt"
 FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
 IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
@@ -39,35 +35,27 @@ and ranks with unequal numbers of pieces, which broadcast them unequally often, 
 
 def train_on_worker(arguments: dict[str, Any]) -> None:
     """Ray Train's entry: every rank comes through here, and reports equally often."""
-    Worker(arguments["config"], arguments["clips"]).run()
+    import ray.train
 
-
-def saved_state() -> dict[str, Any] | None:
-    """What the last report of this training left; None where it begins."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return None
-    with checkpoint.as_directory() as folder:
-        # weights_only: tensors and plain containers, nothing else is unpickled.
-        state: dict[str, Any] = torch.load(Path(folder) / STATE_NAME, weights_only=True, map_location="cpu")
-    return state
+    config, clips = arguments["config"], arguments["clips"]
+    features = ray.train.get_dataset_shard(FEATURES) if config.clips.hold == "memory" else None
+    Worker(config, clips, features, RayWorker(Path(config.out))).run()
 
 
 class Worker:
     """One rank. Stages are fits: on all clips to learn from, then on all but each fold of the cross-validation."""
 
-    def __init__(self, config: TrainConfig, clips: Sequence[Clip]) -> None:
-        self.config = config
-        context = ray.train.get_context()
-        self.rank, self.num_ranks = context.get_world_rank(), context.get_world_size()
-        self.device = get_device()
+    def __init__(self, config: TrainConfig, clips: Sequence[Clip], features: Any, place: Place) -> None:
+        """``features``: of the ``clips``, as :class:`FeatureCache` gives them; None where they are streamed."""
+        self.config, self.place = config, place
+        self.rank, self.num_ranks, self.device = place.rank, place.num_ranks, place.device
         torch.set_num_threads(1)
         self.clips: Clips = StreamedClips(clips, config)
-        if config.clips.hold == "memory":
-            self.clips = clips_in_memory(ray.train.get_dataset_shard(FEATURES), clips, config)
+        if features is not None:
+            self.clips = clips_in_memory(features, clips, config)
         self.learnt = self._rows_of(config.clips.train)
         self.chosen_by = self._rows_of(config.clips.choose)
-        self.state = saved_state() or {
+        self.state = place.saved_state() or {
             "stage": 0, "epoch": 0, "epochs_done": 0, "fit": None, "best": None, "network": None, "held_out": [],
             "at_weight_zero": None, "weights_at_weight_zero": None,
         }  # fmt: skip
@@ -127,9 +115,9 @@ class Worker:
             self.state |= {"epoch": epoch + 1, "epochs_done": self.state["epochs_done"] + 1, "fit": fit.state()}
             if last:
                 self._finish_stage(fit, held_out)
-            # All ranks by the same rule, else Ray waits for ever. A report takes about two seconds.
+            # All ranks by the same rule, else Ray waits for ever. A report to it takes about two seconds.
             if last or (epoch + 1) % config.save_every == 0:
-                self._report({"stage": number, "epoch": epoch + 1} | metrics)
+                self.place.report({"stage": number, "epoch": epoch + 1} | metrics, self.state)
             if last:
                 return
 
@@ -156,7 +144,7 @@ class Worker:
             config.fit,
             self._class_weights(rows),
             steps_per_epoch=-(-num_batches(len(rows), config.fit.batch_size) // config.fit.accumulate),
-            parallel=partial(prepare_model, parallel_strategy_kwargs=IN_PARALLEL) if shared else None,
+            parallel=_in_parallel if shared else None,
             ranks=DistributedRanks() if shared else None,
         )
         if self.state["fit"] is not None:
@@ -183,15 +171,6 @@ class Worker:
             self.state["network"] = weights
         elif self.rank == 0:
             self.state["held_out"].append(answers_for(network, self.clips, held_out))
-
-    def _report(self, metrics: dict[str, Any]) -> None:
-        # Every rank reports; only the first has a checkpoint to give.
-        if self.rank:
-            ray.train.report(metrics)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            torch.save(self.state, Path(folder) / STATE_NAME)
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def _rows_of(self, splits: Sequence[str]) -> list[int]:
         return [row for row, clip in enumerate(self.clips.clips) if clip.split in splits]
@@ -234,3 +213,10 @@ class Worker:
             figures_at_weight_zero=self.state["at_weight_zero"],
         )
         write_model(self.config, trained)
+
+
+def _in_parallel(network: nn.Module) -> nn.Module:
+    from ray.train.torch import prepare_model
+
+    prepared: nn.Module = prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL)
+    return prepared

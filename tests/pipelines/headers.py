@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from pipelines.output.ledger import RunHeader
+from emosphere.store import Location
+from pipelines.output.lease import Lease
+from pipelines.output.ledger import Ledger, RunHeader
 
 
 def run_header(**changes: Any) -> RunHeader:
@@ -22,3 +24,18 @@ def run_header(**changes: Any) -> RunHeader:
         "roles": {},
     }
     return RunHeader(**fields | changes)
+
+
+def open_ledger(out: Location) -> Ledger:
+    """A ledger that may write until somebody else takes the lease, which is free."""
+    lease = Lease(Ledger(out).lease, "a test")
+    fence = lease.acquire()
+    lease.release()
+    return Ledger(out, fence)
+
+
+def begun_ledger(out: Location, header: RunHeader) -> Ledger:
+    """The same, with a run that has no plan yet."""
+    ledger = open_ledger(out)
+    ledger.begin(header)
+    return ledger

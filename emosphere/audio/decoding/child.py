@@ -93,6 +93,11 @@ class IsolatedDecoder:
         self._current: IsolatedStream | None = None
         self._waited_s = 0.0
 
+    def start(self) -> None:
+        """Start the child ahead of the first recording: loading what decodes takes it a while."""
+        if self._child is None:
+            self._start()
+
     def open(self, path: str, start_s: float = 0.0) -> IsolatedStream:
         """Open a recording as :func:`emosphere.audio.decoding.decode.open_recording` does, in the child.
 
@@ -127,6 +132,11 @@ class IsolatedDecoder:
                     descriptor.close()
         os.close(self._messages)
         self._child, self._messages, self._noise, self._current = None, -1, None, None
+
+    def kill(self) -> None:
+        """End the child over what it decodes, from another thread; who waits for it finds that it CRASHED."""
+        if (child := self._child) is not None:
+            child.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +185,8 @@ class IsolatedDecoder:
                 stderr=self._noise,
                 pass_fds=(sending,),
                 env={**os.environ, **single, "PYTHONPATH": search_path},
+                # Ctrl-C, and whoever ends the parent with all its group, would make the recording look broken.
+                process_group=0,
             )
         except BaseException:
             os.close(receiving)

@@ -4,10 +4,13 @@ Started by :mod:`emosphere.audio.decoding.child`. Requests come as lines of JSON
 the descriptor named by the first argument. Standard output is turned into standard error before any decoder is loaded.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import resource
 import select
+import signal
 import sys
 import threading
 import time
@@ -29,10 +32,14 @@ def main() -> None:
     out = int(sys.argv[1])
     settings = json.loads(sys.argv[2])
     os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to every process of a service that ends: the parent decides
     _limit_memory(settings["max_memory_bytes"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_NOISE_BYTES, MAX_NOISE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    # Before it is asked for: a child may be started early. What fails here is said over the first recording.
+    with contextlib.suppress(Exception):
+        importlib.import_module("emosphere.audio.decoding.decode")
 
     def send(letter: bytes, body: bytes | dict[str, Any] = b"") -> None:
         _write_all(out, pack(letter, body))

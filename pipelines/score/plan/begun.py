@@ -1,5 +1,7 @@
 """What another version of emosphere began and did not end is refused in words before this one goes on with it."""
 
+from collections.abc import Sequence
+
 from pipelines.output.columns import check_files
 from pipelines.score.job import Job
 from pipelines.score.plan.cut import PLAN_SCHEMA
@@ -15,10 +17,14 @@ def check_begun(job: Job) -> None:
     for header in (ledger.publishing(), begun and ledger.header(begun.run_id)):
         if header is None:
             continue
-        run_id, advice = header.run_id, ledger.advice(header.run_id)
-        for kind, schema, parts in (
-            ("plan", PLAN_SCHEMA, range(header.num_parts)),
-            ("staging", STAGED_SCHEMA, sorted(ledger.staged_parts(run_id))),
+        staged = ledger.staged_parts(header.run_id)
+        for schema, files in (
+            (PLAN_SCHEMA, [ledger.plan_file(header, part) for part in _ends(range(header.num_parts))]),
+            (STAGED_SCHEMA, [staged[part] for part in _ends(sorted(staged))]),
         ):
-            ends = sorted({*parts[:1], *parts[-1:]})
-            check_files((ledger.part(run_id, kind, number) for number in ends), schema, advice)
+            check_files(files, schema, ledger.advice(header.run_id))
+
+
+def _ends(parts: Sequence[int]) -> list[int]:
+    """The first and the last."""
+    return sorted({*parts[:1], *parts[-1:]})

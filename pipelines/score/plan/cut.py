@@ -1,7 +1,7 @@
 """From chosen recordings to an immutable plan: units of bounded work, gathered into parts. Opens no audio."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -42,25 +42,18 @@ def write_plan(
     *,
     num_recordings: int,
     num_bytes: int,
-    still_ours: Callable[[], None],
 ) -> RunHeader:
     """Write parts for the recordings ``chosen`` behind those that ``header`` counts already; return the final header.
 
     ``chosen``: tables of recording_id, attempts and the fields of a Recording, ``num_recordings`` of ``num_bytes`` in
-    all. Memory: a few parts. The header is written last: without it there is no plan. ``still_ours`` raises where the
-    same command, run again, took this one's place and plans under the same name; it is asked right before every write.
+    all. Memory: a few parts. The header is written last: without it there is no plan.
     """
-
-    def write_part(part: int, units: pa.Table) -> None:
-        still_ours()
-        ledger.write_plan_part(header.run_id, part, units)
-
     part, num_units = header.num_parts, header.num_units
     writing: deque[Future[None]] = deque()
     with ThreadPoolExecutor(WRITERS) as pool:
         for units in _cut(chosen, settings, num_recordings, num_bytes):
             numbered = units.add_column(0, "unit_id", pa.array(np.arange(num_units, num_units + len(units))))
-            writing.append(pool.submit(write_part, part, numbered.select(PLAN_SCHEMA.names)))
+            writing.append(pool.submit(ledger.write_plan_part, header.run_id, part, numbered.select(PLAN_SCHEMA.names)))
             part, num_units = part + 1, num_units + len(units)
             if len(writing) > WRITERS:
                 writing.popleft().result()
@@ -69,11 +62,11 @@ def write_plan(
     final = replace(
         header,
         num_parts=part,
+        planned=[*header.planned, [header.num_parts, ledger.writing.number]],
         num_units=num_units,
         num_recordings=header.num_recordings + num_recordings,
         num_bytes=header.num_bytes + num_bytes,
     )
-    still_ours()
     ledger.write_header(final)
     return final
 

@@ -42,7 +42,9 @@ class Due:
             limit=request.limit,
             identify=lambda uri: recording_id(uri, job.id_key),
             cover=job.seal.cover,
-            forgets=lambda recording, identity: forgotten.holds(recording, identity, job.id_key),
+            forgets=lambda recording, identity: forgotten.holds(
+                identity, recording.source_uri, recording.modified_us, job.id_key
+            ),
             retried=self._retried(),
         )
         if not self._choice.listed:
@@ -67,17 +69,15 @@ class Due:
 
     def write_plan(self) -> RunHeader | None:
         """Begin a run and store its plan. None where nothing is due; then a run that died while planning is over."""
-        ledger, lease = self._job.ledger, self._job.lease
+        ledger = self._job.ledger
         begun = ledger.begun(self._job.key)
         header = self._job.new_header(begun)
         if self._choice.chosen:
-            lease.work = f"run {header.run_id}"
-            lease.check()
+            self._job.writer.lease.work = f"run {header.run_id}"
             ledger.begin(header)
             return self.add_to_plan(header)
         if begun is not None:
-            lease.check()
-            ledger.remove_run(header)
+            ledger.end(header)
         return None
 
     def add_to_plan(self, header: RunHeader) -> RunHeader:
@@ -90,7 +90,6 @@ class Due:
             settings,
             num_recordings=choice.chosen,
             num_bytes=choice.num_bytes,
-            still_ours=self._job.lease.check,
         )
 
     def _retried(self) -> set[str]:

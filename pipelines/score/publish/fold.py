@@ -15,7 +15,8 @@ from emosphere.tables.identity import file_number
 from emosphere.tables.schema import RECORDINGS, arrow_schema
 from pipelines.cluster.scratch import scratch_database
 from pipelines.output.columns import check_columns
-from pipelines.output.ledger import Ledger, RunHeader
+from pipelines.output.forgotten import read_forgotten
+from pipelines.output.ledger import Ledger, RunHeader, read_parquet
 from pipelines.score.publish.staged import STAGED_SCHEMA
 
 DATABASE_MEMORY = "256MB"
@@ -46,6 +47,8 @@ class Folded:
         for table in FOLDED_TABLES:
             self.base.from_arrow(_stored_schema(table).empty_table()).create(table)
         self.audio_ms = self.speech_ms = self.num_segments = self.segment_bytes = 0
+        self.num_forgotten = 0
+        """Recordings that were erased after they were planned."""
         self._statuses: dict[str, int] = {}
         self._waiting: dict[str, list[dict[str, Any]]] = {table: [] for table in FOLDED_TABLES}
 
@@ -138,29 +141,35 @@ def fold_run(ledger: Ledger, header: RunHeader) -> Iterator[Folded]:
     """
     with scratch_database("fold", DATABASE_MEMORY) as base:
         folded = Folded(base)
-        for part, units in _units_by_recording(ledger, header):
+        for part, units in _units_by_recording(ledger, header, folded):
             folded.add(part, fold(units, header))
         folded.complete()
         yield folded
 
 
-def _units_by_recording(ledger: Ledger, header: RunHeader) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """All staged units of one recording after another, with the part in which the last of them stands."""
+def _units_by_recording(
+    ledger: Ledger, header: RunHeader, folded: Folded
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """All staged units of one recording after another, with the part in which the last of them stands. What was erased
+    is left out, whatever the staged parts hold of it.
+    """
     # A run that took in late files may hold a recording twice, in two versions.
     incomplete: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     is_staged = np.zeros(header.num_units, dtype=bool)
-    advice = ledger.advice(header.run_id)
-    for part in range(header.num_parts):
-        staged = ledger.staged_part(header.run_id, part)
-        file = ledger.part(header.run_id, "staging", part)
-        check_columns(file, staged.schema, STAGED_SCHEMA, advice)
+    forgotten, advice = read_forgotten(ledger.home), ledger.advice(header.run_id)
+    staged_parts = ledger.staged_parts(header.run_id)
+    for part in sorted(staged_parts.keys() & set(range(header.num_parts))):
+        staged = read_parquet(staged_parts[part])
+        check_columns(staged_parts[part], staged.schema, STAGED_SCHEMA, advice)
         for unit in staged.to_pylist():
             if is_staged[unit["unit_id"]]:
                 continue
             is_staged[unit["unit_id"]] = True
-            if not unit["recording_id"]:  # erased meanwhile
+            identity = unit["recording_id"]  # empty where an erasure took it out
+            if not identity or forgotten.holds(identity, unit["source_uri"], unit["modified_us"]):
+                folded.num_forgotten += unit["unit_index"] == 0
                 continue
-            key = unit["recording_id"], unit["content_version"]
+            key = identity, unit["content_version"]
             incomplete[key].append(unit)
             if len(incomplete[key]) == unit["num_units"]:
                 yield part, incomplete.pop(key)

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -20,24 +19,40 @@ FILE_BYTES = 128 << 20
 """Size a published file is meant to reach; the number of files of a partition follows from it once, and stays."""
 
 
-def publish(ledger: Ledger, header: RunHeader, folded: Folded, still_ours: Callable[[], None]) -> None:
+def publish(ledger: Ledger, header: RunHeader, folded: Folded) -> None:
     """Put the run's rows in place of what the tables held of its recordings; all else stays as it was.
 
     A recording already published under some dt is replaced there. Doing it twice, or again after dying anywhere
-    within, leaves the same files: what is written depends on the staged rows and the other recordings' rows alone.
-    Memory: one file of the tables. ``still_ours`` raises where another run took this one's place; it is asked right
-    before every write.
+    within, leaves the same rows: what is written depends on the staged rows and the other recordings' rows alone.
+    Memory: one file of the tables.
     """
-    replaced: dict[str, str] = {}
+    partitions: dict[str, tuple[int, list[int]]] = {}
     for dt in folded.place(ledger.published_columns(header.model_partition, ["recording_id"]), header.dt):
         num_files, is_new = _num_files(ledger, header, dt, folded.segment_bytes)
-        for number in range(num_files) if is_new else folded.file_numbers(dt, num_files):
-            rows = {table: folded.rows(table, dt, number, num_files) for table in FOLDED_TABLES}
-            ids = rows["recordings"].column("recording_id")
-            for table, new in rows.items():
-                path = f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
-                replaced[path] = _replace(ledger, path, table, new, ids, header, still_ours)
-    commit_snapshot(ledger, header, replaced, still_ours)
+        partitions[dt] = num_files, list(range(num_files)) if is_new else folded.file_numbers(dt, num_files)
+    parts = [(dt, number, num_files) for dt, (num_files, numbers) in partitions.items() for number in numbers]
+    ledger.mark_publishing(
+        header.run_id, {_path(table, header, *part[:2]) for part in parts for table in FOLDED_TABLES}
+    )
+    replaced: dict[str, str] = {}
+    for dt, number, num_files in parts:
+        rows = {table: folded.rows(table, dt, number, num_files) for table in FOLDED_TABLES}
+        ids = rows["recordings"].column("recording_id")
+        for table, new in rows.items():
+            path = _path(table, header, dt, number)
+            replaced[path] = _replace(ledger, path, table, new, ids, header)
+    # Files that another began to write for this run, and that hold nothing of it any more: a write of that one's may
+    # still be on its way, and finds a file it did not read.
+    for path in set(ledger.state().files) - replaced.keys():
+        table = path.partition("/")[0]
+        none = arrow_schema(table).empty_table()
+        replaced[path] = _replace(ledger, path, table, none, pa.chunked_array([[]], pa.string()), header)
+    commit_snapshot(ledger, header.run_id, replaced)
+
+
+def _path(table: str, header: RunHeader, dt: str, number: int) -> str:
+    """A published file, below OUT."""
+    return f"{table}/dt={dt}/model={header.model_partition}/part-{number:02d}.parquet"
 
 
 def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], host: dict[str, Any]) -> None:
@@ -62,7 +77,7 @@ def write_run_row(ledger: Ledger, header: RunHeader, result: dict[str, Any], hos
     }
     row |= {name: result[name] for name in columns_from("runs", "count")}
     table = pa.Table.from_pylist([row], schema=arrow_schema("runs"))
-    ledger.out.child("runs", f"{header.run_id}.parquet").write_bytes(parquet_bytes(table))
+    ledger.writing.write(ledger.out.child("runs", f"{header.run_id}.parquet"), parquet_bytes(table))
 
 
 def _replace(
@@ -72,7 +87,6 @@ def _replace(
     new: pa.Table,
     replaced_ids: pa.ChunkedArray,
     header: RunHeader,
-    still_ours: Callable[[], None],
 ) -> str:
     """Write one published file anew and return the key of the version kept for snapshots, below OUT."""
     schema = arrow_schema(table, header.file_metadata)
@@ -89,7 +103,7 @@ def _replace(
         kept = kept.sort_by([(key, "ascending") for key in sort_keys(table)])
         return kept.replace_schema_metadata(schema.metadata).cast(schema)
 
-    version = replace_published(ledger, path, header.run_id, make, still_ours)
+    version = replace_published(ledger, path, header.run_id, make)
     assert version is not None
     return version
 
@@ -102,7 +116,7 @@ def _num_files(ledger: Ledger, header: RunHeader, dt: str, run_bytes: int) -> tu
     """
     note = ledger.home.child("partitions", f"dt={dt}", f"model={header.model_partition}.json")
     expected = max(1, -(-run_bytes // 4 // FILE_BYTES))  # in memory; compressed rows take about a quarter
-    note.create_bytes(json.dumps({"num_files": expected}).encode())
+    ledger.writing.create(note, json.dumps({"num_files": expected}).encode())
     num_files = int(json.loads(note.read_bytes())["num_files"])
     num_there = [
         sum(file_dt == dt for file_dt, _ in ledger.published(table, header.model_partition)) for table in FOLDED_TABLES

@@ -16,7 +16,7 @@ def result_of(header: RunHeader, folded: Folded, out: Location, wall_s: float) -
     return counts(
         header.run_id,
         **{status: folded.count(status) for status in ("scored", "no_speech", "failed")},
-        skipped_policy=folded.count("skipped_policy") + header.num_forgotten,
+        skipped_policy=folded.count("skipped_policy") + folded.num_forgotten + header.num_forgotten,
         skipped=header.num_skipped,
         segments=folded.num_segments,
         audio_s=folded.audio_ms / 1000,

@@ -3,6 +3,8 @@
 import datetime
 import os
 import queue
+import re
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emosphere.errors import EmosphereError, MachineError
+from emosphere.importing import without_collector
 from emosphere.model.find import find_model
 from emosphere.speech.cells import Cell
-from emosphere.store import Location
 from pipelines.archive.seal import UNSEALED, Seal
 from pipelines.cluster.resources import Pool
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.policy import is_phone_call, withheld_channels
 from pipelines.score.publish.staged import staged_part
-from pipelines.score.run.decoders import Decoders, Event
-from pipelines.score.run.decoders_apart import DecodersApart, DecodersLost
+from pipelines.score.run.decoders import Decoders, DecodersLost, Ended, Event
 from pipelines.score.run.heap import give_back, keep_freed_memory
 from pipelines.score.settings import ScoreSettings
 from pipelines.score.unit import DecodedUnit, Unit, UnitResult, results_of, units_of
@@ -28,17 +29,20 @@ from pipelines.score.unit import DecodedUnit, Unit, UnitResult, results_of, unit
 if TYPE_CHECKING:
     from emosphere.inference import Scorer
     from emosphere.model.checkpoint import Checkpoint
+    from pipelines.score.run.decoders_apart import DecodersApart
 
 SIGN_S = 60.0
 """Time between signs of life."""
 CELLS_PER_TRIM = 32
 """Cells, and ends of units, of a part after which freed memory is handed back to the system: it costs milliseconds."""
+CLOSE_S = 10.0
+"""Time that a write under way is given when a run is broken off."""
 TRIES = 3
 """Times that a part is begun where its decoders, apart on another machine, are lost."""
 
 
 class ScoreParts:
-    """One actor: one model, and lanes that score parts with it, side by side.
+    """One actor: one model, and lanes that score parts with it, side by side. It knows nothing of who calls it.
 
     Reads:  part (int)
     Gives:  part, units, recordings, failed, segments, audio_s, phone_calls (stereo, 8 kHz);
@@ -46,12 +50,20 @@ class ScoreParts:
     """
 
     def __init__(
-        self, out: Location, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
+        self, ledger: Ledger, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
     ) -> None:
+        withheld = withheld_channels(header.roles, header.exception)
+        decoders = [
+            _decoders(pool.apart, count, settings, seal, withheld)
+            for count in (len(range(number, pool.decoders, pool.lanes)) for number in range(pool.lanes))
+        ]
+        for of_lane in decoders:
+            of_lane.start()  # they load what decodes while this process loads torch
         # Here, where the model is: the driver knows this class too, and does without torch's seconds and 450 MB.
-        from emosphere.model.checkpoint import load_checkpoint
+        with without_collector():
+            from emosphere.model.checkpoint import load_checkpoint
 
-        self._ledger, self._run_id, self._run_digest, self._seal = Ledger(out), header.run_id, header.model_digest, seal
+        self._ledger, self._header, self._seal = ledger, header, seal
         self._threads: ThreadPoolExecutor | None = None
         self._lanes: list[_Lane] = []
         self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
@@ -64,27 +76,26 @@ class ScoreParts:
         except EmosphereError as error:
             # Raised by the first call: of an actor that cannot be made Ray only says that it died.
             self._model_error = error
+            for of_lane in decoders:
+                of_lane.close()
             return
         self._model_digest = checkpoint.digest
-        scorer = self._load(checkpoint, settings, pool.cores)
-        withheld = withheld_channels(header.roles, header.exception)
-        for number in range(pool.lanes):
-            num_decoders = len(range(number, pool.decoders, pool.lanes))
-            decoders = (DecodersApart if pool.apart else Decoders)(num_decoders, settings, seal, withheld)
-            self._lanes.append(_Lane(scorer.another(), pool.threads, decoders))
+        scorer = self._load(checkpoint, settings, pool)
+        for of_lane in decoders:
+            self._lanes.append(_Lane(scorer.another(), pool.threads, of_lane))
             self._free.put(self._lanes[-1])
 
-    def _load(self, checkpoint: "Checkpoint", settings: ScoreSettings, cores: int) -> "Scorer":
+    def _load(self, checkpoint: "Checkpoint", settings: ScoreSettings, pool: Pool) -> "Scorer":
         """The scorer that all lanes share."""
         import torch
 
         from emosphere.inference import Scorer, default_device
 
-        device = default_device()
+        device = default_device() if pool.num_gpus else "cpu"
         # Shared by the lanes, so that no core idles while one of them waits, or has nothing left. One thread each:
         # teams of OpenMP, one for every thread that ever used torch, sleep at each barrier where they outnumber the
         # cores, which cost WavLM 15 %.
-        self._threads = ThreadPoolExecutor(cores, "network", torch.set_num_threads, (1,))
+        self._threads = ThreadPoolExecutor(pool.cores, "network", torch.set_num_threads, (1,))
         return Scorer(
             checkpoint,
             device=device,
@@ -109,7 +120,9 @@ class ScoreParts:
         return {name: np.array([summary[name] for summary in summaries]) for name in summaries[0]}
 
     def close(self) -> None:
-        """End the decoder processes and wipe the scratch folders."""
+        """End the lanes and their decoder processes, and wipe the scratch folders. Nothing is staged from here on."""
+        for lane in self._lanes:
+            lane.end()
         for lane in self._lanes:
             lane.close()
         if self._threads is not None:
@@ -120,28 +133,31 @@ class ScoreParts:
     def _score_in_a_lane(self, part: int) -> dict[str, Any]:
         lane = self._free.get()
         try:
+            lane.check()
             return lane.thread.submit(self._score_part, lane, part).result()
         finally:
             self._free.put(lane)
 
     def _score_part(self, lane: "_Lane", part: int) -> dict[str, Any]:
-        if self._model_digest != self._run_digest:
+        if self._model_digest != self._header.model_digest:
             raise MachineError(
-                f"A worker's model has digest {self._model_digest}, the run's is {self._run_digest}; give all machines "
-                "the same version, then run the same command again."
+                f"A worker's model has digest {self._model_digest}, the run's is {self._header.model_digest}; give all "
+                "machines the same version, then run the same command again."
             )
         began = time.monotonic()
-        units = units_of(self._ledger.plan_part(self._run_id, part))
+        units = units_of(self._ledger.plan_part(self._header, part))
         for tries_left in reversed(range(TRIES)):
             scorer, decoding = lane.scorer.another(), lane.decoders.decode(units)
             try:
-                results = _score_units(units, scorer, self._with_signs_of_life(part, decoding.events()))
+                results = _score_units(units, scorer, self._with_signs_of_life(lane, part, decoding.events()))
                 break
             except DecodersLost:  # nothing of the part is staged yet: it begins anew
                 if not tries_left:
                     raise
         staged = staged_part(results, scored_at=datetime.datetime.now(datetime.UTC))
-        self._ledger.write_staged_part(self._run_id, part, staged)
+        with lane.writing:
+            lane.check()
+            self._ledger.write_staged_part(self._header.run_id, part, staged)
         num_samples, num_padding = scorer.padding
         return {
             "part": part,
@@ -153,16 +169,38 @@ class ScoreParts:
             "wall_s": time.monotonic() - began,
         }
 
-    def _with_signs_of_life(self, part: int, events: Iterable[Event]) -> Iterator[Event]:
+    def _with_signs_of_life(self, lane: "_Lane", part: int, events: Iterable[Event]) -> Iterator[Event]:
         """The same events; once a minute the driver can see that they still come, since a part may last for hours."""
         last_sign = time.monotonic()
         for number, event in enumerate(events):
             yield event
             if time.monotonic() - last_sign >= SIGN_S:
                 last_sign = time.monotonic()
-                self._ledger.write_sign_of_life(self._run_id, part, number)
+                with lane.writing:
+                    lane.check()
+                    self._ledger.write_sign_of_life(self._header.run_id, part, number)
             if number % CELLS_PER_TRIM == CELLS_PER_TRIM - 1:
                 give_back()
+
+
+def stopped(error: Exception, report: str, seal: Seal) -> MachineError:
+    """What the command says where an actor raised, or was lost; ``report``: text with the line that names the exception
+    last.
+    """
+    lines = [line.strip() for line in report.splitlines() if re.match(r"[\w.]*(Error|Exception)\b", line.strip())]
+    what = (lines or [type(error).__name__])[-1].rstrip(".")
+    return MachineError(f"Scoring stopped: {seal.hide(what)}. The same command resumes.")
+
+
+def _decoders(
+    is_apart: bool, count: int, settings: ScoreSettings, seal: Seal, withheld: frozenset[int]
+) -> "Decoders | DecodersApart":
+    if not is_apart:
+        return Decoders(count, settings, seal, withheld)
+    # Only these need Ray.
+    from pipelines.score.run.decoders_apart import DecodersApart
+
+    return DecodersApart(count, settings, seal, withheld)
 
 
 def _prepare_process() -> None:
@@ -209,15 +247,33 @@ def _counts(results: Sequence[UnitResult]) -> dict[str, Any]:
 class _Lane:
     """What it takes to score one part: a thread that looks for speech, and decoders that work ahead of it.
 
-    One thread for good: Ray makes an actor in one thread and calls it in others.
+    One thread for good: whoever runs an actor makes it in one thread and calls it in others.
     """
 
-    def __init__(self, scorer: "Scorer", threads: int, decoders: Decoders | DecodersApart) -> None:
+    def __init__(self, scorer: "Scorer", threads: int, decoders: "Decoders | DecodersApart") -> None:
         import torch
 
         self.scorer, self.decoders = scorer, decoders
         self.thread = ThreadPoolExecutor(1, "lane", initializer=torch.set_num_threads, initargs=(threads,))
+        self.writing = threading.Lock()
+        """Held over each write below OUT, which begins with :meth:`check`."""
+        self._is_ended = False
+
+    def check(self) -> None:
+        """Raise Ended where nobody wants the lane's work any more."""
+        if self._is_ended:
+            raise Ended("The run was ended; the same command resumes.")
+
+    def end(self) -> None:
+        """Let a write that is under way come to its end; none follows.
+
+        What is not written by now may be spoilt: decoders die with whatever ends the run.
+        """
+        is_free = self.writing.acquire(timeout=CLOSE_S)  # else the store hangs, and the fence is left to stop it
+        self._is_ended = True
+        if is_free:
+            self.writing.release()
 
     def close(self) -> None:
         self.decoders.close()
-        self.thread.shutdown(wait=False)
+        self.thread.shutdown(wait=False, cancel_futures=True)

@@ -24,6 +24,20 @@ AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 QUEUED_CELLS = 8
 """Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per part."""
 
+TAKE_S = 0.2
+"""Time after which a thread that waits at a queue looks whether the part is still wanted."""
+CLOSE_S = 5.0
+"""Time that threads are given to notice that it is not."""
+
+
+class DecodersLost(MachineError):
+    """Who decoded, apart on another machine, is gone. The part can begin anew."""
+
+
+class Ended(MachineError):
+    """Nobody wants the part any more."""
+
+
 Event = tuple[int, Cell | DecodedUnit]
 """By a unit's row in its part: one of its cells or, behind the last of them, what its decoding came to."""
 
@@ -35,10 +49,17 @@ class Decoders:
         self._settings, self._seal, self._withheld = settings, seal, withheld
         self._decoders = [IsolatedDecoder(settings.decode) for _ in range(count)]
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in range(count)]
+        self._part: PartDecoding | None = None
+
+    def start(self) -> None:
+        """Start a first process ahead of the first part. What fails is said over the first recording."""
+        with contextlib.suppress(OSError):
+            self._decoders[0].start()
 
     def decode(self, units: Sequence[Unit]) -> "PartDecoding":
         """Begin with the units of a part."""
-        return PartDecoding(units, self, self._settings, self._seal, self._withheld)
+        self._part = PartDecoding(units, self, self._settings, self._seal, self._withheld)
+        return self._part
 
     @property
     def pairs(self) -> list[tuple[Fetcher, IsolatedDecoder]]:
@@ -46,7 +67,9 @@ class Decoders:
         return list(zip(self._fetchers, self._decoders, strict=True))
 
     def close(self) -> None:
-        """End the processes and wipe the scratch folders."""
+        """End the part under way and the processes, and wipe the scratch folders."""
+        if self._part is not None:
+            self._part.end()
         for fetcher, decoder in self.pairs:
             decoder.close()
             fetcher.close()
@@ -70,6 +93,7 @@ class PartDecoding:
         self._todo = deque(range(len(units)))
         self._queue: queue.Queue[Event | BaseException | None] = queue.Queue(QUEUED_CELLS)
         self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._num_of_size_and_span = Counter(map(_size_and_span, units))
         self._first_rows: dict[tuple[str, int], int] = {}
         """Row of the first unit, by digest and span."""
@@ -77,15 +101,19 @@ class PartDecoding:
         self._hashing = threading.Lock()
 
     def events(self) -> Iterator[Event]:
-        """Cells of all units, interleaved as the decoders deliver them; a DecodedUnit ends each unit."""
+        """Cells of all units, interleaved as the decoders deliver them; a DecodedUnit ends each unit.
+
+        Raises MachineError where the machine is broken, Ended after :meth:`end`.
+        """
         threads = [threading.Thread(target=self._decode_all, args=pair, daemon=True) for pair in self._decoders.pairs]
+        self._threads = threads
         for thread in threads:
             thread.start()
         num_running = len(threads)
         try:
             while num_running:
                 began = time.monotonic()
-                event = self._queue.get()
+                event = self._take()
                 self.waited_s += time.monotonic() - began
                 if event is None:
                     num_running -= 1
@@ -100,6 +128,21 @@ class PartDecoding:
                     self._queue.get(timeout=0.05)
                 except queue.Empty:
                     continue
+
+    def end(self) -> None:
+        """Let nothing more come of this part, from whichever thread this is called."""
+        self._stopped.set()
+        for _, decoder in self._decoders.pairs:
+            decoder.kill()  # whose thread may be waiting for it
+        deadline = time.monotonic() + CLOSE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _take(self) -> Event | BaseException | None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=TAKE_S)
+        raise Ended("The run was ended; the same command resumes.")
 
     def _decode_all(self, fetcher: Fetcher, decoder: IsolatedDecoder) -> None:
         """The work of one thread: unit after unit until none is left."""
@@ -188,7 +231,7 @@ class PartDecoding:
     def _put(self, event: Event | BaseException | None) -> None:
         while not self._stopped.is_set():
             with contextlib.suppress(queue.Full):
-                self._queue.put(event, timeout=0.2)
+                self._queue.put(event, timeout=TAKE_S)
                 return
 
 

@@ -14,7 +14,7 @@ from emosphere.audio.sixteen_bit import from_16_bit, to_16_bit
 from emosphere.errors import EmosphereError, MachineError
 from emosphere.speech.cells import Cell
 from pipelines.archive.seal import Seal
-from pipelines.score.run.decoders import QUEUED_CELLS, Decoders, Event
+from pipelines.score.run.decoders import QUEUED_CELLS, Decoders, DecodersLost, Event
 from pipelines.score.settings import ScoreSettings
 from pipelines.score.unit import DecodedUnit, Unit
 
@@ -42,16 +42,15 @@ Message = tuple[int, PackedCell | DecodedUnit] | str
 """What an event says, by the unit's row in its part; or why the machine is broken."""
 
 
-class DecodersLost(MachineError):
-    """The actor that decoded is gone, with its machine perhaps. The part can begin anew."""
-
-
 class DecodersApart:
     """What :class:`Decoders` are to a lane, somewhere else in the cluster. Made anew where they are lost."""
 
     def __init__(self, count: int, settings: ScoreSettings, seal: Seal, withheld: frozenset[int]) -> None:
         self._count, self._arguments = count, (count, settings, seal, withheld)
         self._actor: Any = None
+
+    def start(self) -> None:
+        """Nothing: their actor starts with the first part."""
 
     def decode(self, units: Sequence[Unit]) -> "PartApart":
         """Begin with the units of a part."""

@@ -67,8 +67,6 @@ words = ["anger", "sadness", "happiness", "surprise", "fear", "disgust", "contem
 """
 
 
-@pytest.mark.ray
-@pytest.mark.training
 def test_a_table_of_the_paper_is_trained_and_printed(tmp_path: Path, root: Path) -> None:
     from pipelines.prepare.command import prepare
     from pipelines.prepare.request import PrepareRequest

@@ -10,14 +10,15 @@ import pytest
 
 from emosphere.store import Location, locate
 from emosphere.tables.identity import recording_id
+from pipelines.erase import command as erasing
 from pipelines.erase.command import erase
 from pipelines.erase.target import Target
-from pipelines.output.lease import Held, Lease
+from pipelines.output.fence import Fence, Held
+from pipelines.output.lease import Lease
+from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from tests.pipelines.erase.erased import all_text, assert_whole, names, uri
-
-pytestmark = pytest.mark.usefixtures("in_process")
 
 
 class Died(BaseException):
@@ -40,7 +41,7 @@ def dying(patch: pytest.MonkeyPatch, after: int) -> None:
 
         patch.setattr(Location, name, act)
 
-    for name in ("write_bytes", "publish_to", "remove"):
+    for name in ("write_bytes", "create_bytes", "publish_to", "remove"):
         counted(name)
 
 
@@ -65,16 +66,22 @@ def test_death_at_any_write_is_finished_by_the_same_command(made, home, monkeypa
     assert moment > 8, "it writes more often than that"
 
 
-@pytest.mark.parametrize("moment", [4, 8])
+@pytest.mark.parametrize("moment", [0, 4])
 def test_a_run_finishes_a_dead_erasure_first(made, home, monkeypatch, moment):
-    out = home / "out"
-    with monkeypatch.context() as patch, pytest.raises(Died):
+    out, real = home / "out", erasing.begin_erasing
+
+    def begin_and_die(*args: object) -> None:
+        real(*args)
         dying(patch, moment)
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(erasing, "begin_erasing", begin_and_die)
         erase(str(out), Target(speaker="Ann"))
-    assert (out / "_emosphere/erasing.json").exists()
+    assert Ledger(locate(str(out))).state().erasing
     result = score(ScoreRequest(archives=(str(made / "archive/d.flac"),), out=str(out)))
     assert (result["recordings"], result["skipped_policy"]) == (1, 1)
-    assert not (out / "_emosphere/erasing.json").exists()
+    assert not Ledger(locate(str(out))).state().erasing
+    assert not list((out / "_emosphere").glob("erasing/*"))
     assert recording_id(uri(made, "d.flac")) not in all_text(out)
     assert_whole(out)
 
@@ -124,9 +131,10 @@ def test_the_lease_is_checked_right_before_every_write(made, home, monkeypatch):
 
         monkeypatch.setattr(kind, name, act)
 
-    noted(Lease, "check", "checked")
-    for name in ("write_bytes", "publish_to", "remove"):
+    noted(Fence, "check", "checked")
+    for name in ("write_bytes", "create_bytes", "publish_to", "remove"):
         noted(Location, name, "wrote")
+    monkeypatch.setattr("pipelines.output.writer.check_offers", lambda out: None)
     erase(str(out), Target(uri=gone))
     unchecked = [
         path

@@ -1,5 +1,7 @@
 """One writer at a time: a live one is left alone, a dead one replaced, one that slept too long writes nothing more."""
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -11,8 +13,11 @@ import time
 import pytest
 
 from emosphere.store import locate
+from pipelines.output import fence as fences
 from pipelines.output import lease as leases
-from pipelines.output.lease import Held, Holder, Lease, Overtaken, current, describe
+from pipelines.output.fence import Held, Overtaken
+from pipelines.output.lease import Holder, Lease, current, describe
+from pipelines.output.writer import Writer
 
 
 @pytest.fixture
@@ -25,6 +30,16 @@ def quick(monkeypatch):
     """The same rules, fifty times as fast."""
     for name, value in (("BEAT_S", 0.05), ("SILENCE_S", 0.5), ("POLL_S", 0.02)):
         monkeypatch.setattr(leases, name, value)
+    monkeypatch.setattr(fences, "SILENCE_S", 0.5)
+
+
+@contextlib.contextmanager
+def holding(home):
+    """The lease, taken and given back."""
+    lease = Lease(home, "run mine")
+    lease.acquire()
+    yield lease
+    lease.release()
 
 
 def elsewhere(home, **changes) -> Lease:
@@ -41,16 +56,16 @@ def fall_silent(lease: Lease) -> None:
 
 
 def test_a_live_holder_keeps_it_and_the_other_is_told_who_it_is(home, quick):
-    with elsewhere(home) as holder, Lease(home, "run mine") as mine:
-        holder.acquire()
-        with pytest.raises(Held, match=r"written by run other \(host another, process \d+, since 20.*is alive"):
-            mine.acquire()
-        assert mine.number is None
-        assert describe(home).startswith("held by run other")
-        assert describe(home).endswith("which is alive")
+    holder, mine = elsewhere(home), Lease(home, "run mine")
+    holder.acquire()
+    with pytest.raises(Held, match=r"written by run other \(host another, process \d+, since 20.*is alive"):
+        mine.acquire()
+    assert mine.fence is None
+    assert describe(home).startswith("held by run other")
+    assert describe(home).endswith("which is alive")
+    holder.release()
     assert describe(home) == "free"
-    mine.acquire()
-    assert mine.number == 2
+    assert mine.acquire().number == 2
     mine.release()
 
 
@@ -60,9 +75,9 @@ def test_a_holder_on_another_machine_that_fell_silent_is_taken_over(home, quick)
     dead.acquire()
     fall_silent(dead)
     assert "silent" in describe(home)
-    with Lease(home, "run mine") as mine:
-        assert mine.number == dead.number + 1
-        mine.check()
+    with holding(home) as mine:
+        assert mine.fence.number == dead.fence.number + 1
+        mine.fence.check()
 
 
 def test_the_real_times_let_a_dead_holder_be_taken_over_within_half_a_minute():
@@ -72,32 +87,31 @@ def test_the_real_times_let_a_dead_holder_be_taken_over_within_half_a_minute():
 
 @pytest.mark.parametrize("since", ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
 def test_clocks_that_disagree_do_not_matter(home, quick, since):
-    with elsewhere(home, since=since) as holder:
-        holder.acquire()
-        with pytest.raises(Held):
-            Lease(home, "run mine").acquire()
-        fall_silent(holder)
-        mine = Lease(home, "run mine")
-        mine.acquire()
-        mine.release()
+    holder = elsewhere(home, since=since)
+    holder.acquire()
+    with pytest.raises(Held):
+        Lease(home, "run mine").acquire()
+    fall_silent(holder)
+    with holding(home) as mine:
+        assert mine.fence.number == 2
 
 
 def test_a_holder_that_wakes_up_after_a_takeover_is_stopped(home, quick):
     """And takes nothing back."""
     sleeper = elsewhere(home)
     sleeper.acquire()
-    sleeper.check()
+    sleeper.fence.check()
     fall_silent(sleeper)
-    with Lease(home, "run mine") as mine:
-        with pytest.raises(Overtaken, match="taken over by run mine"):
-            sleeper.check()
+    with holding(home) as mine:
+        with pytest.raises(Overtaken, match=r"taken over by run mine \(.*\)\. Nothing more was written"):
+            sleeper.fence.check()
         sleeper._ended.clear()
         sleeper._heartbeat = threading.Thread(target=sleeper._beat, daemon=True)
         sleeper._heartbeat.start()  # its heart beats again, on a record that no longer counts
         time.sleep(0.2)
-        mine.check()
+        mine.fence.check()
         sleeper.release()
-        mine.check()
+        mine.fence.check()
         assert not current(home)[1].released
 
 
@@ -111,8 +125,8 @@ def test_a_dead_process_of_this_machine_is_taken_over_at_once(home, root):
         time.sleep(0.01)
     assert "whose process is gone" in describe(home)
     began = time.monotonic()
-    with Lease(home, "run mine") as mine:
-        assert mine.number == 2
+    with holding(home) as mine:
+        assert mine.fence.number == 2
     assert time.monotonic() - began < leases.POLL_S
     child.wait()
     child.stdout.close()
@@ -151,9 +165,9 @@ def test_of_many_that_come_at_once_one_holds_it(home, quick):
 def test_a_record_that_cannot_be_read_is_taken_over_like_a_dead_holder(home, quick, record):
     home.child("00000003.json").create_bytes(record)
     assert "cannot be read" in describe(home)
-    with Lease(home, "run mine") as mine:
-        assert mine.number == 4
-        mine.check()
+    with holding(home) as mine:
+        assert mine.fence.number == 4
+        mine.fence.check()
 
 
 def test_a_record_that_cannot_be_read_but_changes_is_of_somebody_alive(home, quick):
@@ -176,8 +190,8 @@ def test_a_record_that_cannot_be_read_but_changes_is_of_somebody_alive(home, qui
 
 def test_looking_at_an_out_that_nobody_touched_leaves_it_untouched(home, tmp_path):
     assert describe(home) == "free"
-    with Lease(home, "run") as lease:
-        assert lease.number is None
+    with Writer(locate(str(tmp_path / "out")), "run") as writer:
+        assert writer.lease.fence is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -185,17 +199,15 @@ def test_a_record_whose_creation_was_answered_late_is_still_ours(home, monkeypat
     """A store may repeat a conditional PUT that had worked, and then say that somebody was first."""
     real = type(home).create_bytes
     monkeypatch.setattr(type(home), "create_bytes", lambda self, data: real(self, data) and False)
-    with Lease(home, "run") as lease:
-        lease.acquire()
-        assert lease.number == 1
+    with holding(home) as lease:
+        assert lease.fence.number == 1
 
 
 def test_the_record_says_who_and_since_when(home):
-    with Lease(home, "run 42") as lease:
-        lease.acquire()
-        [record] = os.listdir(home.path)
+    with holding(home):
+        [record] = [name for name in os.listdir(home.path) if name != "lock"]
         holder = Holder(**json.loads(home.child(record).read_bytes()))
-    assert (holder.work, holder.pid, holder.beat, holder.released) == ("run 42", os.getpid(), 0, False)
+    assert (holder.work, holder.pid, holder.beat, holder.released) == ("run mine", os.getpid(), 0, False)
 
 
 def test_on_s3_of_two_that_come_at_once_one_holds_it(s3, quick):
@@ -207,7 +219,35 @@ def test_on_s3_of_two_that_come_at_once_one_holds_it(s3, quick):
     fall_silent(mine)
     mine._me = mine._me._replace(machine="")
     other.acquire()
-    assert other.number == 2
-    with pytest.raises(Overtaken):
-        mine.check()
+    assert other.fence.number == 2
+    with pytest.raises(Overtaken, match="as holder 1 is read by nobody"):
+        mine.fence.check()
     other.release()
+
+
+def test_on_a_disk_nobody_takes_over_in_the_middle_of_a_write(home, quick):
+    """Who stands still between the question and the write is waited for, and named: then nothing can come later."""
+    sleeper = elsewhere(home)
+    sleeper.acquire()
+    fall_silent(sleeper)
+    with sleeper.fence.held(), pytest.raises(Held, match=r"stands still in the middle of writing to .*/out and holds"):
+        Lease(home, "run mine").acquire()
+    with holding(home), pytest.raises(Overtaken), sleeper.fence.held():
+        raise AssertionError("written after all")
+
+
+def test_the_lock_of_a_disk_does_not_pass_to_a_child_process(home):
+    """A decoder that is begun while the lock is held has a copy of its descriptor."""
+    lease = Lease(home, "run")
+    lease.acquire()
+    with lease.fence.held():
+        child = os.fork()
+        if not child:
+            time.sleep(30)
+            os._exit(0)
+    lock = os.open(f"{home.path}/lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(lock)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    lease.release()

@@ -9,17 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from emosphere.store import Location, locate
+from pipelines.output.fence import Overtaken
 from pipelines.output.forgotten import Forgotten, read_forgotten, remember
-from pipelines.output.lease import Overtaken
 from pipelines.output.ledger import Ledger, json_bytes, parquet_bytes, read_parquet
-from pipelines.output.snapshot import commit_snapshot, read_snapshot, replace_published, version_path
-from tests.pipelines.headers import run_header
+from pipelines.output.snapshot import commit_snapshot, read_snapshot, replace_published
+from tests.pipelines.headers import open_ledger
 
 PATH = "recordings/dt=2026-11-20/model=m-0/part-00.parquet"
-
-
-def always() -> None:
-    pass
 
 
 def rows(*ids: str) -> pa.Table:
@@ -46,28 +42,40 @@ def before_the_next_write(patch: pytest.MonkeyPatch, path: str, data: bytes) -> 
     patch.setattr(Location, "replace_bytes", replace_bytes)
 
 
-@pytest.mark.parametrize("num_checks", [0, 1])
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("out", ["disk", "s3"])
-def test_who_is_overtaken_leaves_the_published_file(tmp_path, s3, out, num_checks):
-    """Overtaken while the version is written, or before that."""
-    ledger, left = Ledger(locate(str(tmp_path) if out == "disk" else f"s3://tables/checks-{num_checks}")), [num_checks]
-    public = ledger.out.child(PATH)
-    public.write_bytes(table("a", "b"))
+def test_who_is_overtaken_leaves_the_published_file(tmp_path, s3, monkeypatch, out, at_once):
+    """Overtaken before the last question, or, in a store, right behind it: then the file has been read and renewed."""
+    ledger = open_ledger(locate(str(tmp_path) if out == "disk" else f"s3://tables/overtaken-{at_once}"))
+    replace_published(ledger, PATH, "before", lambda file: rows("a", "b"))
+    public, sleeper = ledger.out.child(PATH), open_ledger(ledger.out)
 
-    def still_ours() -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Overtaken("asleep")
+    def overtake() -> None:
+        replace_published(open_ledger(ledger.out), PATH, "later", lambda file: rows("a", "b"))
+
+    def sleep_over_it(file: Location) -> pa.Table:
+        if at_once or file.is_local:
+            overtake()
+        else:
+            real = Location.replace_bytes
+
+            def replace_bytes(self: Location, data: bytes, etag: str | None) -> bool:
+                monkeypatch.setattr(Location, "replace_bytes", real)
+                overtake()
+                return real(self, data, etag)
+
+            monkeypatch.setattr(Location, "replace_bytes", replace_bytes)
+        return rows("a")
 
     with pytest.raises(Overtaken):
-        replace_published(ledger, PATH, "mine", lambda file: rows("a"), still_ours)
+        replace_published(sleeper, PATH, "mine", sleep_over_it)
     assert ids(public) == ["a", "b"]
-    assert ledger.out.child(version_path(PATH, "mine")).exists() == bool(num_checks)
+    assert not [path for path in ledger.home.files() if ".mine." in path]
 
 
 def test_a_file_changed_in_the_last_moment_is_made_anew(s3, monkeypatch):
     """From what another wrote."""
-    ledger = Ledger(locate("s3://tables/last-moment"))
+    ledger = open_ledger(locate("s3://tables/last-moment"))
     public = ledger.out.child(PATH)
     public.write_bytes(table("a", "b"))
     before_the_next_write(monkeypatch, PATH, table("a", "b", "c"))
@@ -75,17 +83,17 @@ def test_a_file_changed_in_the_last_moment_is_made_anew(s3, monkeypatch):
     def without_a(file: Location) -> pa.Table:
         return rows(*(one for one in ids(file) if one != "a"))
 
-    version = replace_published(ledger, PATH, "mine", without_a, always)
+    version = replace_published(ledger, PATH, "mine", without_a)
     assert ids(public) == ids(ledger.out.child(version)) == ["b", "c"]
 
 
 def test_a_mixture_of_two_versions_cannot_be_read(tmp_path):
     """DuckDB opens a file twice within one query, and it may have been replaced in between."""
-    ledger = Ledger(locate(str(tmp_path)))
-    public = ledger.out.child(PATH)
+    ledger = open_ledger(locate(str(tmp_path)))
+    public, labels = ledger.out.child(PATH), itertools.count()
 
     def replace_by(*ids: str) -> bytes:
-        replace_published(ledger, PATH, "mine", lambda file: rows(*ids), always)
+        replace_published(ledger, PATH, f"mine-{next(labels)}", lambda file: rows(*ids))
         return public.read_bytes()
 
     versions = [replace_by(*"aabb"), replace_by(*"aaaabbbb"), replace_by(*"abcabc"), replace_by(), replace_by(*"ab")]
@@ -99,19 +107,26 @@ def test_a_mixture_of_two_versions_cannot_be_read(tmp_path):
 
 
 def test_nothing_is_written_where_nothing_is_to_be_changed(tmp_path):
-    ledger = Ledger(locate(str(tmp_path)))
-    assert replace_published(ledger, PATH, "mine", lambda file: None, lambda: pytest.fail("num_checks")) is None
+    ledger = open_ledger(locate(str(tmp_path)))
+    before = sorted(tmp_path.rglob("*"))
+    assert replace_published(ledger, PATH, "mine", lambda file: None) is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_who_has_no_lease_writes_nothing(tmp_path):
+    with pytest.raises(AssertionError, match="not opened with the lease"):
+        commit_snapshot(Ledger(locate(str(tmp_path))), "run", {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_snapshot_of_the_last_moment_is_not_undone(s3, monkeypatch):
     """Another run's."""
-    ledger = Ledger(locate("s3://tables/snapshots"))
+    ledger = open_ledger(locate("s3://tables/snapshots"))
     ledger.out.child("v0").write_bytes(b"")
     ledger.snapshot.write_bytes(json_bytes({"run_id": "0", "files": {"a": "v1"}, "previous": {"a": "v0"}}))
     other = {"run_id": "other", "files": {"a": "v2", "b": "v2b"}, "previous": {"a": "v1"}}
     before_the_next_write(monkeypatch, "snapshot.json", json_bytes(other))
-    commit_snapshot(ledger, run_header(), {"c": "v3"}, always)
+    commit_snapshot(ledger, "run", {"c": "v3"})
     stored = read_snapshot(ledger.out)
     assert stored["files"] == {"a": "v2", "b": "v2b", "c": "v3"}
     assert stored["previous"] == other["files"]
@@ -119,33 +134,31 @@ def test_a_snapshot_of_the_last_moment_is_not_undone(s3, monkeypatch):
 
 
 def test_the_snapshot_is_not_touched_by_who_was_overtaken(tmp_path):
-    ledger = Ledger(locate(str(tmp_path)))
-
-    def overtaken() -> None:
-        raise Overtaken("asleep")
-
+    ledger = open_ledger(locate(str(tmp_path)))
+    open_ledger(ledger.out)
     with pytest.raises(Overtaken):
-        commit_snapshot(ledger, run_header(), {"c": "v3"}, overtaken)
+        commit_snapshot(ledger, "run", {"c": "v3"})
     assert read_snapshot(ledger.out) is None
 
 
 def test_a_commit_that_is_answered_late_and_made_again_is_one(s3, monkeypatch):
     """A store may repeat a conditional PUT that had worked, and then say that the condition fails."""
-    ledger = Ledger(locate("s3://tables/late"))
+    ledger = open_ledger(locate("s3://tables/late"))
     ledger.snapshot.write_bytes(json_bytes({"run_id": "0", "files": {"a": "v1"}, "previous": {"a": "v0"}}))
     ledger.out.child("v0").write_bytes(b"")
     real, late = Location.replace_bytes, [True]
     monkeypatch.setattr(Location, "replace_bytes", lambda *args: real(*args) and not (late and late.pop()))
-    commit_snapshot(ledger, run_header(), {"a": "v2"}, always)
-    assert read_snapshot(ledger.out) == {"run_id": "run", "files": {"a": "v2"}, "previous": {"a": "v1"}}
+    commit_snapshot(ledger, "run", {"a": "v2"})
+    stored = read_snapshot(ledger.out)
+    assert stored == {"run_id": "run", "files": {"a": "v2"}, "previous": {"a": "v1"}, "holder": 1}
     assert not ledger.out.child("v0").exists()
 
 
 def test_what_is_remembered_in_the_last_moment_stays(s3, monkeypatch):
     """By another erasure."""
-    home = Ledger(locate("s3://tables/memory")).home
-    remember(home, Forgotten(recordings=frozenset("a")), always)
+    ledger = open_ledger(locate("s3://tables/memory"))
+    remember(ledger, Forgotten(recordings=frozenset("a")))
     meanwhile = json.dumps({"recordings": ["a", "b"], "folders": [], "modified_before": None}).encode()
     before_the_next_write(monkeypatch, "erased.json", meanwhile)
-    remember(home, Forgotten(recordings=frozenset("c")), always)
-    assert read_forgotten(home).recordings == frozenset("abc")
+    remember(ledger, Forgotten(recordings=frozenset("c")))
+    assert read_forgotten(ledger.home).recordings == frozenset("abc")

@@ -12,14 +12,13 @@ from emosphere.settings import SpeechSettings
 from emosphere.store import locate
 from pipelines.erase.command import erase
 from pipelines.erase.target import Target
-from pipelines.output.ledger import Ledger
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.dry_run import preview
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import ScoreSettings
+from tests.pipelines.headers import open_ledger
 from tests.pipelines.other_version import Change, rewrite, with_column, with_type, without
 
-pytestmark = pytest.mark.usefixtures("in_process")
 DT = "2026-11-20"
 
 
@@ -119,7 +118,7 @@ STAGED_OTHERWISE: list[tuple[str, Change, str]] = [
 
 @pytest.mark.parametrize(("kind", "change", "match"), STAGED_OTHERWISE)
 def test_a_run_that_another_version_began_is_refused_or_begun_anew(made, home, monkeypatch, kind, change, match):
-    request, run = refused_run(made, home), next((home / "out/_emosphere/runs").glob("*/run.json")).parent
+    request, run = refused_run(made, home), next((home / "out/_emosphere/runs").glob("*/run.*.json")).parent
     rewrite(max((run / kind).glob("*.parquet")), change)
     assert_refused(
         request, rf"{kind}/part-.*{match}.* Finish run {run.name} with that version, or remove .*{run}", monkeypatch
@@ -140,16 +139,16 @@ def test_a_part_between_is_refused_before_anything_is_published(made, home, monk
 
 
 def test_a_header_of_another_version_is_refused(made, home, monkeypatch):
-    [path] = (home / "out/_emosphere/runs").glob("*/run.json")
+    [path] = (home / "out/_emosphere/runs").glob("*/run.*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "red"}))
-    assert_refused(refused_run(made, home), r"run\.json: another version .*colour.*Finish run", monkeypatch)
+    assert_refused(refused_run(made, home), r"run\.\d+\.json: another version .*colour.*Finish run", monkeypatch)
 
 
 def test_half_published_by_another_version_is_left_to_it(made, home, monkeypatch):
     """Whatever the command: without its run nobody knows what else was to be replaced."""
-    [path] = (home / "out/_emosphere/runs").glob("*/run.json")
+    [path] = (home / "out/_emosphere/runs").glob("*/run.*.json")
     rewrite(max(path.parent.glob("staging/*.parquet")), without("flaw_code"))
-    Ledger(locate(str(home / "out"))).mark_publishing(path.parent.name)
+    open_ledger(locate(str(home / "out"))).mark_publishing(path.parent.name, set())
     request = ScoreRequest(archives=(str(made / "archive/d.flac"),), out=str(home / "out"))
     assert_refused(request, f"Finish run {path.parent.name} with that version, or score into a new OUT", monkeypatch)
 

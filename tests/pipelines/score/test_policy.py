@@ -12,7 +12,6 @@ from emosphere.inference import Scorer
 from emosphere.speech.cells import Cell
 from emosphere.store import locate
 from pipelines.cluster.resources import Pool
-from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.dry_run import preview
 from pipelines.score.policy import is_prohibited, withheld_channels, withhold_cells
@@ -20,6 +19,7 @@ from pipelines.score.publish.fold import fold_run
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.settings import PlanSettings, ScoreSettings, settings_digest
+from tests.pipelines.headers import open_ledger
 from tests.pipelines.score.run.running import planned
 
 POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=1, lanes=1)
@@ -48,10 +48,9 @@ def score_with(tmp_path, monkeypatch):
     def run(archive: Path, roles: dict[int, str], exception: str | None = None, **plan) -> tuple[dict, set]:
         settings = ScoreSettings(plan=PlanSettings(**plan))
         out = locate(str(tmp_path / "out"))
-        ledger = Ledger(out)
         named_roles = {str(channel): role for channel, role in roles.items()}
         header = planned(archive, out, settings, roles=named_roles, exception=exception)
-        scored_channels = set()
+        ledger, scored_channels = open_ledger(out), set()
 
         def spy(self, events):
             def noted():
@@ -63,9 +62,9 @@ def score_with(tmp_path, monkeypatch):
             return real(self, noted())
 
         monkeypatch.setattr(Scorer, "score_cells", spy)
-        actor = ScoreParts(out, header, "default", settings, POOL)
+        actor = ScoreParts(ledger, header, "default", settings, POOL)
         for part in range(header.num_parts):
-            units = ledger.plan_part("run", part).to_pylist()
+            units = ledger.plan_part(header, part).to_pylist()
             summary = actor({"part": np.array([part])})
             assert "error" not in summary, summary
         actor.close()

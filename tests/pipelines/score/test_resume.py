@@ -1,7 +1,4 @@
-"""Killed anywhere and run again, a run ends with the rows of an undisturbed one.
-
-The undisturbed one and the one that is killed run on Ray; what dies inside publishing needs none.
-"""
+"""Killed anywhere and run again, a run ends with the rows of an undisturbed one."""
 
 import dataclasses
 import os
@@ -23,7 +20,6 @@ from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
 from tests.rounding import assert_same_rows
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("in_process")]
 NUM_RECORDINGS = 30
 
 
@@ -148,16 +144,16 @@ def test_late_files_are_picked_up_after_the_resumed_run(many, tmp_path, rows, vo
 
 def test_a_unit_that_was_staged_twice_counts_once(many, undisturbed, tmp_path, rows, monkeypatch):
     out = tmp_path / "out"
-    staged_part = Ledger.staged_part
-    monkeypatch.setattr(Ledger, "staged_part", lambda *args: pa.concat_tables([staged_part(*args)] * 2))
+    write = Ledger.write_staged_part
+    monkeypatch.setattr(Ledger, "write_staged_part", lambda *args: write(*args[:3], pa.concat_tables([args[3]] * 2)))
     score(ScoreRequest(archives=(str(many),), out=str(out), dt="2026-11-20"))
     assert_same_tables(rows, out, undisturbed)
 
 
 def test_a_unit_that_is_missing_stops_publishing(many, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    staged_part = Ledger.staged_part
-    monkeypatch.setattr(Ledger, "staged_part", lambda *args: staged_part(*args).slice(1))
+    write = Ledger.write_staged_part
+    monkeypatch.setattr(Ledger, "write_staged_part", lambda *args: write(*args[:3], args[3].slice(1)))
     with pytest.raises(MachineError, match="nothing was published"):
         score(ScoreRequest(archives=(str(many),), out=str(out)))
     assert not (out / "recordings").exists()

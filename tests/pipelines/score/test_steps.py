@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from pipelines.erase import command as erasure
+from emosphere.store import locate
 from pipelines.erase.command import erase
 from pipelines.erase.target import Target
+from pipelines.output import erasure
+from pipelines.output.ledger import Ledger
+from pipelines.output.state import State
 from pipelines.score import command as scoring
 from pipelines.score.command import TooManyFailures, score
 from pipelines.score.plan import due as planning
 from pipelines.score.plan.due import Due
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
-
-pytestmark = pytest.mark.usefixtures("in_process")
 
 
 class Died(BaseException):
@@ -54,6 +55,10 @@ def home(request: ScoreRequest) -> Path:
     return Path(request.out) / "_emosphere"
 
 
+def state(request: ScoreRequest) -> State:
+    return Ledger(locate(request.out)).state()
+
+
 def one(request: ScoreRequest, name: str) -> ScoreRequest:
     """A command for one recording of the archive."""
     return replace(request, archives=(f"{request.archives[0]}/{name}",))
@@ -64,7 +69,7 @@ def die_while_publishing(request: ScoreRequest, monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch, pytest.raises(Died):
         patch.setattr(publishing, "_replace", lambda *args: real(*args) if args[2] == "segments" else die())
         score(request)
-    assert (home(request) / "publishing.json").exists()
+    assert state(request).publishing
 
 
 def test_with_nothing_to_do_a_dead_publishing_is_finished(request_all, monkeypatch):
@@ -73,7 +78,7 @@ def test_with_nothing_to_do_a_dead_publishing_is_finished(request_all, monkeypat
         patch.setattr(publishing, "commit_snapshot", die)
         score(request_all)
     assert score(replace(request_all, dt="2026-11-21"))["skipped"] == 6
-    assert not (home(request_all) / "publishing.json").exists()
+    assert not state(request_all).publishing
     assert (home(request_all) / "snapshot.json").exists()
 
 
@@ -102,11 +107,11 @@ def test_an_erasure_that_dies_while_it_lists_is_finished_first(request_all, whil
         with monkeypatch.context() as patch, pytest.raises(Died):
             patch.setattr(erasure, "replace_published", die)
             erase(request_all.out, Target(uri=f"{request_all.archives[0]}/b.flac"))
-        assert (home(request_all) / "erasing.json").exists()
+        assert state(request_all).erasing
 
     while_it_lists(die_while_erasing)
     assert score(request_all)["skipped_policy"] == 1
-    assert not (home(request_all) / "erasing.json").exists()
+    assert not state(request_all).erasing
     assert not rows(request_all.out, "recordings")["source_uri"].str.endswith("/b.flac").any()
 
 
@@ -123,7 +128,7 @@ def test_a_publishing_that_dies_while_it_lists_is_finished_first(request_all, wh
     other = replace(request_all, dt="2026-11-21")
     while_it_lists(lambda: die_while_publishing(other, monkeypatch))
     assert score(request_all)["skipped"] == 6
-    assert not (home(request_all) / "publishing.json").exists()
+    assert not state(request_all).publishing
     for table in ("segments", "recordings"):
         assert set(rows(request_all.out, table)["dt"]) == {"dt=2026-11-21"}
 
@@ -145,7 +150,7 @@ def test_its_own_run_that_dies_while_it_lists_is_resumed(request_all, while_it_l
 
     while_it_lists(die_while_scoring)
     assert score(request_all)["scored"] == 3
-    assert not list((home(request_all) / "unfinished").iterdir())
+    assert not state(request_all).unfinished
 
 
 def test_a_run_that_died_while_planning_ends_with_nothing_due(request_all, monkeypatch):
@@ -154,7 +159,7 @@ def test_a_run_that_died_while_planning_ends_with_nothing_due(request_all, monke
         score(request_all)
     score(replace(request_all, dt="2026-11-21"))
     assert score(request_all)["skipped"] == 6
-    assert not list((home(request_all) / "unfinished").iterdir())
+    assert not state(request_all).unfinished
 
 
 def test_an_erased_late_file_does_not_join_a_refused_run(request_all, voice, monkeypatch, rows):
@@ -163,13 +168,13 @@ def test_an_erased_late_file_does_not_join_a_refused_run(request_all, voice, mon
     with pytest.raises(TooManyFailures, match="2 of 6"):
         score(request)
     soundfile.write(late, voice[: 16 * 4_000], 16_000)
-    real, erased = scoring.finish_erasure, []
+    real, erased = scoring.finish_erasing, []
 
-    def after_an_erasure(job: object) -> None:
+    def after_an_erasure(writer: object) -> None:
         if not erased:
             erased.append(erase(request.out, Target(uri=str(late))))
-        real(job)
+        real(writer)
 
-    monkeypatch.setattr(scoring, "finish_erasure", after_an_erasure)
+    monkeypatch.setattr(scoring, "finish_erasing", after_an_erasure)
     score(replace(request, max_error_rate=1.0))
     assert not rows(request.out, "recordings")["source_uri"].str.endswith("/late.wav").any()

@@ -1,4 +1,5 @@
-"""Training on Ray: one worker or two learn the same; a second run changes nothing, other settings are refused."""
+"""Training: here or on Ray, one worker or two learn the same; a second run changes nothing, other settings are
+refused."""
 
 import contextlib
 import csv
@@ -6,6 +7,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,14 +20,18 @@ import pytest
 import soundfile
 import torch
 
+from emosphere.clips.augment import DistortionConfig
+from emosphere.clips.manifest import Clip
 from emosphere.config import load_config
 from emosphere.emotion_words import EMOTIONS
-from emosphere.errors import UsageError
+from emosphere.errors import MachineError, UsageError
 from emosphere.model.checkpoint import load_checkpoint
 from pipelines.train.absolute_paths import with_absolute_paths
-from pipelines.train.command import check_cores, train
+from pipelines.train.command import check_cores, train, trains_here
 from pipelines.train.config import TrainConfig, settings_without_secrets
+from pipelines.train.place import FOLDER_NAME, RAY_NAME, STATE_NAME
 from pipelines.train.progress import TrainProgress
+from pipelines.train.training_clips import read_clips
 from pipelines.train.worker import Worker
 from tests.rounding import assert_same_training
 
@@ -111,7 +118,7 @@ def write(folder: Path, manifest: Path, **settings: Any) -> Path:
 @pytest.mark.ray
 @pytest.mark.training
 def test_two_workers_learn_what_one_learns(manifest: Path, tmp_path: Path) -> None:
-    """And a second run changes nothing."""
+    """One in this process, two on Ray. And a second run changes nothing."""
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
     # Two workers with five and four clips of each batch, in two pieces and one, decoding anew in every epoch: still one
     # loss over the same clips.
@@ -241,8 +248,65 @@ def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None
         train(write(tmp_path, manifest, out=tmp_path / "calm", **best), resume=False)
 
 
-@pytest.mark.ray
-@pytest.mark.training
+def test_a_small_training_needs_no_ray_and_goes_on_after_kill_9(manifest: Path, tmp_path: Path, root: Path) -> None:
+    calm = train(write(tmp_path, manifest, out=tmp_path / "calm", epochs=24))
+    config, state = write(tmp_path, manifest, epochs=24), tmp_path / "out" / FOLDER_NAME / STATE_NAME
+    running = subprocess.Popen([sys.executable, "-m", "jobs.train", str(config)], cwd=root)
+    while not state.exists():
+        assert running.poll() is None
+        time.sleep(0.01)
+    assert "_raylet" not in Path(f"/proc/{running.pid}/maps").read_text()
+    running.kill()
+    running.wait()
+    at_the_kill = (tmp_path / "out" / "log.jsonl").read_text().splitlines()
+    assert len(at_the_kill) < 24
+
+    killed = train(config)
+    assert killed["test"] == calm["test"]
+    one, two = load_checkpoint(tmp_path / "calm").network, load_checkpoint(tmp_path / "out").network
+    for mine, other in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    assert [line["epoch"] for line in logged(tmp_path / "out")] == list(range(1, 25))
+    assert (tmp_path / "out" / "log.jsonl").read_text().splitlines()[:2] == at_the_kill[:2]  # seconds and all
+    assert not state.parent.exists()
+
+
+def test_a_training_that_fails_says_that_the_same_command_resumes_it(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(Worker, "run", lambda worker: (tmp_path / "none").read_bytes())
+    with pytest.raises(MachineError, match=r"out: the training broke off \(.*none'\); the same command resumes it"):
+        train(write(tmp_path, manifest))
+    assert torch.get_num_threads() == threads
+
+
+def test_only_what_is_small_and_alone_is_trained_without_ray(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(TrainConfig, write(tmp_path, manifest))
+    clips = read_clips(config)
+
+    def asked(config: TrainConfig = config, clips: list[Clip] = clips, *, num_workers: int = 1) -> tuple[bool, str]:
+        return trains_here(config, clips, num_workers)
+
+    assert asked() == (True, "a single worker has few clips to decode")
+    assert asked(num_workers=2) == (False, "2 workers were asked for")
+    streamed = dataclasses.replace(config, clips=dataclasses.replace(config.clips, hold="stream"))
+    elsewhere = [dataclasses.replace(clips[0], uri="s3://audio/a.wav"), *clips[1:]]
+    assert asked(streamed) == asked(clips=elsewhere) == (False, "clips are streamed or lie in a store")
+    assert asked(clips=clips[:1] * 1000)[0]
+    assert asked(clips=clips[:1] * 1001) == (False, "more than 1000 clips are decoded on all cores")
+    assert not asked(dataclasses.replace(config, distortion=DistortionConfig(copies=2)), clips[:1] * 400)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.train.command.num_gpus", lambda: 1)
+        assert asked() == (False, "this machine has a GPU")
+        patch.setenv("RAY_ADDRESS", "cluster:6379")
+        assert asked() == (False, "RAY_ADDRESS names a cluster")
+    (tmp_path / "out" / FOLDER_NAME / RAY_NAME).mkdir(parents=True)
+    assert asked() == (False, "a training that it has not finished is there")
+
+
 def test_unreadable_clips_are_refused_by_number_and_name(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "0-1-anger.flac").write_bytes(b"no sound")
     with pytest.raises(UsageError, match=r"1 of 24 clips cannot be read, first: .*0-1-anger\.flac.*max_unreadable"):
@@ -276,7 +340,7 @@ def test_more_workers_than_cores_are_refused_before_ray_starts(
     """A local Ray counts four CPUs at least, so it would take three workers on two cores."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
-    monkeypatch.setattr("pipelines.cluster.resources.connect", lambda: pytest.fail("Ray was started"))
+    monkeypatch.setattr("pipelines.cluster.ray_cluster.connect", lambda: pytest.fail("Ray was started"))
     with pytest.raises(UsageError, match="workers=3, but this machine has 2 cores"):
         train(write(tmp_path, manifest), num_workers=3)
     check_cores(2)

@@ -56,11 +56,14 @@ def test_a_cache_decodes_once_until_something_else_is_wanted(monkeypatch: pytest
         return decoded[-1]
 
     monkeypatch.setattr(features, "decode_all", decode_all)
+    monkeypatch.setattr(features, "decode_here", lambda clips, settings: [])
     cache, first, second = FeatureCache(), config(WAVLM), config(WAVLM, seed=1)
-    assert cache.features([CLIP], first) is cache.features([CLIP], first)
-    assert cache.features([CLIP], second)["seed"] == 1
-    assert cache.features([CLIP], first)["seed"] == 0
+    assert cache.features([CLIP], first, here=False) is cache.features([CLIP], first, here=False)
+    assert cache.features([CLIP], second, here=False)["seed"] == 1
+    assert cache.features([CLIP], first, here=False)["seed"] == 0
     assert len(decoded) == 3
+    assert cache.features([CLIP], first, here=True) == []
+    assert cache.features([CLIP], first, here=False)["seed"] == 0
 
 
 def test_a_pretrained_kind_without_weights_is_known() -> None:

@@ -26,8 +26,6 @@ from pipelines.train.command import train_with
 from pipelines.train.config import TrainConfig
 from tests.rounding import assert_same_training
 
-pytestmark = [pytest.mark.ray, pytest.mark.training]
-
 CORPORA = {"words": (22, 4), "pairs": (6, 4), "whole": (4, 4)}
 """Clips to learn from and to test on."""
 WORDS = ("anger", "neutral", "sadness")
@@ -79,6 +77,8 @@ def settings(manifest: Path, out: Path, heads: dict[str, str], *, folds: int = 0
     return from_mapping(TrainConfig, values, source="test")
 
 
+@pytest.mark.ray
+@pytest.mark.training
 def test_two_workers_learn_what_one_learns_of_half_labelled_corpora(manifest: Path, tmp_path: Path) -> None:
     heads = {"vad": "concordance", "region": "cross-entropy", "category": "cross-entropy"}
     config = settings(manifest, tmp_path / "one", heads, folds=2)
@@ -132,7 +132,7 @@ def concordance(predicted: np.ndarray, target: np.ndarray) -> float:
 
 
 def test_a_model_of_categories_alone_leaves_the_other_columns_null(
-    in_process: None, manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = settings(manifest, tmp_path / "model", {"category": "cross-entropy"})
     train_with(config)

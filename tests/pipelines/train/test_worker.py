@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray.train
+import ray.train.torch
 import torch
 
 from emosphere.clips.batches import InMemoryClips
@@ -14,26 +14,60 @@ from emosphere.config import from_mapping
 from emosphere.model.encoder import Streams
 from emosphere.model.network import Network
 from pipelines.train.config import TrainConfig
-from pipelines.train.worker import STATE_NAME, Worker, saved_state
+from pipelines.train.place import FOLDER_NAME, STATE_NAME, OwnProcess, Place, RayWorker
+from pipelines.train.worker import Worker
 from tests.pipelines.train.tiny_config import LOGMEL
 
 
-def test_a_training_begins_where_nothing_was_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+class Context:
+    def get_world_rank(self) -> int:
+        return 0
+
+    def get_world_size(self) -> int:
+        return 2
+
+
+@pytest.fixture
+def ray_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RayWorker:
+    """Of a training into ``tmp_path``, as Ray Train starts it."""
+    monkeypatch.setattr(ray.train, "get_context", Context)
+    monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(ray.train, "get_checkpoint", lambda: None)
-    assert saved_state() is None
+    return RayWorker(tmp_path)
 
 
-def test_a_training_goes_on_from_what_was_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_begins_where_nothing_was_reported(ray_worker: RayWorker, tmp_path: Path) -> None:
+    assert ray_worker.saved_state() is OwnProcess(tmp_path).saved_state() is None
+
+
+def test_a_training_goes_on_from_what_was_reported(
+    ray_worker: RayWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ray, or by the command's own process before Ray was asked for."""
     state = {"epoch": 3, "at_weight_zero": {"epochs": 2}, "weights_at_weight_zero": {"w": torch.ones(2)}}
-    torch.save(state, tmp_path / STATE_NAME)
+    OwnProcess(tmp_path).report({}, {"epoch": 2})
+    OwnProcess(tmp_path).report({}, state)
+    assert [path.name for path in (tmp_path / FOLDER_NAME).iterdir()] == [STATE_NAME]
+    for found in (OwnProcess(tmp_path).saved_state(), ray_worker.saved_state()):
+        assert found is not None
+        assert found.keys() == state.keys()
+        assert found["at_weight_zero"] == {"epochs": 2}
+    torch.save(state | {"epoch": 4}, tmp_path / STATE_NAME)
     monkeypatch.setattr(ray.train, "get_checkpoint", lambda: ray.train.Checkpoint.from_directory(tmp_path))
-    found = saved_state()
-    assert found is not None
-    assert found.keys() == state.keys()
-    assert found["at_weight_zero"] == {"epochs": 2}
+    assert (ray_worker.saved_state() or {})["epoch"] == 4
 
 
-def worker(terms: dict[str, Any], *, clips: Sequence[Clip] = (), **settings: Any) -> Worker:
+class Reports(OwnProcess):
+    """Keeps what is reported to it, and no state."""
+
+    def __init__(self) -> None:
+        self.metrics: list[dict[str, Any]] = []
+
+    def report(self, metrics: dict[str, Any], state: dict[str, Any]) -> None:
+        self.metrics.append(metrics)
+
+
+def worker(terms: dict[str, Any], *, clips: Sequence[Clip] = (), place: Place | None = None, **settings: Any) -> Worker:
     """The only rank of a training whose heads are vad, region (of 18) and category, which is auxiliary."""
     heads = {head: {"hidden": 8, "dropout": 0.0} for head in ("vad", "region", "category")}
     values = {
@@ -47,7 +81,8 @@ def worker(terms: dict[str, Any], *, clips: Sequence[Clip] = (), **settings: Any
     fit = {"epochs": 8, "terms": all_terms, "learning_rate": 1e-2} | settings.pop("fit", {})
     made = Worker.__new__(Worker)
     made.config = from_mapping(TrainConfig, values | {"fit": fit} | settings, source="test")
-    made.rank, made.num_ranks, made.device, made.log = 0, 1, torch.device("cpu"), None
+    made.place, made.log = place or Reports(), None
+    made.rank, made.num_ranks, made.device = made.place.rank, made.place.num_ranks, made.place.device
     made.clips = InMemoryClips(tuple(clips), ((),), made.config.tasks)
     made.learnt, made.chosen_by = made._rows_of(["train"]), made._rows_of(["dev"])
     made.state = {
@@ -102,7 +137,8 @@ def at(weights: dict[str, torch.Tensor]) -> float:
 
 def test_the_best_epoch_is_that_of_the_head_to_choose_by(monkeypatch: pytest.MonkeyPatch) -> None:
     falling = {"region": {"schedule": "falling", "span_epochs": 3.0}}
-    made = worker(falling, clips=labelled(), fit={"keep": "best", "choose_by": "region"})
+    reports = Reports()
+    made = worker(falling, clips=labelled(), place=reports, fit={"keep": "best", "choose_by": "region"})
     fit, epochs = Drifting(made.config), iter(range(8))
 
     def one_epoch(*_: Any, **__: Any) -> dict[str, Any]:
@@ -118,14 +154,12 @@ def test_the_best_epoch_is_that_of_the_head_to_choose_by(monkeypatch: pytest.Mon
             "region": {"uar": [0.1, 0.2, 0.4, 0.3, 0.5, 0.9, 0.8, 0.1][epoch], "accuracy": epoch / 10},
         }
 
-    reports: list[dict[str, Any]] = []
     monkeypatch.setattr("pipelines.train.worker.run_epoch", one_epoch)
     monkeypatch.setattr("pipelines.train.worker.choice_figures", figures)
     monkeypatch.setattr(made, "_new_fit", lambda rows: fit)
-    monkeypatch.setattr(made, "_report", reports.append)
     made._run_stage(0, [])
     assert at(made.state["network"]) == 6
-    assert [report["choose"]["uar"] for report in reports][5] == 0.9
+    assert [report["choose"]["uar"] for report in reports.metrics][5] == 0.9
     # Its weight is 1, .67 and .34 in the first three epochs; the network goes on moving afterwards.
     assert made.state["at_weight_zero"] == {"epochs": 3, "ccc": 0.8, "uar": 0.4, "accuracy": 0.2}
     assert at(made.state["weights_at_weight_zero"]) == 3

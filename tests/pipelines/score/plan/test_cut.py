@@ -1,7 +1,10 @@
 """Plans: bounded parts, spans that cover a recording once, nothing planned twice, the long ones first."""
 
+import time
+from collections.abc import Iterator
 from itertools import pairwise
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,13 +12,13 @@ from hypothesis import strategies as st
 from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.recording import Recording
-from pipelines.output.lease import Overtaken
-from pipelines.output.ledger import Ledger, RunHeader
+from pipelines.output.fence import Overtaken
+from pipelines.output.ledger import RunHeader
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import SHARES, write_plan
 from pipelines.score.run.decoders import cells_of
 from pipelines.score.settings import PlanSettings, ScoreSettings
-from tests.pipelines.headers import run_header
+from tests.pipelines.headers import begun_ledger, open_ledger, run_header
 
 
 def recordings(sizes: list[int]) -> list[Recording]:
@@ -26,17 +29,17 @@ def recordings(sizes: list[int]) -> list[Recording]:
 
 
 def planned(tmp_path, sizes: list[int], **settings) -> tuple[RunHeader, list[list[dict]]]:
-    ledger = Ledger(locate(str(tmp_path)))
+    ledger = begun_ledger(locate(str(tmp_path)), run_header())
     with Choice() as choice:
         choice.take(recordings(sizes), window=Window())
         choice.leave_out_finished([], "s")
         final = write_plan(
             ledger, run_header(), choice.batches(by_size=settings.get("score_duplicates_once", False)),
             ScoreSettings(plan=PlanSettings(**settings)),
-            num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
+            num_recordings=choice.chosen, num_bytes=choice.num_bytes,
         )  # fmt: skip
     assert ledger.header("run") == final
-    return final, [ledger.plan_part("run", part).to_pylist() for part in range(final.num_parts)]
+    return final, [ledger.plan_part(final, part).to_pylist() for part in range(final.num_parts)]
 
 
 def test_every_unit_is_planned_once_in_bounded_parts(tmp_path):
@@ -107,42 +110,43 @@ def test_what_may_be_a_duplicate_stays_in_one_part_span_by_span(tmp_path):
 
 def test_a_plan_is_continued_behind_its_last_part(tmp_path):
     first, _ = planned(tmp_path, [100_000] * 30)
-    ledger = Ledger(locate(str(tmp_path)))
+    ledger = open_ledger(locate(str(tmp_path)))
     with Choice() as choice:
         late = Recording(source_uri="s3://b/late.wav", kind="object", url=b"", num_bytes=7, content_version="v1")
         changed = Recording(source_uri="s3://b/3.wav", kind="object", url=b"", num_bytes=8, content_version="v2")
         choice.take([*recordings([100_000] * 3), late, changed], window=Window())
-        choice.leave_out_finished([], "s", [ledger.plan_part("run", part) for part in range(first.num_parts)])
+        choice.leave_out_finished([], "s", [ledger.plan_part(first, part) for part in range(first.num_parts)])
         more = write_plan(
             ledger, first, choice.batches(), ScoreSettings(),
-            num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
+            num_recordings=choice.chosen, num_bytes=choice.num_bytes,
         )  # fmt: skip
     assert (more.num_parts, more.num_units, more.num_recordings) == (first.num_parts + 1, 32, 32)
-    assert [unit["source_uri"] for unit in ledger.plan_part("run", first.num_parts).to_pylist()] == [
+    assert [unit["source_uri"] for unit in ledger.plan_part(more, first.num_parts).to_pylist()] == [
         "s3://b/3.wav",
         "s3://b/late.wav",
     ]
 
 
-@pytest.mark.parametrize("num_checks", [0, 2, 5])
-def test_who_is_overtaken_while_planning_writes_no_more(tmp_path, num_checks):
-    """The same command plans under the same name: what a sleeper wrote later would stand in the other's plan."""
-    ledger, left = Ledger(locate(str(tmp_path))), [num_checks]
-
-    def still_ours() -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Overtaken("asleep")
-
+@pytest.mark.parametrize("num_parts", [0, 2, 4])
+def test_who_is_overtaken_while_planning_writes_no_more(tmp_path, num_parts):
+    """The same command plans under the same name: its plan is another one, in files of another number."""
+    ledger = begun_ledger(locate(str(tmp_path)), run_header())
     sizes = ScoreSettings(plan=PlanSettings(part_units=1))
+
+    def batches(choice: Choice) -> Iterator[pa.Table]:
+        for row in choice.batches():
+            for start in range(len(row)):
+                if start == num_parts:
+                    time.sleep(0.1)  # until the parts before are written
+                    open_ledger(ledger.out)
+                yield row.slice(start, 1)
+
     with Choice() as choice:
         choice.take(recordings([100] * 5), window=Window())
         choice.leave_out_finished([], "s")
         with pytest.raises(Overtaken):
-            write_plan(
-                ledger, run_header(), choice.batches(), sizes, num_recordings=5, num_bytes=500, still_ours=still_ours
-            )
-    assert len(ledger.home.files()) == num_checks
+            write_plan(ledger, run_header(), batches(choice), sizes, num_recordings=5, num_bytes=500)
+    assert len([path for path in ledger.home.files() if "/plan/" in path]) == num_parts
     assert ledger.header("run") is None
 
 

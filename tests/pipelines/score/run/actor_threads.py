@@ -6,6 +6,7 @@ import sys
 
 from emosphere.store import locate
 from pipelines.cluster.resources import Pool
+from pipelines.output.ledger import Ledger
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.settings import ScoreSettings
 from tests.pipelines.headers import run_header
@@ -20,7 +21,7 @@ def num_threads() -> int:
 def main(out: str) -> None:
     importlib.import_module("torch")  # its own threads do not count
     before = num_threads()
-    actor = ScoreParts(locate(out), run_header(), "default", ScoreSettings(), POOL)
+    actor = ScoreParts(Ledger(locate(out)), run_header(), "default", ScoreSettings(), POOL)
     print(before, num_threads())
     actor.close()
 

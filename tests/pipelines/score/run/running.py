@@ -13,12 +13,12 @@ from emosphere.store import Location, locate
 from pipelines.archive.dates import Window
 from pipelines.archive.listing import list_archives
 from pipelines.cluster.resources import Pool
-from pipelines.output.ledger import Ledger, RunHeader
+from pipelines.output.ledger import Ledger, RunHeader, read_parquet
 from pipelines.score.plan.choose import Choice
 from pipelines.score.plan.cut import write_plan
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.settings import ScoreSettings
-from tests.pipelines.headers import run_header
+from tests.pipelines.headers import begun_ledger, open_ledger, run_header
 
 POOL = Pool(size=1, num_cpus=1, num_gpus=0, cores=1, decoders=2, lanes=1)
 
@@ -30,8 +30,8 @@ def planned(archive: Path, out: Location, settings: ScoreSettings, **header_fiel
         choice.take(list_archives([str(archive)], out=out), window=Window())
         choice.leave_out_finished([], "s")
         return write_plan(
-            Ledger(out), header, choice.batches(by_size=settings.plan.score_duplicates_once), settings,
-            num_recordings=choice.chosen, num_bytes=choice.num_bytes, still_ours=lambda: None,
+            begun_ledger(out, header), header, choice.batches(by_size=settings.plan.score_duplicates_once), settings,
+            num_recordings=choice.chosen, num_bytes=choice.num_bytes,
         )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def staged(
     """Score an archive; staged rows by file name."""
     settings, out = settings or ScoreSettings(), locate(str(folder))
     header = planned(archive, out, settings, **header_fields)
-    actor = ScoreParts(out, header, "default", settings, pool)
+    ledger = open_ledger(out)
+    actor = ScoreParts(ledger, header, "default", settings, pool)
     # As Ray calls it: from as many threads as it has lanes.
     with ThreadPoolExecutor(pool.lanes) as caller:
         summaries = list(caller.map(lambda part: actor({"part": np.array([part])}), range(header.num_parts)))
@@ -49,6 +50,11 @@ def staged(
     for summary in summaries:
         if "error" in summary:
             raise MachineError(summary["error"][0])
-    rows = [row for part in range(header.num_parts) for row in Ledger(out).staged_part("run", part).to_pylist()]
+    rows = staged_rows(ledger)
     assert sorted(row["unit_id"] for row in rows) == list(range(header.num_units))
     return {row["source_uri"].rpartition("/")[2]: row for row in rows}
+
+
+def staged_rows(ledger: Ledger) -> list[dict[str, Any]]:
+    """What is staged of the run, in the order of its parts."""
+    return [row for _, file in sorted(ledger.staged_parts("run").items()) for row in read_parquet(file).to_pylist()]

@@ -23,12 +23,12 @@ from emosphere.errors import BadCheckpoint, MachineError
 from emosphere.inference import Scorer
 from emosphere.store import locate
 from pipelines.archive.fetch import Fetcher
-from pipelines.output.ledger import Ledger
 from pipelines.score.run.actor import ScoreParts
 from pipelines.score.run.decoders import PartDecoding
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.score.unit import FIRST_FAILED
-from tests.pipelines.score.run.running import POOL, planned, staged
+from tests.pipelines.headers import open_ledger
+from tests.pipelines.score.run.running import POOL, planned, staged, staged_rows
 from tests.rounding import assert_same_rows
 
 ROOT = Path(__file__).parents[4]
@@ -81,10 +81,11 @@ def test_segments_of_a_copied_channel_are_not_counted(tmp_path, voice):
     soundfile.write(tmp_path / "archive/twins.wav", np.stack([voice[: 16 * 20_000]] * 2, axis=1), 16_000)
     out = locate(str(tmp_path / "out"))
     header = planned(tmp_path / "archive", out, ScoreSettings())
-    actor = ScoreParts(out, header, "default", ScoreSettings(), POOL)
+    ledger = open_ledger(out)
+    actor = ScoreParts(ledger, header, "default", ScoreSettings(), POOL)
     counted = actor({"part": np.array([0])})["segments"]
     actor.close()
-    [row] = Ledger(out).staged_part("run", 0).to_pylist()
+    [row] = staged_rows(ledger)
     assert row["distinct_channels"] == [0]
     assert list(counted) == [len(row["segments"]) / 2]
 

@@ -15,13 +15,14 @@ import soundfile
 from emosphere.errors import MachineError
 from emosphere.store import locate
 from pipelines.archive.seal import UNSEALED
-from pipelines.cluster.resources import Resources, connect
+from pipelines.cluster.ray_cluster import connect
+from pipelines.cluster.resources import Resources
 from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.actor import TRIES
-from pipelines.score.run.decoders import QUEUED_CELLS
-from pipelines.score.run.decoders_apart import DecodersApart, DecodersLost, PartApart, _DecodingActor
+from pipelines.score.run.decoders import QUEUED_CELLS, DecodersLost
+from pipelines.score.run.decoders_apart import DecodersApart, PartApart, _DecodingActor
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.score.unit import units_of
 from tests.pipelines.score.run.running import POOL, planned, staged
@@ -74,7 +75,7 @@ def test_decoders_stay_a_bounded_time_ahead_of_the_model(tmp_path, voice):
     settings = ScoreSettings(plan=PlanSettings(unit_bytes=1 << 30, part_bytes=1 << 30))
     header = planned(path.parent, out, settings)
     decoders = DecodersApart(1, settings, UNSEALED, frozenset())
-    messages = decoders.messages(units_of(Ledger(out).plan_part(header.run_id, 0)))
+    messages = decoders.messages(units_of(Ledger(out).plan_part(header, 0)))
     ray.get(next(messages))
     places = [0, 1]
     while places[-1] != places[-2]:  # until it waits
@@ -98,7 +99,7 @@ def place_in(path: Path) -> int:
 def test_a_broken_machine_says_so_in_our_words(archive, tmp_path, monkeypatch):
     out, settings = locate(str(tmp_path / "out")), ScoreSettings()
     header = planned(archive, out, settings)
-    units = units_of(Ledger(out).plan_part(header.run_id, 0))
+    units = units_of(Ledger(out).plan_part(header, 0))
     decoders = DecodersApart(1, settings, UNSEALED, frozenset())
     part = PartApart(units, decoders)
     monkeypatch.setattr(decoders, "messages", lambda units: iter([ray.put("No space left.")]))
@@ -121,7 +122,7 @@ def test_what_was_fetched_is_wiped_when_the_decoders_end(archive, tmp_path):
     shutil.make_archive(str(tmp_path / "calls"), "zip", archive)
     decoders = DecodersApart(1, ScoreSettings(), UNSEALED, frozenset())
     header = planned(tmp_path / "calls.zip", locate(str(tmp_path / "out")), ScoreSettings())
-    units = units_of(Ledger(locate(str(tmp_path / "out"))).plan_part(header.run_id, 0))
+    units = units_of(Ledger(locate(str(tmp_path / "out"))).plan_part(header, 0))
     list(decoders.decode(units).events())
     folders = ray.get(
         decoders._actor.__ray_call__.remote(lambda it: [one._folder.path for one, _ in it._decoders.pairs])
