@@ -19,7 +19,7 @@ from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.command import score
 from pipelines.score.publish.staged import staged_part
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.chain import Progress
+from pipelines.score.run.engine import Progress
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.score.unit import DecodedUnit, Unit, UnitResult, units_of
 from tests.schedules import patches
@@ -142,14 +142,9 @@ def score_parts(
         raise worker.error
 
 
-def score_parts_before(out: Any, *others: Any) -> None:
-    """The same where it is not given the ledger."""
-    score_parts(Ledger(out), *others)
-
-
 def stage(ledger: Ledger, header: RunHeader, part: int) -> None:
     """Score a part and stage it."""
-    units = units_of(ledger.plan_part(header.run_id, part))
+    units = units_of(ledger.plan_part(header, part))
     now = datetime.datetime.fromtimestamp(patches.wall_clock(), datetime.UTC)
     staged: pa.Table = staged_part([result_of(unit) for unit in units], scored_at=now)
     ledger.write_staged_part(header.run_id, part, staged)

@@ -11,6 +11,7 @@ import fcntl
 import functools
 import itertools
 import os
+import random
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emosphere.store import explain
 from tests.schedules.simulator import VirtualEvent, VirtualThread, check_alive, current
 
 EPOCH = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC).timestamp()
@@ -117,6 +119,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     for name in ("read", "read_row_group", "iter_batches"):
         patch.setattr(pq.ParquetFile, name, functools.partialmethod(getattr(pq.ParquetFile, name), use_threads=False))
     pa.set_cpu_count(1)
+    patch.setattr(explain, "_jitter", Shim(random, uniform=lambda low, high: 1.0))
     shims = {
         "datetime": (datetime, Shim(datetime, datetime=_Datetime)),
         "threading": (threading, Shim(threading, Thread=_thread, Event=_event)),

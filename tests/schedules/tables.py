@@ -1,4 +1,4 @@
-"""What the tables must hold, after every step and at the end: nothing lost, nothing twice, nothing back, nothing half."""
+"""What the tables must hold, at every step and at the end: nothing lost, nothing twice, nothing back, nothing half."""
 
 import io
 import json
@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from emosphere.tables.identity import recording_id
-from pipelines.archive.recording import Recording
 from pipelines.output.forgotten import Forgotten
 from tests.schedules.commands import UNIT_BYTES, Archive, marker, num_segments, uri
 
@@ -50,7 +49,7 @@ class Tables:
         self.look([SNAPSHOT])
 
     def check_end(self) -> None:
-        """All have ended, and every command was run once more: the tables hold the archive, and nothing that is gone."""
+        """All have ended, and one more command has run: the tables hold the archive, and nothing that is gone."""
         files = self.store.files()
         recordings, segments = self._by_glob(files)
         self._check("glob", recordings, segments, is_snapshot=False)
@@ -69,7 +68,10 @@ class Tables:
         by_snapshot = self._by_snapshot(files)
         if _key(by_snapshot[0]) != _key(recordings) or _key(by_snapshot[1]) != _key(segments):
             raise Wrong("sql does not see what a reader by glob sees")
-        for path, stamp in files.items():
+
+    def check_traces(self) -> None:
+        """After one more command that writes: nothing below OUT holds anything of what was erased."""
+        for path, stamp in self.store.files().items():
             if path != ERASED:
                 self._check_trace(path, stamp)
 
@@ -174,8 +176,7 @@ class Tables:
 
 
 def _holds(forgotten: Forgotten, source_uri: str, modified_us: int | None) -> bool:
-    one = Recording(source_uri=source_uri, kind="object", url=b"", modified_us=modified_us)
-    return forgotten.holds(one, recording_id(source_uri))
+    return forgotten.holds(recording_id(source_uri), source_uri, modified_us)
 
 
 def _key(rows: list[dict[str, Any]]) -> list[str]:
