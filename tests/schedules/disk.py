@@ -59,7 +59,7 @@ class Disk:
     def read(self, path: str) -> bytes:
         return Path(self._prefix + path).read_bytes()
 
-    def _below(self, path: Any) -> str | None:
+    def below(self, path: Any) -> str | None:
         """A path below OUT, where it is one and a simulated process asks."""
         if current() is None or isinstance(path, int):
             return None
@@ -74,7 +74,7 @@ class Disk:
             if thread is None:
                 return real(location, *args)
             target = args[0] if args and isinstance(args[0], Location) else location
-            before, thread.aim = thread.aim, self._below(target.path)
+            before, thread.aim = thread.aim, self.below(target.path)
             try:
                 return real(location, *args)
             finally:
@@ -88,11 +88,11 @@ class Disk:
 
     def _naming(self, real: Callable[..., None], action: str) -> Callable[..., None]:
         def name(source: Any, target: Any, **options: Any) -> None:
-            path = self._below(target)
+            path = self.below(target)
             if path is None:
                 return real(source, target, **options)
-            path, simulation = self._unnamed(path), current().process.simulation
-            self._meet_fate(simulation.stop_before(action, path))
+            is_unnamed, path, simulation = path.endswith(".tmp"), self._unnamed(path), current().process.simulation
+            self._meet_fate(simulation.stop_before(action, path, "until" if is_unnamed else "amid"))
             real(source, target, **options)
             return simulation.stop_after(action, path)
 
@@ -100,7 +100,7 @@ class Disk:
 
     def _removing(self, real: Callable[..., None]) -> Callable[..., None]:
         def remove(target: Any, **options: Any) -> None:
-            path = self._below(target)
+            path = self.below(target)
             if path is None:
                 return real(target, **options)
             simulation = current().process.simulation
@@ -113,7 +113,7 @@ class Disk:
         return remove
 
     def _open(self, file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        path = self._below(file) if set(mode) & set("wax+") else None
+        path = self.below(file) if set(mode) & set("wax+") else None
         if path is None:
             return _real_open(file, mode, *args, **options)
         if "a" not in mode:  # a lock file is not written

@@ -9,13 +9,15 @@ COMMANDS = (
 )  # fmt: skip
 CHANGES = ("replace a.wav", "replace b.wav", "replace sub/c.wav", "add e.wav", "add sub/f.wav")
 FAULTS = (("", 1), ("stop", 8), ("kill", 3), ("kill main", 2), ("cut", 2), ("next", 3))
+ON_A_DISK = (("ask", 5), ("until", 1), ("amid", 1), ("after", 1), ("left", 3))
+ON_S3 = (("ask", 2), ("until", 5), ("after", 3))
 FATES = ("late", "lost", "twice", "unanswered")
 Schedule = tuple[str, list[str]]
 """In what state OUT is at first, and the steps."""
 
 
-def draw(seed: int, number: int, kinds: dict[str, list[str]]) -> Schedule:
-    """Schedule ``number`` of a seed. ``kinds``: of what each command writes."""
+def draw(seed: int, number: int, kinds: dict[str, list[str]], *, has_locks: bool) -> Schedule:
+    """Schedule ``number`` of a seed. ``kinds``: of what each command writes; ``has_locks``: whether under a lock."""
     chance = random.Random(f"{seed} {number}")
     commands = [_one_of(chance, COMMANDS) for _ in range(chance.choice((2, 2, 3)))]
     if not any(command.startswith("score") for command in commands):
@@ -36,7 +38,7 @@ def draw(seed: int, number: int, kinds: dict[str, list[str]]) -> Schedule:
                 steps.append(f"{number} beat")
         is_last = turn == len(commands) - 1
         steps += [
-            f"{number} {_move(chance, kinds[commands[number - 1].split()[0]], to_the_end=3 if is_last else 1)}",
+            f"{number} {_move(chance, kinds[commands[number - 1].split()[0]], 3 if is_last else 1, has_locks)}",
             *_fault(chance, number, is_left_alone=is_last),
         ]
         steps += _event(chance, number)
@@ -47,13 +49,14 @@ def _one_of(chance: random.Random, weighted: tuple[tuple[str, int], ...]) -> str
     return chance.choices([one for one, _ in weighted], [weight for _, weight in weighted])[0]
 
 
-def _move(chance: random.Random, kinds: list[str], *, to_the_end: int) -> str:
-    verb = _one_of(chance, (("run", to_the_end), ("some", 2), ("until", 5), ("amid", 1), ("after", 2)))
+def _move(chance: random.Random, kinds: list[str], to_the_end: int, has_locks: bool) -> str:
+    verb = _one_of(chance, (("run", to_the_end), ("some", 2), *(ON_A_DISK if has_locks else ON_S3)))
     if verb == "run":
         return "run"
     if verb == "some":
         return f"run {round(2 ** chance.uniform(0, 7))}"
-    return f"{verb} {chance.choice(kinds)} {chance.choice((1, 1, 1, 2, 2, 3, 4))}"
+    kind = chance.choice([*kinds, "held"] if verb == "ask" and has_locks else kinds)
+    return f"{verb} {kind} {chance.choice((1, 1, 1, 2, 2, 3, 4))}"
 
 
 def _fault(chance: random.Random, number: int, *, is_left_alone: bool) -> list[str]:

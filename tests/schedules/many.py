@@ -55,7 +55,7 @@ def play_many(
         kinds = world.kinds()
         began = time.perf_counter()
         for number in numbers:
-            schedule = draw(seed, number, kinds)
+            schedule = draw(seed, number, kinds, has_locks=store == "disk")
             words = what_is_wrong(world, schedule)
             if words is not None:
                 found.append(explain(world, seed, number, schedule, words))

@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emosphere.store import explain
+from emosphere.store import Location, explain
+from pipelines.output.fence import Fence
 from tests.schedules.simulator import VirtualEvent, VirtualThread, check_alive, current
 
 EPOCH = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.UTC).timestamp()
@@ -146,6 +147,35 @@ def install(patch: pytest.MonkeyPatch) -> None:
                 patch.setattr(module, attribute, value)
 
 
+def ask_first(patch: pytest.MonkeyPatch, path_below: Callable[[str], str | None]) -> None:
+    """Stop before each question of the fence too. ``path_below``: what a path is below OUT."""
+
+    def stopping(real: Callable[..., Any]) -> Callable[..., Any]:
+        def act(fence: Any, target: Location, *others: Any) -> Any:
+            thread = current()
+            if thread is None:
+                return real(fence, target, *others)
+            before, thread.aim = thread.aim, path_below(target.path) or ""
+            thread.process.simulation.stop_before("ask", thread.aim, "ask")
+            try:
+                return real(fence, target, *others)
+            finally:
+                thread.aim = before
+
+        return act
+
+    def held(fence: Any) -> Any:
+        thread = current()
+        if thread is not None and thread.aim is None:
+            thread.process.simulation.stop_before("ask", "held", "ask")
+        return real_held(fence)
+
+    real_held = Fence.held
+    patch.setattr(Fence, "held", held)
+    for name in ("create", "rewrite", "remove"):
+        patch.setattr(Fence, name, stopping(getattr(Fence, name)))
+
+
 def _sleep(seconds: float) -> None:
     thread = current()
     if thread is None:
@@ -205,9 +235,16 @@ def _born(pid: int) -> str:
 def _flock(descriptor: Any, how: int) -> None:
     """Wait for a lock in simulated time: whoever holds it may have to run first."""
     thread = current()
-    if thread is None or how & (fcntl.LOCK_NB | fcntl.LOCK_UN):
-        check_alive()
+    if thread is None:
         return _real_flock(descriptor, how)
+    check_alive()
+    if how & (fcntl.LOCK_NB | fcntl.LOCK_UN):
+        _real_flock(descriptor, how)
+        if how & fcntl.LOCK_UN:
+            thread.process.simulation.leave()
+        else:
+            thread.has_lock, thread.written = True, ""
+        return None
 
     def is_taken() -> bool:
         try:
@@ -221,6 +258,7 @@ def _flock(descriptor: Any, how: int) -> None:
     check_alive()
     if not is_taken():
         thread.process.simulation.wait(is_taken)
+    thread.has_lock, thread.written = True, ""
     return None
 
 

@@ -77,6 +77,11 @@ class S3:
         if not self.fs.exists(BUCKET):
             self.fs.mkdir(BUCKET)
 
+    def below(self, path: str) -> str | None:
+        """A path below OUT, where it is one."""
+        prefix = f"{BUCKET}/{PREFIX}"
+        return path.removeprefix(prefix) if path.startswith(prefix) else None
+
     def reset(self, files: dict[str, bytes]) -> None:
         """Empty OUT, then put ``files`` there."""
         for path in self.fs.find(f"{BUCKET}/{PREFIX}"):

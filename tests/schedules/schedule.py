@@ -3,9 +3,11 @@
     archive replace b.wav            a file changes; `archive add e.wav`
     1 start score                    a process: `score [next] [FILE]`, `erase uri|id|older [NAME]`, `doctor`;
                                      with `elsewhere` on another machine, where nobody knows whether it died
-    1 until staging 2                it goes on until right before its second write of that kind (see KINDS)
+    1 ask staging 2                  it goes on until it asks the fence about its second write of that kind (see KINDS)
+    1 until staging 2                until right before that; on a disk it has the lock then
     1 amid staging 2                 on a disk: when it is written, before it has its name
     1 after staging 2                until right after it
+    1 left staging 2                 until it has given back the lock
     1 run [20]                       for so many stops at writes; to its end, or until it waits for others
     1 stop | cont | kill             SIGSTOP, SIGCONT, SIGKILL; `kill main` leaves its worker alive
     1 beat                           its heartbeat alone goes on to its next write
@@ -46,6 +48,8 @@ KINDS = (
     (r"runs/", "row"),
     (r"(segments|recordings)/", ""),
 )
+MOMENTS = ("ask", "until", "amid", "after", "left")
+"""Where one can stand at a write, see :class:`Write`."""
 BASE = Command.parse("score")
 NO_TABLES = "so nothing to erase"
 
@@ -56,7 +60,7 @@ def kind_of(path: str) -> str:
         if match := re.match(pattern, path):
             return name or match[1]
     folder = path.rpartition("/")[0]
-    return kind_of(folder + "/part.json") if ".tmp" in path else "other"
+    return kind_of(folder + "/part.json") if ".tmp" in path else path or "other"
 
 
 @dataclass
@@ -100,6 +104,7 @@ class World:
         patch.setattr(logging.getLogger("emosphere"), "disabled", True)
         patches.install(patch)
         self.store.install(patch)
+        patches.ask_first(patch, self.store.below)
         patch.setattr(scoring, "score_parts", score_parts)
         for name in ("_versions", "_codecs", "_model", "_machine", "_engine", "_ray"):
             patch.setattr(doctoring, name, lambda *args: iter(()), raising=False)
@@ -184,11 +189,11 @@ class Player:
                 return left[0] == 0
 
             simulation.run(process, is_enough)
-        elif verb in ("until", "amid", "after"):
+        elif verb in MOMENTS:
             left = [int(words[2]) if len(words) > 2 else 1]
 
             def is_there(write: Write) -> bool:
-                if kind_of(write.path) == words[1] and _moment(write) == verb:
+                if write.moment == verb and kind_of(write.path) == words[1]:
                     left[0] -= 1
                 return left[0] == 0
 
@@ -290,14 +295,6 @@ class Player:
         if error is not None and NO_TABLES not in str(error):
             raise Wrong(f"{command}, alone and undisturbed, failed: {process.main.traceback}")
         self._report()
-
-
-def _moment(write: Write) -> str | None:
-    """On a disk a file is written under another name (``until``) and then given its own (``amid``, ``after``)."""
-    is_unnamed = write.path.endswith(".tmp")
-    if write.when == "after":
-        return None if is_unnamed else "after"
-    return "amid" if write.action in ("replace", "link") and not is_unnamed else "until"
 
 
 def _is_well(process: Process) -> bool:

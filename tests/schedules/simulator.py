@@ -34,14 +34,16 @@ class Endless(AssertionError):
 
 
 class Write(NamedTuple):
-    """Where a thread stopped: ``before`` or ``after`` an action on what lies below OUT."""
+    """Where a thread stands, at a write to what lies below OUT."""
 
-    when: str
+    moment: str
+    """``ask``: before the fence is asked; ``until``: right before the write; ``amid`` (on a disk): between the file and
+    its name; ``after``: right after it; ``left``: once the lock is given back, on a disk."""
     action: str
     path: str
 
     def __str__(self) -> str:
-        return f"{self.when} {self.action} {self.path}"
+        return f"{self.moment} {self.action} {self.path}"
 
 
 class SimulatedThread:
@@ -58,6 +60,9 @@ class SimulatedThread:
         self.traceback = ""
         self.aim: str | None = None
         """What is being written."""
+        self.has_lock = False
+        self.written = ""
+        """What was written last."""
         self.loop: asyncio.AbstractEventLoop | None = None
         """Runs what the thread asks of S3."""
         self.go = threading.Semaphore(0)
@@ -237,13 +242,13 @@ class Simulation:
 
     # Called from within a simulated process
 
-    def stop_before(self, action: str, path: str) -> str | None:
+    def stop_before(self, action: str, path: str, moment: str = "until") -> str | None:
         """Stand before a write. Returns what is to become of it, None where nothing is to go wrong."""
         thread = current()
         assert thread is not None
         self.now += STEP_S
-        self._stand(thread, Write("before", action, path))
-        return thread.process.fates.popleft() if thread.process.fates else None
+        self._stand(thread, Write(moment, action, path))
+        return thread.process.fates.popleft() if moment != "ask" and thread.process.fates else None
 
     def stop_after(self, action: str, path: str) -> None:
         """Stand after a write."""
@@ -251,7 +256,18 @@ class Simulation:
         assert thread is not None
         self.trace.append(f"{thread.process.name} {action} {path}")
         self.changed.append(path)
+        thread.written = path
         self._stand(thread, Write("after", action, path))
+        if not thread.has_lock:
+            self._stand(thread, Write("left", action, path))
+
+    def leave(self) -> None:
+        """Stand where the lock was given back."""
+        thread = current()
+        if thread is not None and thread.has_lock:
+            thread.has_lock = False
+            if thread.written:
+                self._stand(thread, Write("left", "unlock", thread.written))
 
     def sleep(self, seconds: float) -> None:
         self.wait(lambda: False, seconds)

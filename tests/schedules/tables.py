@@ -63,6 +63,9 @@ class Tables:
                 raise Wrong(f"lost: recordings has no {name} {one[1]}")
             if number and _holds(self.promised, uri(name), None):
                 raise Wrong(f"back: recordings has {name} {one[1]}")
+            if _holds(asked, uri(name), modified_us) and not _holds(self.promised, uri(name), None):
+                for version in self.archive.history[name]:  # its last score stays until the erasure is done
+                    found.pop((recording_id(uri(name)), version), None)
         if found:
             raise Wrong(f"stale: recordings has {self._names(found)}")
         by_snapshot = self._by_snapshot(files)
