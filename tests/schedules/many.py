@@ -58,6 +58,8 @@ def play_many(
             schedule = draw(seed, number, kinds, has_locks=store == "disk")
             words = what_is_wrong(world, schedule)
             if words is not None:
+                if watched:
+                    print(f"seed {seed}, schedule {number}: {words[:300]}\n{schedule!r}", file=sys.stderr, flush=True)
                 found.append(explain(world, seed, number, schedule, words))
                 if len(found) >= most_findings:
                     break
