@@ -52,7 +52,6 @@ test: setup  ## every test that needs no accelerator and no patience
 	echo "test      without Ray, and trainings:"; cat "$$log"; rm -f "$$log"; \
 	exit $$((scoring || rest))
 
-# Room for one line: $(BIN)/python -m tests.radosgw --run ... (the schedules on the same kind of server).
 test-s3: setup  ## the tests of S3 on Ceph's radosgw, with and without versioning (names its Debian packages if missing)
 	$(BIN)/python -m tests.radosgw
 
