@@ -1,7 +1,7 @@
 # The words of this house. Needs make and Python >= 3.11; everything else is put into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check test test-heavy chaos fuzz demo bench docs lock wheel clean
+.PHONY: help setup check test test-s3 test-heavy chaos fuzz demo bench docs lock wheel clean
 
 # `make setup PYTHON=python3.12` picks one; else the first of these that is new enough.
 PYTHON ?=
@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-header --no-emit-index-url --no-emit-find-links pyproject.toml
 
 help:  ## print these words
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## build .venv when it is missing or a lock changed
 
@@ -51,6 +51,9 @@ test: setup  ## every test that needs no accelerator and no patience
 	wait $$second; scoring=$$?; wait $$first; rest=$$?; \
 	echo "test      without Ray, and trainings:"; cat "$$log"; rm -f "$$log"; \
 	exit $$((scoring || rest))
+
+test-s3: setup  ## the tests of S3 on Ceph's radosgw, with and without versioning (names its Debian packages if missing)
+	$(BIN)/python -m tests.radosgw
 
 test-heavy: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "heavy and not gpu"
