@@ -111,6 +111,7 @@ def test_a_run_is_small_by_what_is_left_of_it(machine):
 
 @pytest.mark.ray
 def test_both_engines_publish_the_same_rows(archive, tmp_path, rows, caplog):
+    caplog.set_level("INFO", logger="emosphere")
     results = {
         engine: score(request_for(archive, tmp_path / engine, engine=engine)) for engine in ("in-process", "ray")
     }
