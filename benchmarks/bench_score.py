@@ -67,7 +67,7 @@ class PeakMemory(threading.Thread):
                     continue
                 match = re.search(r"^Pss:\s+(\d+)", rollup, re.M)
                 kind = (
-                    "scoring actor" if "ray::MapWorker" in name else "decoder" if "isolat" in name else "Ray and driver"
+                    "scoring actor" if "ray::MapWorker" in name else "decoder" if "child_main" in name else "Ray and driver"
                 )
                 sizes[kind] = sizes.get(kind, 0) + (int(match[1]) / 1024 if match else 0)
             if sum(sizes.values()) > self.peak_mib:
