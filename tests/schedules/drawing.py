@@ -1,0 +1,118 @@
+"""Schedules by chance: the same seed and number give the same one, and a bad one is made as short as it can be."""
+
+import random
+from collections.abc import Callable
+
+COMMANDS = (
+    ("score", 6), ("score next", 3), ("score a.wav", 1), ("erase uri a.wav", 3), ("erase uri sub", 2),
+    ("erase id b.wav", 2), ("erase older", 2), ("doctor", 1),
+)  # fmt: skip
+CHANGES = ("replace a.wav", "replace b.wav", "replace sub/c.wav", "add e.wav", "add sub/f.wav")
+FAULTS = (("", 1), ("stop", 8), ("kill", 3), ("kill main", 2), ("cut", 2), ("next", 3))
+ON_A_DISK = (("ask", 5), ("until", 1), ("amid", 1), ("after", 1), ("left", 3))
+ON_S3 = (("ask", 2), ("until", 5), ("after", 3))
+FATES = ("late", "lost", "twice", "unanswered")
+Schedule = tuple[str, list[str]]
+"""In what state OUT is at first, and the steps."""
+
+
+def draw(seed: int, number: int, kinds: dict[str, list[str]], *, has_locks: bool) -> Schedule:
+    """Schedule ``number`` of a seed. ``kinds``: of what each command writes; ``has_locks``: whether under a lock."""
+    chance = random.Random(f"{seed} {number}")
+    commands = [_one_of(chance, COMMANDS) for _ in range(chance.choice((2, 2, 3)))]
+    if not any(command.startswith("score") for command in commands):
+        commands[0] = "score"
+    if chance.random() < 0.4 and commands[0].startswith("score"):  # the same command, resumed
+        commands[-1] = commands[0]
+    state = chance.choice(("empty", "scored"))
+    steps = [f"archive {chance.choice(CHANGES)}" for _ in range(chance.choice((0, 1, 2)) if state == "scored" else 0)]
+    started: set[int] = set()
+    for turn in range(chance.randint(len(commands), len(commands) + 4)):
+        number = turn + 1 if turn < len(commands) else chance.randint(1, len(commands))
+        if number not in started:
+            steps.append(f"{number} start {commands[number - 1]}" + chance.choice(("", " elsewhere")))
+            started.add(number)
+        else:
+            steps += [f"{number} heal", f"{number} cont"]
+            if chance.random() < 0.2:
+                steps.append(f"{number} beat")
+        is_last = turn == len(commands) - 1
+        steps += [
+            f"{number} {_move(chance, kinds[commands[number - 1].split()[0]], 3 if is_last else 1, has_locks)}",
+            *_fault(chance, number, is_left_alone=is_last),
+        ]
+        steps += _event(chance, number)
+    return state, steps
+
+
+def _one_of(chance: random.Random, weighted: tuple[tuple[str, int], ...]) -> str:
+    return chance.choices([one for one, _ in weighted], [weight for _, weight in weighted])[0]
+
+
+def _move(chance: random.Random, kinds: list[str], to_the_end: int, has_locks: bool) -> str:
+    verb = _one_of(chance, (("run", to_the_end), ("some", 2), *(ON_A_DISK if has_locks else ON_S3)))
+    if verb == "run":
+        return "run"
+    if verb == "some":
+        return f"run {round(2 ** chance.uniform(0, 7))}"
+    kind = chance.choice([*kinds, "held"] if verb == "ask" and has_locks else kinds)
+    return f"{verb} {kind} {chance.choice((1, 1, 1, 2, 2, 3, 4))}"
+
+
+def _fault(chance: random.Random, number: int, *, is_left_alone: bool) -> list[str]:
+    if is_left_alone and chance.random() < 0.6:
+        return []
+    fault = _one_of(chance, FAULTS)
+    if fault == "cut":
+        return [f"{number} cut", f"{number} run {chance.choice((1, 3, 10, 100))}"]
+    if fault == "next":
+        return [f"{number} next {chance.choice(FATES)}", f"{number} run {chance.choice((1, 2, 4, 20))}"]
+    return [f"{number} {fault}"] if fault else []
+
+
+def _event(chance: random.Random, number: int) -> list[str]:
+    return chance.choice(
+        (
+            [], [], [], [], [], [],
+            [f"archive {chance.choice(CHANGES)}"],
+            ["deliver 1"],
+            [f"deliver {chance.randint(1, 3)}"],
+            [f"wait {chance.choice((5, 30))}"],
+            [f"{number} clock {chance.choice((-86400, -3600, 3600, 172800))}"],
+        )
+    )  # fmt: skip
+
+
+def shorten(schedule: Schedule, is_bad: Callable[[Schedule], bool]) -> Schedule:
+    """The schedule without every step, and with the smallest numbers, that it is as bad without."""
+    state, steps = schedule
+    is_shorter = True
+    while is_shorter:
+        is_shorter = False
+        for size in (4, 2, 1):
+            position = 0
+            while position < len(steps):
+                fewer = steps[:position] + steps[position + size :]
+                if is_bad((state, fewer)):
+                    steps, is_shorter = fewer, True
+                else:
+                    position += 1
+        for position, step in enumerate(steps):
+            for simpler in _simpler(step):
+                changed = [*steps[:position], simpler, *steps[position + 1 :]]
+                if is_bad((state, changed)):
+                    steps, is_shorter = changed, True
+                    break
+    if state != "empty" and is_bad(("empty", steps)):
+        state = "empty"
+    return state, steps
+
+
+def _simpler(step: str) -> list[str]:
+    *words, last = step.split()
+    simpler = []
+    if last.isdigit() and int(last) > 1 and words[0] != "wait":
+        simpler += [" ".join([*words, str(number)]) for number in sorted({1, int(last) // 2, int(last) - 1}) if number]
+    if last == "elsewhere":
+        simpler.append(" ".join(words))
+    return simpler
