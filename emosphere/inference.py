@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from emosphere.audio.decode_outcome import SAMPLES_PER_MS
 from emosphere.audio.resample import to_model_rate
@@ -23,6 +22,9 @@ from emosphere.speech.find_segments import SpeechSegment, find_segments
 from emosphere.tables.schema import columns_from
 from emosphere.tasks import Published
 from emosphere.tasks.task import Columns
+
+if TYPE_CHECKING:
+    import pandas
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -78,12 +80,14 @@ class Scorer:
         """Samples that went through the network so far, and how many of them were padding."""
         return self._predictor.num_samples, self._predictor.num_padding
 
-    def score(self, waveform: npt.ArrayLike, sample_rate_hz: int) -> pd.DataFrame:
+    def score(self, waveform: npt.ArrayLike, sample_rate_hz: int) -> "pandas.DataFrame":
         """Segments of a waveform, ``(samples,)`` or ``(channels, samples)`` in [-1, 1], with their scores.
 
         Columns are those of the table ``segments`` that apply without an archive. Raises ValueError for another shape
         or samples that are not finite.
         """
+        import pandas  # for this alone: the pipeline does without
+
         samples = np.atleast_2d(np.asarray(waveform, dtype=np.float32))
         if samples.ndim != 2 or samples.shape[0] > 64:
             raise ValueError(f"waveform has shape {np.shape(waveform)}; wanted (samples,) or (channels, samples).")
@@ -100,7 +104,7 @@ class Scorer:
         for row in rows:
             row["segment_index"] = index.get(row["channel"], 0)
             index[row["channel"]] = row["segment_index"] + 1
-        return pd.DataFrame(rows, columns=columns_from("segments", "audio", "model", "order"))
+        return pandas.DataFrame(rows, columns=columns_from("segments", "audio", "model", "order"))
 
     def score_cells(self, events: Iterable[tuple[Key, Cell | None]]) -> Iterator[tuple[Key, ScoredChannels]]:
         """Score a stream of cells; ``(key, None)`` says that a key has no more. Yields each key once it is whole.

@@ -10,6 +10,7 @@ from jobs.door.leave import leave_with
 from jobs.door.progress import progress_printer
 from jobs.door.run import run
 from jobs.score import ScoreOptions, progress_line
+from pipelines.score.run.heap import share_one_heap
 
 QUESTIONS = {
     "Where is the voice most agitated and displeased?": """
@@ -39,6 +40,8 @@ def demo(
     """Score the bundled archive into OUT and show what can be asked of it."""
 
     def work() -> dict[str, Any]:
+        share_one_heap()
+
         from emosphere.errors import UsageError
         from pipelines.output.ledger import HOME
         from pipelines.score.command import score

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from emosphere.importing import without_collector
 from jobs.door.leave import run_alone
 from jobs.door.options import takes
 from jobs.door.progress import progress_printer
 from jobs.door.run import run
+from pipelines.score.run.heap import share_one_heap
 
 if TYPE_CHECKING:
     from pipelines.score.request import ScoreRequest
@@ -82,12 +84,15 @@ def score(options: ScoreOptions) -> None:
     """Score recordings: one row per stretch of speech, with times, VAD, sphere and region."""
 
     def work() -> dict[str, Any]:
-        request = options.request()
+        share_one_heap()
+        with without_collector():
+            request = options.request()
         if options.dry_run:
             from pipelines.score.dry_run import preview
 
             return preview(request)
-        from pipelines.score import command
+        with without_collector():
+            from pipelines.score import command
 
         with progress_printer("scoring", progress_line) as on_progress:
             return command.score(request, on_progress)

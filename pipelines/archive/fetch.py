@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emosphere.errors import BadRecording, EmosphereError, MachineError
-from emosphere.store import Location
+from emosphere.store import Location, is_library_failure
 from pipelines.archive.containers import Container, Readable, container_of
 from pipelines.archive.members import BROKEN
 from pipelines.archive.recording import Changed, Recording, check_version, content_version, reopen, url_bytes
@@ -180,7 +180,7 @@ class Fetcher:
             raise BadRecording("FETCH_FAILED", f"Fetching failed: {error}") from error
         except Exception as error:
             # The S3 and web clients raise outside OSError.
-            if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+            if not is_library_failure(error):
                 raise
             raise _client_failure(error) from error
 
@@ -195,8 +195,9 @@ class Fetcher:
         except BROKEN as error:
             self._close(url_bytes(location))
             raise BadRecording("CORRUPT", f"The archive file is damaged here: {error}") from error
-        except OSError:
-            self._close(url_bytes(location))
+        except Exception as error:
+            if isinstance(error, OSError) or is_library_failure(error):
+                self._close(url_bytes(location))
             raise
 
     def _check_store(self, location: Location, error: Exception) -> None:

@@ -6,19 +6,17 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-from cryptography.hazmat.primitives.hashes import SHA512
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from emosphere.errors import BadRecording
 from emosphere.redaction import redact
 from emosphere.store import ABSENT, explained, locate
 from emosphere.tables.identity import IdKey, public_uri
 from pipelines.archive.recording import Recording, options_for
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 MARK: Final = b"aes-siv:"
 """What a sealed address begins with."""
@@ -90,6 +88,8 @@ class Seal:
                 "FETCH_FAILED",
                 "Its address was sealed by an earlier version, for a run that was not finished; it is asked anew.",
             )
+        from cryptography.exceptions import InvalidTag
+
         try:
             data = base64.urlsafe_b64decode(sealed.removeprefix(MARK))
             return _cipher(self.secret).decrypt(data, [column.encode(), uri.encode()])
@@ -100,7 +100,12 @@ class Seal:
 
 
 @functools.lru_cache(maxsize=4)
-def _cipher(secret: bytes) -> AESSIV:
+def _cipher(secret: bytes) -> "AESSIV":
+    # Imported where there is something to seal: most plans have nothing.
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+    from cryptography.hazmat.primitives.hashes import SHA512
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return AESSIV(HKDF(SHA512(), 64, salt=None, info=b"emosphere seal").derive(secret))
 
 

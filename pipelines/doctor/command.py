@@ -22,6 +22,8 @@ from pipelines.archive.listing import list_archives
 from pipelines.archive.recording import options_for
 from pipelines.output.lease import describe
 from pipelines.output.ledger import HOME, Ledger
+from pipelines.output.offers import Offer, offers
+from pipelines.score.run.engine import choose_engine
 from pipelines.score.settings import ScoreSettings
 
 State = Literal["ok", "warn", "fail"]
@@ -31,6 +33,8 @@ LARGEST_SKEW_S = 900
 TRIED = 20
 """Recordings looked at before an archive counts as unreadable: the first may be an empty file."""
 
+LARGE_RUN_PARTS = 1024
+"""Parts of a run that has work for every actor."""
 RAY_TIMEOUT_S = 30
 """Within which a cluster answers."""
 _RAY_PROGRAM = """
@@ -64,7 +68,7 @@ def doctor(
         *_guarded("codecs", _codecs),
         *_guarded("model", lambda: _model(model, settings)),
         *_guarded("machine", _machine),
-        *_guarded("ray", _ray),
+        *_guarded("engine", lambda: _engine(settings)),
     ]
     if archive is not None:
         findings += _guarded("archive", lambda: _archive(archive, settings))
@@ -101,8 +105,8 @@ def _codecs() -> Iterator[Finding]:
     import numpy as np
     import soundfile
 
+    from emosphere.audio.decode_outcome import DecodeLimits
     from emosphere.audio.decoding.child import IsolatedDecoder
-    from emosphere.audio.decoding.decode import DecodeLimits
 
     tone = (0.1 * np.sin(np.arange(48_000) * 0.05)).astype(np.float32)
     works: list[str] = []
@@ -143,11 +147,20 @@ def _machine() -> Iterator[Finding]:
     yield Finding("scratch", "ok" if free > 8 << 30 else "warn", f"{free / 2**30:.0f} GiB free in the temporary folder")
 
 
-def _ray() -> Iterator[Finding]:
-    """Whether a cluster that was named answers, speaks this Ray's version and takes this user's token."""
+def _engine(settings: ScoreSettings) -> Iterator[Finding]:
+    """What a run would be run by; and, if that is a cluster that was named, whether it answers, speaks this Ray's
+    version and takes this user's token.
+    """
+    engine, small = (
+        choose_engine(settings.resources, LARGE_RUN_PARTS, is_small=is_small) for is_small in (False, True)
+    )
+    said = str(engine) if engine == small else f"{engine}; a small run {small}"
+    yield Finding("engine", "ok", said)
+    if engine.pool is not None:
+        return
     mode = f"authentication mode {os.environ.get('RAY_AUTH_MODE', 'token')}"
     if not os.environ.get("RAY_ADDRESS"):
-        yield Finding("ray", "ok", f"a local Ray is started for each run, {mode}")
+        yield Finding("ray", "ok", f"a local Ray is started for such a run, {mode}")
         return
     try:
         done = subprocess.run(
@@ -186,38 +199,48 @@ def _archive(archive: str, settings: ScoreSettings) -> Iterator[Finding]:
 
 def _out(out: str, settings: ScoreSettings) -> Iterator[Finding]:
     location = locate(out, **options_for(out, settings.store))
-    probe = location.child(HOME, f"doctor-{uuid.uuid4().hex}")
     existed = location.exists()
-    probe.write_bytes(b"written by emosphere doctor\n")
     try:
-        same = probe.read_bytes() == b"written by emosphere doctor\n"
+        found = offers(location)
     finally:
-        probe.remove()
         if location.is_local and not existed:
             for folder in (location.child(HOME).path, location.path):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
-    yield Finding("out", "ok" if same else "fail", f"{location.uri}: writable, readable, deletable")
+    yield Finding("out", "ok", f"{location.uri}: writable, readable, deletable")
+    yield _writers_apart(location, found)
     held = describe(Ledger(location).lease)
     yield Finding("lease", "warn" if held.endswith("alive") else "ok", held)
     if location.is_local:
         free = shutil.disk_usage(location.path if location.exists() else os.path.dirname(location.path)).free
         yield Finding("out disk", "ok" if free > 1 << 30 else "warn", f"{free / 2**30:.0f} GiB free")
-    elif "s3" in location.fs.protocol:
+    elif location.is_s3:
         yield _encryption(location)
         yield _clock(location)
-        yield _conditional(location)
+
+
+def _writers_apart(location: Location, found: list[Offer]) -> Finding:
+    """Whether the storage keeps two runs of one night apart."""
+    check = "file locks" if location.is_local else "conditional writes"
+    missing = [f"{offer.name}: {offer.details}" for offer in found if not offer.holds]
+    if missing:
+        return Finding(check, "fail", f"{' '.join(missing)} score and erase refuse to write there.")
+    return Finding(check, "ok", "; ".join(f"{offer.name}: {offer.details}" for offer in found))
 
 
 def _encryption(location: Location) -> Finding:
     bucket = location.path.partition("/")[0]
+    without = f"bucket '{bucket}' shows no default encryption"
     try:
         response: dict[str, Any] = location.fs.call_s3("get_bucket_encryption", Bucket=bucket)
-        rule = response["ServerSideEncryptionConfiguration"]["Rules"][0]["ApplyServerSideEncryptionByDefault"]
-        return Finding("encryption", "ok", f"bucket default: {rule['SSEAlgorithm']}")
-    except (OSError, LookupError) as error:
-        text = str(error).partition("\n")[0]
-        return Finding("encryption", "warn", f"bucket '{bucket}' shows no default encryption ({text})")
+    except OSError as error:
+        return Finding("encryption", "warn", f"{without} ({str(error).partition(chr(10))[0]})")
+    # A bucket without one may also answer with a configuration that has no rules.
+    rules = response.get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}]
+    algorithm = rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm")
+    if algorithm is None:
+        return Finding("encryption", "warn", f"{without} (the store answered that there is none)")
+    return Finding("encryption", "ok", f"bucket default: {algorithm}")
 
 
 def _clock(location: Location) -> Finding:
@@ -233,15 +256,3 @@ def _clock(location: Location) -> Finding:
     elif off_s > LARGEST_SKEW_S / 10:
         state = "warn"
     return Finding("clock", state, f"{off_s:.0f} s from the store's; it refuses requests beyond {LARGEST_SKEW_S} s")
-
-
-def _conditional(location: Location) -> Finding:
-    """Without conditional writes, nothing keeps two runs of one night apart."""
-    probe = location.child(HOME, f"doctor-{uuid.uuid4().hex}")
-    try:
-        holds = probe.create_bytes(b"1") and not probe.create_bytes(b"2")
-    finally:
-        probe.remove()
-    if holds:
-        return Finding("conditional writes", "ok", "the store honours If-None-Match")
-    return Finding("conditional writes", "fail", "the store overwrites what it was told to create only")

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.store import ABSENT, Location
+from emosphere.store import ABSENT, Location, tries
 from pipelines.output.ledger import HOME, Ledger, json_bytes, parquet_bytes
 
 VERSIONS = f"{HOME}/tables"
@@ -32,7 +32,7 @@ def replace_published(ledger: Ledger, path: str, label: str, make: Callable[[Loc
     store refuses one that comes later.
     """
     public, version, fence = ledger.out.child(path), version_of(ledger, path, label), ledger.writing
-    for _ in range(20):
+    for _ in tries(f"replace {public.uri}"):
         etag = public.etag()
         table = make(public)
         if table is None:

@@ -29,7 +29,6 @@ class Writer:
         self.lease = Lease(self.ledger.lease, work)
         self.unreleased: Holder | None = None
         """Who held the lease before and was not known to be dead when it was taken over: frozen, or cut off."""
-        self._is_fenced_off = False
 
     def __enter__(self) -> "Writer":
         """Take the lease at once where somebody might hold it."""
@@ -41,9 +40,7 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        is_clean = error is None or isinstance(error, ENDS_CLEAN)
-        self.lease.release(clean=is_clean and self._is_fenced_off)
-        self.ledger = Ledger(self.out)
+        self._close(clean=error is None or isinstance(error, ENDS_CLEAN))
 
     def open(self) -> Ledger:
         """The ledger with the right to write; no matter if it is open already.
@@ -53,9 +50,17 @@ class Writer:
         if self.ledger.fence is None:
             check_offers(self.out)
             self.ledger = replace(self.ledger, fence=self.lease.acquire())
-            self._fence_off()
-            self._sweep()
+            try:
+                self._fence_off()
+                self._sweep()
+            except BaseException:
+                self._close(clean=False)
+                raise
         return self.ledger
+
+    def _close(self, *, clean: bool) -> None:
+        self.lease.release(clean=clean)
+        self.ledger = Ledger(self.out)
 
     def _fence_off(self) -> None:
         """Make sure that no write of an earlier holder, which may still be on its way, finds what it read."""
@@ -68,24 +73,19 @@ class Writer:
                 change_snapshot(self.ledger, lambda snapshot: snapshot)
             for run_id in self.ledger.state().run_ids:
                 self.ledger.renew_result(run_id)
-        self._is_fenced_off = True
 
     def _sweep(self) -> None:
         """Remove what dead or sleeping holders left, or wrote too late, and nobody reads: whole runs, parts that do not
         count, versions to which no snapshot points.
         """
         ledger, state = self.ledger, self.ledger.state()
-        kept = set()
-        for begun in state.unfinished.values():
-            header = ledger.header(begun.run_id)
-            if header is not None:
-                kept |= {ledger.plan_file(header, part).path for part in range(header.num_parts)}
-            kept |= {file.path for file in ledger.staged_parts(begun.run_id).values()}
-        runs = self.ledger.home.child("runs")
+        kept = {run_id: self._parts_of(run_id) for run_id in state.run_ids}
+        runs = ledger.home.child("runs")
         for path in runs.files():
             run_id, _, name = path.removeprefix(f"{runs.path}/").partition("/")
+            parts = kept.get(run_id, set())
             is_part = name.startswith(("plan/", "staging/"))
-            if name and (run_id not in state.run_ids or (is_part and path not in kept)):
+            if name and (run_id not in kept or (is_part and parts is not None and path not in parts)):
                 ledger.writing.remove(Location(runs.fs, path))
         snapshot = read_snapshot(self.out) or {"files": {}, "previous": {}}
         pointed = {self.out.child(path).path for part in ("files", "previous") for path in snapshot[part].values()}
@@ -94,3 +94,12 @@ class Writer:
             for path in folder.files():
                 if path not in read:
                     ledger.writing.remove(Location(self.out.fs, path))
+
+    def _parts_of(self, run_id: str) -> set[str] | None:
+        """Paths of the parts of an unfinished run, planned and staged, that count; None where another version knows."""
+        try:
+            header = self.ledger.header(run_id)
+        except UsageError:
+            return None
+        planned = () if header is None else (self.ledger.plan_file(header, part) for part in range(header.num_parts))
+        return {file.path for file in (*planned, *self.ledger.staged_parts(run_id).values())}

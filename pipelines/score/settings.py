@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from emosphere.audio.decoding.decode import DecodeLimits
+from emosphere.audio.decode_outcome import DecodeLimits
 from emosphere.config import digest, to_mapping
 from emosphere.settings import BatchSettings, SpeechSettings
 from pipelines.archive.fetch import FetchLimits

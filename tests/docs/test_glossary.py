@@ -14,13 +14,14 @@ def listed(text: str) -> set[str]:
 PLAIN = listed(
     """
     absolute acted activity agreement answer apart architecture attention audio bad baseline batch bit cache
-    challenge change check child choose column command compare compress cut date declared decode drop dry end error
-    evaluate export fact failure fetch figure file find finish first format gate geometry grid held hold host
-    identity in inference isolate job key leave length limit list location loss lost machine main many map match
-    mean memory message model name native noise option order outcome output pack page path pipeline plain plan plot
-    pool predict prediction progress quality random read readable reason record remain renew replace report resource
-    result row same scale score section self setting sixteen sound source speech state statistics style sum text
-    time timeline too train unhealthy unknown unreadable unusable usage weight whole window write
+    challenge change check child choose column command compare compress cut date deadline declared decode disk drop
+    dry end error evaluate explain export fact failure fetch figure file find finish first format gate geometry grid
+    held hold host identity in inference isolate job key leave length limit list location loss lost machine main
+    many map match mean memory message model name native noise option order outcome output pack page path pipeline
+    plain plan plot pool predict prediction process progress quality random read readable reason record remain renew
+    replace report resource result row same scale score section self setting ship sixteen sound source speech
+    statistics style sum text time timeline too train unhealthy unknown unreadable unusable usage weight whole
+    window write
     """
 )
 """Words that a name uses as everybody does; one with a meaning of this house's own belongs into the glossary."""
@@ -30,7 +31,8 @@ FIELD = listed(
     aac activation arrow audeering audformat augment av bar block bootstrap calibration classification cluster codec
     concat concordance config conv corpora cross demo distribute emosphere entropy epoch feature ffmpeg graph heap
     heat html iemocap iterable layer libsndfile log logmel mel metric mp3 msp norm odyssey optimiser podcast
-    prefetch pretrained redaction resample scatter schema shard soundfile sql svg table tar tensor transformer zip
+    prefetch pretrained ray redaction resample s3 scatter schema shard soundfile sql svg table tar tensor
+    transformer zip
     """
 )
 """Terms and proper names of audio, learning and data processing, in the sense that they have there."""

@@ -44,6 +44,20 @@ def test_a_cluster_that_does_not_answer_is_told(emosphere, monkeypatch):
     assert {line["check"]: line["state"] for line in answer.json["findings"]}["ray"] == "fail"
 
 
+def test_what_a_run_would_be_run_by_is_said(emosphere, monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    settings = tmp_path / "run.toml"
+    for engine, ray in (("in-process", None), ("ray", "a local Ray is started for such a run, authentication mode")):
+        settings.write_text(f'[resources]\nengine = "{engine}"\n')
+        found = {
+            line["check"]: line["found"]
+            for line in emosphere("doctor", "--config", settings, "--json").json["findings"]
+        }
+        name = "Ray" if ray else engine
+        assert found["engine"] == f"{name}, since [resources] engine asks for it"
+        assert (found.get("ray") or "").startswith(ray or "")
+
+
 def test_the_runs_own_settings_hold_here_too(emosphere, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"x" * 100)
     (tmp_path / "run.toml").write_text("[fetch]\nmax_bytes = 10\n")
@@ -68,9 +82,10 @@ def test_a_model_that_is_not_there_is_named(emosphere):
 
 def test_who_is_writing_to_out_is_named(emosphere, tmp_path):
     out = tmp_path / "out"
-    with Lease(locate(str(out)).child("_emosphere", "lease"), "run 42") as lease:
-        lease.acquire()
-        findings = emosphere("doctor", "--json", *_no_archive(tmp_path), out).json["findings"]
+    lease = Lease(locate(str(out)).child("_emosphere", "lease"), "run 42")
+    lease.acquire()
+    findings = emosphere("doctor", "--json", *_no_archive(tmp_path), out).json["findings"]
+    lease.release()
     [found] = [line for line in findings if line["check"] == "lease"]
     assert found["state"] == "warn"
     assert found["found"].startswith("held by run 42 (host ")

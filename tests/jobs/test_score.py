@@ -80,7 +80,7 @@ def test_a_wrong_setting_is_named_with_the_near_one(emosphere, archive, tmp_path
 @pytest.mark.parametrize("words", [[], ["--dry-run"], ["--dry-run", "--limit", "1"]], ids=str)
 def test_segments_longer_than_the_models_clips_are_refused(emosphere, archive, tmp_path, words, monkeypatch):
     """Before anything starts."""
-    monkeypatch.setattr("pipelines.score.run.chain.connect", lambda: pytest.fail("Ray was started"))
+    monkeypatch.setattr("pipelines.score.command.score_parts", lambda *_: pytest.fail("something was started"))
     (tmp_path / "settings.toml").write_text("[listen.segment]\nmax_s = 15\n")
     out = tmp_path / "out"
     message = refused(emosphere("score", archive, "--out", out, "--config", tmp_path / "settings.toml", *words), out)

@@ -1,10 +1,13 @@
 """An archive of real sound in many containers, made from the project's own demonstration voices."""
 
+import contextlib
+import os
 import shutil
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -69,11 +72,6 @@ def copy_demo(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DEMO, tmp_path / "demo"))
 
 
-@pytest.fixture
-def in_process() -> None:
-    """To go."""
-
-
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     """For erasing: an archive, tables of it, and a run that was refused for its failures and keeps its plan and
@@ -89,15 +87,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, voice: np.ndarray) -> Path:
     manifest.write_text("uri,speaker\narchive/d.flac,Ann\n")
     archives = (str(archive / "customer-17/b.flac"), str(manifest), str(archive))
     out = home / "out"
-    if True:
-        result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
-        assert result["scored"] == 4
-        late = archive / "customer-17/late"
-        late.mkdir()
-        soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
-        (late / "broken.wav").write_bytes(b"RIFF")
-        with pytest.raises(TooManyFailures):
-            score(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
+    result = score(ScoreRequest(archives=archives, out=str(out), dt="2026-11-20"))
+    assert result["scored"] == 4
+    late = archive / "customer-17/late"
+    late.mkdir()
+    soundfile.write(late / "e.flac", voice[: 16_000 * 4], 16_000)
+    (late / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(TooManyFailures):
+        score(ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-21", max_error_rate=0.0))
     assert list(out.rglob("staging/*.parquet"))
     return home
 
@@ -111,7 +108,31 @@ def home(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
-    """Filesystem of a fresh S3 server in this process, with two buckets; its address is set for it and its children."""
+    """Filesystem of an S3 server with two empty buckets; its address is set for this process and its children.
+
+    A fresh one in this process; or, where EMOSPHERE_TEST_S3 says ``plain`` or ``versioned``, the one that the AWS
+    variables name, with buckets of that kind (`make test-s3`).
+    """
+    import s3fs
+
+    buckets = os.environ.get("EMOSPHERE_TEST_S3")
+    with contextlib.nullcontext() if buckets else moto_server():
+        s3fs.S3FileSystem.clear_instance_cache()
+        filesystem = s3fs.S3FileSystem(use_listings_cache=False)
+        if buckets and urlsplit(os.environ["AWS_ENDPOINT_URL"]).hostname != "127.0.0.1":
+            pytest.fail("EMOSPHERE_TEST_S3 is for a server of this machine: its buckets are emptied.")
+        for name in ("audio", "tables"):
+            if filesystem.exists(name):
+                filesystem.rm(name, recursive=True)
+            filesystem.mkdir(name)
+        if buckets == "versioned":
+            filesystem.make_bucket_versioned("tables")
+        yield filesystem
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[None]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(port=0)
@@ -123,18 +144,18 @@ def s3() -> Iterator[Any]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    patch = pytest.MonkeyPatch()
-    for name, value in settings.items():
-        patch.setenv(name, value)
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
-    # Buckets belong to the process, not to its server: those of an earlier one would still be there.
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
-    filesystem = s3fs.S3FileSystem(use_listings_cache=False)
-    filesystem.mkdir("audio")
-    filesystem.mkdir("tables")
-    yield filesystem
-    s3fs.S3FileSystem.clear_instance_cache()
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        # Buckets belong to the process, not to its server: those of an earlier one would still be there.
+        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
+        yield
     server.stop()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for the server is one of the tests that `make test-s3` runs on a real one."""
+    for item in items:
+        if "s3" in getattr(item, "fixturenames", ()):
+            item.add_marker("s3")

@@ -93,6 +93,11 @@ class IsolatedDecoder:
         self._current: IsolatedStream | None = None
         self._waited_s = 0.0
 
+    def start(self) -> None:
+        """Start the child ahead of the first recording: loading what decodes takes it a while."""
+        if self._child is None:
+            self._start()
+
     def open(self, path: str, start_s: float = 0.0) -> IsolatedStream:
         """Open a recording as :func:`emosphere.audio.decoding.decode.open_recording` does, in the child.
 

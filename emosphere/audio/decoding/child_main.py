@@ -4,6 +4,8 @@ Started by :mod:`emosphere.audio.decoding.child`. Requests come as lines of JSON
 the descriptor named by the first argument. Standard output is turned into standard error before any decoder is loaded.
 """
 
+import contextlib
+import importlib
 import json
 import os
 import resource
@@ -35,6 +37,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_NOISE_BYTES, MAX_NOISE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
+    # Before it is asked for: a child may be started early. What fails here is said over the first recording.
+    with contextlib.suppress(Exception):
+        importlib.import_module("emosphere.audio.decoding.decode")
 
     def send(letter: bytes, body: bytes | dict[str, Any] = b"") -> None:
         _write_all(out, pack(letter, body))

@@ -1,1 +1,1 @@
-"""From the parts of a plan to staged rows: the Ray Data chain, its actor, and what decodes for it."""
+"""From the parts of a plan to staged rows: the engine, the actor that it runs, and what decodes for it."""

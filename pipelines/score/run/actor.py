@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emosphere.errors import EmosphereError, MachineError
+from emosphere.importing import without_collector
 from emosphere.model.find import find_model
 from emosphere.speech.cells import Cell
 from pipelines.archive.seal import UNSEALED, Seal
@@ -51,8 +52,16 @@ class ScoreParts:
     def __init__(
         self, ledger: Ledger, header: RunHeader, model: str, settings: ScoreSettings, pool: Pool, seal: Seal = UNSEALED
     ) -> None:
+        withheld = withheld_channels(header.roles, header.exception)
+        decoders = [
+            _decoders(pool.apart, count, settings, seal, withheld)
+            for count in (len(range(number, pool.decoders, pool.lanes)) for number in range(pool.lanes))
+        ]
+        for of_lane in decoders:
+            of_lane.start()  # they load what decodes while this process loads torch
         # Here, where the model is: the driver knows this class too, and does without torch's seconds and 450 MB.
-        from emosphere.model.checkpoint import load_checkpoint
+        with without_collector():
+            from emosphere.model.checkpoint import load_checkpoint
 
         self._ledger, self._header, self._seal = ledger, header, seal
         self._threads: ThreadPoolExecutor | None = None
@@ -67,14 +76,13 @@ class ScoreParts:
         except EmosphereError as error:
             # Raised by the first call: of an actor that cannot be made Ray only says that it died.
             self._model_error = error
+            for of_lane in decoders:
+                of_lane.close()
             return
         self._model_digest = checkpoint.digest
         scorer = self._load(checkpoint, settings, pool)
-        withheld = withheld_channels(header.roles, header.exception)
-        for number in range(pool.lanes):
-            num_decoders = len(range(number, pool.decoders, pool.lanes))
-            decoders = _decoders(pool.apart, num_decoders, settings, seal, withheld)
-            self._lanes.append(_Lane(scorer.another(), pool.threads, decoders))
+        for of_lane in decoders:
+            self._lanes.append(_Lane(scorer.another(), pool.threads, of_lane))
             self._free.put(self._lanes[-1])
 
     def _load(self, checkpoint: "Checkpoint", settings: ScoreSettings, pool: Pool) -> "Scorer":
@@ -125,6 +133,7 @@ class ScoreParts:
     def _score_in_a_lane(self, part: int) -> dict[str, Any]:
         lane = self._free.get()
         try:
+            lane.check()
             return lane.thread.submit(self._score_part, lane, part).result()
         finally:
             self._free.put(lane)
@@ -135,7 +144,6 @@ class ScoreParts:
                 f"A worker's model has digest {self._model_digest}, the run's is {self._header.model_digest}; give all "
                 "machines the same version, then run the same command again."
             )
-        lane.check()
         began = time.monotonic()
         units = units_of(self._ledger.plan_part(self._header, part))
         for tries_left in reversed(range(TRIES)):

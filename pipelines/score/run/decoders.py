@@ -51,6 +51,11 @@ class Decoders:
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in range(count)]
         self._part: PartDecoding | None = None
 
+    def start(self) -> None:
+        """Start a first process ahead of the first part. What fails is said over the first recording."""
+        with contextlib.suppress(OSError):
+            self._decoders[0].start()
+
     def decode(self, units: Sequence[Unit]) -> "PartDecoding":
         """Begin with the units of a part."""
         self._part = PartDecoding(units, self, self._settings, self._seal, self._withheld)

@@ -49,6 +49,9 @@ class DecodersApart:
         self._count, self._arguments = count, (count, settings, seal, withheld)
         self._actor: Any = None
 
+    def start(self) -> None:
+        """Nothing: their actor starts with the first part."""
+
     def decode(self, units: Sequence[Unit]) -> "PartApart":
         """Begin with the units of a part."""
         return PartApart(units, self)

@@ -16,9 +16,10 @@ KEPT_BYTES: Final = 256 << 20
 
 
 def share_one_heap() -> None:
-    """Let all threads of this process share one heap, as ``MALLOC_ARENA_MAX=1`` does from without.
+    """Let all threads of this process share one heap, as ``MALLOC_ARENA_MAX=1`` does from without: an actor in it then
+    takes 1.1 GB at most instead of 1.3 (measured over three hours of audio).
 
-    Threads that have one of their own by now keep it.
+    For a process without threads: once one of them has a heap of its own, the C library holds to its own number.
     """
     with _ELSEWHERE:
         ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 1)

@@ -13,7 +13,7 @@ from pipelines.archive.seal import Seal
 from pipelines.cluster.resources import Pool
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.run.actor import ScoreParts, stopped
-from pipelines.score.run.heap import give_back, share_one_heap
+from pipelines.score.run.heap import give_back
 from pipelines.score.settings import ScoreSettings
 
 
@@ -32,7 +32,6 @@ class InProcess:
         seal: Seal,
         pool: Pool,
     ) -> None:
-        share_one_heap()
         self._todo, self._seal, self._lanes = todo, seal, pool.lanes
         self._arguments = (ledger, header, model, settings, pool, seal)
         self._actor: ScoreParts | None = None

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from torchaudio.functional import melscale_fbanks
 
 from emosphere.model.architecture import LogMelConfig
 from emosphere.model.frames import Frames
-from emosphere.model.logmel import LogMelEncoder
+from emosphere.model.logmel import LogMelEncoder, mel_bands
 from tests.rounding import assert_close, num_terms, rounding_bound
 
 
@@ -43,6 +44,14 @@ def test_a_tone_is_loudest_in_its_own_band() -> None:
 def test_frames_stand_only_where_a_whole_window_fits(num_samples: int, num_frames: int) -> None:
     features = encoder().features(torch.zeros(1, num_samples), torch.tensor([num_samples]))
     assert features.values.shape[1] == int(features.is_valid.sum()) == num_frames
+
+
+@pytest.mark.parametrize(
+    ("low_hz", "high_hz", "num_bands"), [(60.0, 5000.0, 64), (0.0, 8000.0, 80), (20.0, 7600.0, 23)]
+)
+def test_bands_are_those_of_torchaudio(low_hz: float, high_hz: float, num_bands: int) -> None:
+    wanted = melscale_fbanks(513, low_hz, high_hz, num_bands, 16_000)
+    assert torch.equal(mel_bands(513, low_hz, high_hz, num_bands), wanted)
 
 
 def test_mel_energies_agree_with_a_slow_transform() -> None:

@@ -129,7 +129,7 @@ def test_a_wrong_query_is_no_full_disk(temporary):
         base.execute("FROM nowhere")
 
 
-def test_a_disk_that_fills_up_while_folding_loses_nothing(in_process, archive, tmp_path, temporary, monkeypatch, rows):
+def test_a_disk_that_fills_up_while_folding_loses_nothing(archive, tmp_path, temporary, monkeypatch, rows):
     """The error is raised and stored with the run, nothing is published, and the same command scores nothing again."""
     out = tmp_path / "out"
     request = ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-20")

@@ -25,8 +25,6 @@ from pipelines.score.request import ScoreRequest
 from tests.pipelines.erase.erased import all_text, assert_whole, names, uri
 from tests.pipelines.headers import open_ledger
 
-pytestmark = pytest.mark.usefixtures("in_process")
-
 
 def test_a_recording_goes_from_every_file_and_stays_gone(made, home):
     out, gone = home / "out", uri(made, "customer-17/b.flac")

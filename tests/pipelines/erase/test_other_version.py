@@ -9,7 +9,6 @@ from tests.pipelines.erase.erased import all_text, names, uri
 from tests.pipelines.other_version import rewrite, with_column, without
 
 HOLDER = {b"holder": b"whoever wrote it last"}
-pytestmark = pytest.mark.usefixtures("in_process")
 
 
 @pytest.mark.parametrize(

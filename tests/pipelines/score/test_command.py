@@ -1,4 +1,4 @@
-"""The whole road, archive to tables: some of it on a local Ray, the rest with the same actor in this process.
+"""The whole road, archive to tables, by one actor in this process; two of its tests need several, and so Ray.
 
 What is held here, across the rooms: every recording ends as one row with the right status; the same command adds
 nothing; a changed, renamed or failed recording, other settings, another model, another dt do as the contract says;
@@ -8,8 +8,6 @@ rows do not depend on unit size, batch size or workers; too many failures publis
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,13 +31,6 @@ from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.sql.command import sql
 from tests.rounding import assert_same_rows
-
-
-@pytest.fixture(autouse=True)
-def without_a_cluster_unless_marked(request: pytest.FixtureRequest) -> None:
-    """An actor takes seconds to start."""
-    if "ray" not in request.keywords:
-        request.getfixturevalue("in_process")
 
 
 def request_for(archive: object, out: Path, **changes) -> ScoreRequest:
@@ -88,13 +79,6 @@ def test_a_model_whose_weights_do_not_fit_is_refused_in_words(archive, tmp_path)
     with pytest.raises(UsageError, match=rf"1 tensors do not fit config.json, first {named}"):
         score(request_for(archive, tmp_path / "out", model=str(model)))
     assert not (tmp_path / "out" / "segments").exists()
-
-
-@pytest.mark.ray
-def test_the_driver_does_without_torch(archive, tmp_path, root):
-    command = [sys.executable, "-m", "tests.pipelines.score.driver_modules", str(archive), str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "3 False"
 
 
 def test_segments_lie_in_order_within_their_recording(scored, rows):

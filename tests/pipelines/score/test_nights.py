@@ -18,6 +18,7 @@ from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
 from pipelines.cluster.resources import Resources
+from pipelines.output import fence as fences
 from pipelines.output import lease as leases
 from pipelines.output.fence import Held, Overtaken
 from pipelines.output.lease import Lease, describe
@@ -59,7 +60,7 @@ def quick(monkeypatch):
 # Failures that may pass
 
 
-def test_a_passing_failure_is_tried_again_by_another_night(in_process, archive, tmp_path, rows, monkeypatch):
+def test_a_passing_failure_is_tried_again_by_another_night(archive, tmp_path, rows, monkeypatch):
     """Whose window it is outside of."""
     out, day = tmp_path / "out", 86_400
     for path in archive.iterdir():
@@ -89,7 +90,7 @@ def test_a_passing_failure_is_tried_again_by_another_night(in_process, archive, 
 # A run that was refused for its failures
 
 
-def test_late_files_join_a_refused_run_and_count_with_it(in_process, archive, tmp_path, rows, voice):
+def test_late_files_join_a_refused_run_and_count_with_it(archive, tmp_path, rows, voice):
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures, match="2 of 6"):
         score(request_for(archive, out, max_error_rate=0.2))
@@ -107,7 +108,7 @@ def test_late_files_join_a_refused_run_and_count_with_it(in_process, archive, tm
     assert score(request_for(archive, out))["skipped"] == 10
 
 
-def test_a_mended_file_replaces_its_failure_in_a_refused_run(in_process, archive, tmp_path, rows, voice):
+def test_a_mended_file_replaces_its_failure_in_a_refused_run(archive, tmp_path, rows, voice):
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures, match="2 of 6"):
         score(request_for(archive, out, max_error_rate=0.2))
@@ -120,7 +121,7 @@ def test_a_mended_file_replaces_its_failure_in_a_refused_run(in_process, archive
     assert recordings["num_segments"].sum() == len(rows(out, "segments")) == result["segments"]
 
 
-def test_a_passing_failure_of_a_refused_run_is_tried_again(in_process, archive, tmp_path, rows, monkeypatch):
+def test_a_passing_failure_of_a_refused_run_is_tried_again(archive, tmp_path, rows, monkeypatch):
     out, real_path = tmp_path / "out", Fetcher.local_path
 
     def missing_tonight(self, recording):
@@ -137,7 +138,7 @@ def test_a_passing_failure_of_a_refused_run_is_tried_again(in_process, archive, 
     assert len(rows(out, "recordings")) == 6
 
 
-def test_a_refused_run_is_published_though_its_archive_is_gone(in_process, archive, tmp_path, rows):
+def test_a_refused_run_is_published_though_its_archive_is_gone(archive, tmp_path, rows):
     out = tmp_path / "out"
     with pytest.raises(TooManyFailures):
         score(request_for(archive, out, max_error_rate=0.2))
@@ -150,7 +151,7 @@ def test_a_refused_run_is_published_though_its_archive_is_gone(in_process, archi
 # Planning
 
 
-def test_a_run_killed_while_planning_keeps_its_name(in_process, archive, tmp_path, monkeypatch, rows):
+def test_a_run_killed_while_planning_keeps_its_name(archive, tmp_path, monkeypatch, rows):
     """It is planned anew."""
     out = tmp_path / "out"
     request = request_for(archive, out, settings=SMALL_PARTS)
@@ -171,7 +172,7 @@ def test_a_run_killed_while_planning_keeps_its_name(in_process, archive, tmp_pat
     assert len(rows(out, "recordings")) == result["recordings"] == 5
 
 
-def test_a_run_whose_plan_an_earlier_version_sealed_is_not_lost(in_process, archive, tmp_path, monkeypatch, rows):
+def test_a_run_whose_plan_an_earlier_version_sealed_is_not_lost(archive, tmp_path, monkeypatch, rows):
     """It could not be read: its recordings are listed, planned and scored again by the command that resumes it."""
     monkeypatch.setenv("EMOSPHERE_ID_KEY", "sixteen bytes or more")
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
@@ -193,7 +194,7 @@ def test_a_run_whose_plan_an_earlier_version_sealed_is_not_lost(in_process, arch
     assert score(request_for(archive, out))["skipped"] == 6
 
 
-def test_a_finished_archive_is_not_read_and_takes_no_lease(in_process, archive, tmp_path, monkeypatch):
+def test_a_finished_archive_is_not_read_and_takes_no_lease(archive, tmp_path, monkeypatch):
     out = tmp_path / "out"
     score(request_for(archive, out))
     before = sorted(path.name for path in (out / "_emosphere/lease").iterdir())
@@ -205,7 +206,7 @@ def test_a_finished_archive_is_not_read_and_takes_no_lease(in_process, archive, 
 # Two at once
 
 
-def test_a_second_run_meets_a_live_one_and_does_nothing(in_process, quick, archive, tmp_path):
+def test_a_second_run_meets_a_live_one_and_does_nothing(quick, archive, tmp_path):
     out = tmp_path / "out"
     other = elsewhere(out)
     other.acquire()
@@ -216,7 +217,7 @@ def test_a_second_run_meets_a_live_one_and_does_nothing(in_process, quick, archi
     assert [path.name for path in (out / "_emosphere").iterdir()] == ["lease"]
 
 
-def test_overtaken_while_publishing_it_publishes_no_more(in_process, quick, archive, tmp_path, monkeypatch, rows):
+def test_overtaken_while_publishing_it_publishes_no_more(quick, archive, tmp_path, monkeypatch, rows):
     """It sleeps before a write; when it wakes up, the file is another's to write."""
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
     score(request_for(archive, undisturbed))
@@ -250,7 +251,7 @@ def overtake(out: Path, monkeypatch: pytest.MonkeyPatch) -> Lease:
     return successor
 
 
-def test_overtaken_while_planning_it_leaves_the_plan(in_process, quick, archive, tmp_path, monkeypatch):
+def test_overtaken_while_planning_it_leaves_the_plan(quick, archive, tmp_path, monkeypatch):
     """The same command takes over under the same name, and its plan may be another."""
     out, real, successors = tmp_path / "out", planning.write_plan, []
 
@@ -265,7 +266,7 @@ def test_overtaken_while_planning_it_leaves_the_plan(in_process, quick, archive,
     successors[0].release()
 
 
-def test_overtaken_before_it_begins_it_leaves_the_pointer(in_process, quick, archive, tmp_path, monkeypatch):
+def test_overtaken_before_it_begins_it_leaves_the_pointer(quick, archive, tmp_path, monkeypatch):
     out, successors, real = tmp_path / "out", [], Job.new_header
 
     def sleep_before_begin(*args):
@@ -279,7 +280,7 @@ def test_overtaken_before_it_begins_it_leaves_the_pointer(in_process, quick, arc
     successors[0].release()
 
 
-def test_overtaken_and_failed_it_stores_no_result(in_process, quick, archive, tmp_path, monkeypatch):
+def test_overtaken_and_failed_it_stores_no_result(quick, archive, tmp_path, monkeypatch):
     out, successors = tmp_path / "out", []
 
     def fail(*args) -> None:
@@ -293,7 +294,7 @@ def test_overtaken_and_failed_it_stores_no_result(in_process, quick, archive, tm
     successors[0].release()
 
 
-def test_overtaken_while_scoring_it_notices_between_parts(in_process, quick, archive, tmp_path, monkeypatch):
+def test_overtaken_while_scoring_it_notices_between_parts(quick, archive, tmp_path, monkeypatch):
     out = tmp_path / "out"
     taken = []
 
@@ -304,13 +305,13 @@ def test_overtaken_while_scoring_it_notices_between_parts(in_process, quick, arc
             taken[0].acquire()
         time.sleep(0.3)
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(MachineError, match="taken over by run other"):
         score(request_for(archive, out, settings=SMALL_PARTS), overtake)
     assert len(list(out.rglob("staging/part-*.parquet"))) < 6
     taken[0].release()
 
 
-def test_on_s3_a_write_of_the_last_moment_is_not_undone(in_process, s3, archive, tmp_path, monkeypatch, rows):
+def test_on_s3_a_write_of_the_last_moment_is_not_undone(s3, archive, tmp_path, monkeypatch, rows):
     """The last moment, after the fence was asked: the condition of the PUT names the version that was read."""
     out = "s3://tables/stale"
     request = replace(request_for(archive, tmp_path), out=out)
@@ -368,7 +369,7 @@ def test_a_row_that_never_comes_ends_the_run_with_an_error():
     assert list(within_deadline(iter([{"part": 1}]), 5)) == [{"part": 1}]
 
 
-def test_a_long_part_with_signs_of_life_is_no_standstill(in_process, archive, tmp_path, monkeypatch):
+def test_a_long_part_with_signs_of_life_is_no_standstill(archive, tmp_path, monkeypatch):
     def slow():
         time.sleep(1)
         yield {"part": 1}
@@ -376,7 +377,7 @@ def test_a_long_part_with_signs_of_life_is_no_standstill(in_process, archive, tm
     assert list(within_deadline(slow(), 0.2, iter(range(100)).__next__)) == [{"part": 1}]
     monkeypatch.setattr("pipelines.score.run.actor.SIGN_S", 0.0)
     written = []
-    monkeypatch.setattr(Ledger, "remove_run", lambda self, header: written.append(self.signs_of_life(header.run_id)))
+    monkeypatch.setattr(Ledger, "end", lambda self, header: written.append(self.signs_of_life(header.run_id)))
     score(request_for(archive, tmp_path / "out"))
     assert written[0]
 

@@ -19,7 +19,6 @@ from pipelines.score.settings import ScoreSettings
 from tests.pipelines.headers import open_ledger
 from tests.pipelines.other_version import Change, rewrite, with_column, with_type, without
 
-pytestmark = pytest.mark.usefixtures("in_process")
 DT = "2026-11-20"
 
 

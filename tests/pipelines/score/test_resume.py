@@ -1,7 +1,4 @@
-"""Killed anywhere and run again, a run ends with the rows of an undisturbed one.
-
-The undisturbed one and the one that is killed run on Ray; what dies inside publishing needs none.
-"""
+"""Killed anywhere and run again, a run ends with the rows of an undisturbed one."""
 
 import dataclasses
 import os
@@ -23,7 +20,6 @@ from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
 from tests.rounding import assert_same_rows
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("in_process")]
 NUM_RECORDINGS = 30
 
 

@@ -20,8 +20,6 @@ from pipelines.score.plan.due import Due
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
 
-pytestmark = pytest.mark.usefixtures("in_process")
-
 
 class Died(BaseException):
     """As if the process were killed."""

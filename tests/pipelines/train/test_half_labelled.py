@@ -132,7 +132,7 @@ def concordance(predicted: np.ndarray, target: np.ndarray) -> float:
 
 
 def test_a_model_of_categories_alone_leaves_the_other_columns_null(
-    in_process: None, manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = settings(manifest, tmp_path / "model", {"category": "cross-entropy"})
     train_with(config)

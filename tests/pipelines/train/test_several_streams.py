@@ -77,7 +77,7 @@ def manifest(tmp_path: Path) -> Path:
 @pytest.mark.ray
 @pytest.mark.training
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
-def test_three_streams_go_all_the_way(in_process: None, root: Path, manifest: Path, tmp_path: Path) -> None:
+def test_three_streams_go_all_the_way(root: Path, manifest: Path, tmp_path: Path) -> None:
     # Random masks of transformers come from dice of its own, which no seed of ours reaches.
     settings = ", ".join(
         f"{name} = {json.dumps(value)}" for name, value in (TINY | {"apply_spec_augment": False}).items()

@@ -22,8 +22,6 @@ from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import ScoreSettings
 
-pytestmark = pytest.mark.usefixtures("in_process")
-
 
 def request_for(archive: Path, out: Path) -> ScoreRequest:
     return ScoreRequest(archives=(str(archive),), out=str(out), dt="2026-11-20")

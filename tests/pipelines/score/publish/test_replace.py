@@ -24,7 +24,7 @@ def homes(out: Path, table: str) -> dict[str, set[str]]:
     return names
 
 
-def test_a_recording_has_one_file_of_many_and_keeps_it(in_process, archive, tmp_path, rows, voice, monkeypatch):
+def test_a_recording_has_one_file_of_many_and_keeps_it(archive, tmp_path, rows, voice, monkeypatch):
     score(request_for(archive, tmp_path / "one"))
     # So many files that six recordings, whose ids follow from this test's folder, never all fall into one.
     monkeypatch.setattr(publishing, "FILE_BYTES", 20)
@@ -47,7 +47,7 @@ def test_a_recording_has_one_file_of_many_and_keeps_it(in_process, archive, tmp_
     assert sorted(path.name for path in (out / "segments").rglob("*.parquet")) == names["segments"]
 
 
-def test_every_file_of_a_new_partition_is_there_even_if_empty(in_process, archive, tmp_path, monkeypatch):
+def test_every_file_of_a_new_partition_is_there_even_if_empty(archive, tmp_path, monkeypatch):
     """Else a reader could not tell an empty file from one that is still to come."""
     monkeypatch.setattr(publishing, "FILE_BYTES", 20)
     score(request_for(archive, tmp_path / "out"))

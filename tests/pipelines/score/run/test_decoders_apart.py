@@ -21,8 +21,8 @@ from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run.actor import TRIES
-from pipelines.score.run.decoders import QUEUED_CELLS
-from pipelines.score.run.decoders_apart import DecodersApart, DecodersLost, PartApart, _DecodingActor
+from pipelines.score.run.decoders import QUEUED_CELLS, DecodersLost
+from pipelines.score.run.decoders_apart import DecodersApart, PartApart, _DecodingActor
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.score.unit import units_of
 from tests.pipelines.score.run.running import POOL, planned, staged
