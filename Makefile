@@ -42,15 +42,9 @@ check: setup  ## lint, format, types, import contracts, and nothing private in t
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py -k tracked
 
-# Two halves side by side, since what starts Ray mostly waits for it; each with a Ray of its own.
+# Two processes, since what starts Ray mostly waits for it; each with a Ray of its own. A file's tests share fixtures.
 test: setup  ## every test that needs no accelerator and no patience
-	@log=$$(mktemp); trap 'kill $$first $$second; rm -f "$$log"; exit 130' INT TERM; \
-	echo "test      what runs without Ray, and trainings (shown at the end); beside it scoring with Ray:"; \
-	$(BIN)/python -m pytest -m "(not ray or training) and not gpu and not heavy" > "$$log" 2>&1 & first=$$!; \
-	$(BIN)/python -m pytest -m "ray and not training and not gpu and not heavy" & second=$$!; \
-	wait $$second; scoring=$$?; wait $$first; rest=$$?; \
-	echo "test      without Ray, and trainings:"; cat "$$log"; rm -f "$$log"; \
-	exit $$((scoring || rest))
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not heavy"
 
 test-s3: setup  ## the tests of S3 on Ceph's radosgw, with and without versioning (names its Debian packages if missing)
 	$(BIN)/python -m tests.radosgw
