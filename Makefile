@@ -1,7 +1,7 @@
 # The words of this house. Needs make and Python >= 3.11; everything else is put into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check test test-s3 test-heavy test-s3 schedules chaos fuzz demo bench docs lock wheel clean
+.PHONY: help setup check test test-s3 test-heavy schedules chaos fuzz demo bench docs lock wheel clean
 
 # `make setup PYTHON=python3.12` picks one; else the first of these that is new enough.
 PYTHON ?=
