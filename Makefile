@@ -1,7 +1,7 @@
 # The words of this house. Needs make and Python >= 3.11; everything else is put into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check test test-heavy chaos fuzz demo bench docs lock wheel clean
+.PHONY: help setup check test test-s3 test-heavy schedules chaos fuzz demo bench docs lock wheel clean
 
 # `make setup PYTHON=python3.12` picks one; else the first of these that is new enough.
 PYTHON ?=
@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-header --no-emit-index-url --no-emit-find-links pyproject.toml
 
 help:  ## print these words
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## build .venv when it is missing or a lock changed
 
@@ -42,21 +42,22 @@ check: setup  ## lint, format, types, import contracts, and nothing private in t
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py -k tracked
 
-# Two halves side by side, since what starts Ray mostly waits for it; each with a Ray of its own.
+# Two processes, since what starts Ray mostly waits for it; each with a Ray of its own. A file's tests share fixtures.
 test: setup  ## every test that needs no accelerator and no patience
-	@log=$$(mktemp); trap 'kill $$first $$second; rm -f "$$log"; exit 130' INT TERM; \
-	echo "test      what runs without Ray, and trainings (shown at the end); beside it scoring with Ray:"; \
-	$(BIN)/python -m pytest -m "(not ray or training) and not gpu and not heavy" > "$$log" 2>&1 & first=$$!; \
-	$(BIN)/python -m pytest -m "ray and not training and not gpu and not heavy" & second=$$!; \
-	wait $$second; scoring=$$?; wait $$first; rest=$$?; \
-	echo "test      without Ray, and trainings:"; cat "$$log"; rm -f "$$log"; \
-	exit $$((scoring || rest))
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not heavy"
+
+test-s3: setup  ## the tests of S3 on Ceph's radosgw, with and without versioning (names its Debian packages if missing)
+	$(BIN)/python -m tests.radosgw
 
 test-heavy: setup  ## the tests that take minutes
 	$(BIN)/python -m pytest -m "heavy and not gpu"
 
 fuzz: setup  ## score 5,000 spoilt files; every one must end as a row (half an hour)
 	$(BIN)/python -m tests.fuzz
+
+schedules: setup  ## ten thousand random schedules of commands on one OUT, with pauses, kills and partitions (half an hour)
+	$(BIN)/python -m tests.schedules --store disk --count 5000 --jobs 2
+	$(BIN)/python -m tests.schedules --store memory --count 5000 --jobs 2
 
 chaos: setup  ## break everything once, on several Ray nodes and an S3 server; prints the chaos table (half an hour)
 	$(BIN)/python -m tests.chaos

@@ -37,7 +37,7 @@ def main() -> None:
             for _ in range(arguments.rounds):
                 for where, done in runs.items():
                     settings = Path(scratch) / "settings.toml"
-                    settings.write_text(f'[resources]\ndecode = "{where}"\n')
+                    settings.write_text(f'[resources]\nengine = "ray"\ndecode = "{where}"\n')
                     done.append(run(archive, "--config", str(settings)))
             shutil.rmtree(archive)
             beside = statistics.median(each["wall_s"] for each in runs["beside"])

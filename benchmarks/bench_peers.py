@@ -5,10 +5,11 @@ of its own, start-up included; once with transformers' encoder, as their users w
 of the engine and that of the encoder are told apart. "ideal" is the network alone on windows cut and sorted beforehand;
 for the bundled model, for which that is the smaller part, also with the core seconds of decoding and cutting added.
 All engines run in turn, round after round; start-up is what the same command takes for a single clip, the median over
-the rounds. Answers are compared window by window with those of "ideal". Writes
-benchmarks/results/DATE-peers-NAME-NCPU.md.
+the rounds, and is not measured for short archives, where the whole time is what counts. Answers are compared window by
+window with those of "ideal". Writes benchmarks/results/DATE-peers-NAME-NCPU.md.
 
     python benchmarks/bench_peers.py                                # a large encoder, then the bundled model: one table
+    python benchmarks/bench_peers.py --short                        # from one file of 10 s to two hours, whole times
     python benchmarks/bench_peers.py --model wavlm-base --cases clips --seconds 240
     python benchmarks/bench_peers.py --model default --cases podcasts --seconds 7200 --find-speech
 """
@@ -93,8 +94,15 @@ def hostile(folder: Path, seconds: float) -> None:
                 path.unlink()
 
 
+def one(folder: Path, seconds: float) -> None:
+    """A single file in WAV."""
+    folder.mkdir(parents=True)
+    samples, rate_hz = soundfile.read(DATA / "longform/librivox_sonnet_53s.mp3", frames=60 * 48_000)
+    soundfile.write(folder / "one.wav", samples[: int(seconds * rate_hz)], rate_hz)
+
+
 CASES: dict[str, Callable[[Path, float], None]] = {
-    "clips": clips, "podcasts": podcasts, "calls": calls, "hostile": hostile,
+    "one": one, "clips": clips, "podcasts": podcasts, "calls": calls, "hostile": hostile,
 }  # fmt: skip
 
 
@@ -108,6 +116,8 @@ class Race(NamedTuple):
     """Of audio in each archive, all channels."""
     find_speech: bool
     """For every engine; else windows are cut evenly."""
+    is_whole: bool = False
+    """Whether start-up is left in, and not measured."""
 
 
 RACES = (
@@ -115,6 +125,14 @@ RACES = (
     Race("default", ["podcasts", "calls", "hostile"], 3600.0, find_speech=True),
 )
 """What runs without --model."""
+
+SHORT_RACES = (
+    Race("default", ["one"], 10.0, find_speech=True, is_whole=True),
+    Race("default", ["calls", "podcasts"], 1200.0, find_speech=True, is_whole=True),
+    Race("default", ["podcasts"], 7200.0, find_speech=True, is_whole=True),
+    Race("default", ["hostile"], 3600.0, find_speech=True, is_whole=True),
+)
+"""What runs with --short."""
 
 
 def fill(folder: Path, seconds: float, paths: Iterator[Path]) -> None:
@@ -224,10 +242,10 @@ def compared(reference: pd.DataFrame, answers: pd.DataFrame) -> str:
 
 def run_race(race: Race, case: str, peers: list[str], rounds: int, model: Path, scratch: Path) -> list[str]:
     """Table rows of one archive."""
-    archive, one = scratch / case, scratch / "one"
+    archive, clip = scratch / case, scratch / "clip"
     CASES[case](archive, race.seconds)
-    if not one.exists():
-        clips(one, 1)
+    if not clip.exists():
+        clips(clip, 1)
     audio_s = sum(map(channel_seconds, archive.iterdir()))
     is_small = race.model == "default"
     encoders = ["emosphere"] if is_small else ["emosphere", "transformers"]
@@ -237,8 +255,8 @@ def run_race(race: Race, case: str, peers: list[str], rounds: int, model: Path, 
     engines += [Engine(peer, encoder) for encoder in encoders for peer in peers]
     for turn in range(rounds):
         for engine in engines:
-            if not engine.is_ideal:
-                engine.startups.append(run(engine, one, model, race.find_speech, scratch)[0])
+            if not engine.is_ideal and not race.is_whole:
+                engine.startups.append(run(engine, clip, model, race.find_speech, scratch)[0])
             wall_s, engine.answers = run(engine, archive, model, race.find_speech, scratch)
             engine.walls.append(wall_s)
             print(
@@ -253,7 +271,7 @@ def run_race(race: Race, case: str, peers: list[str], rounds: int, model: Path, 
     for engine in engines:
         ratio = statistics.median(other / own for other, own in zip(engine.walls, emosphere.walls, strict=True))
         rows.append(
-            f"| {race.model} | {case} | {speech} | {engine.name} | {engine.encoder} | "
+            f"| {race.model} | {case}, {audio_s:.0f} s | {speech} | {engine.name} | {engine.encoder} | "
             f"{statistics.median(engine.walls):.1f} | "
             f"{max(engine.walls) - min(engine.walls):.1f} | {engine.startup_s:.1f} | "
             f"{audio_s / statistics.median(engine.beyond):.0f} | "
@@ -276,10 +294,13 @@ def main() -> None:
     parser.add_argument(
         "--find-speech", action="store_true", help="for every engine (with --model); else windows are cut evenly"
     )
+    parser.add_argument("--short", action="store_true", help="from 10 s to two hours, whole times")
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    races = [race._replace(seconds=arguments.seconds or race.seconds) for race in RACES]
+    races = [
+        race._replace(seconds=arguments.seconds or race.seconds) for race in (SHORT_RACES if arguments.short else RACES)
+    ]
     if arguments.model:
         races = [
             Race(arguments.model, arguments.cases or list(CASES), arguments.seconds or 240.0, arguments.find_speech)
@@ -308,6 +329,7 @@ def main() -> None:
         "none, where windows are cut evenly.\n\n"
     )
     kind = "-".join([race.model + ("-speech" if race.find_speech else "") for race in races] + (arguments.cases or []))
+    kind = "short" if arguments.short else kind
     name = f"{datetime.date.today()}-peers-{kind}-{os.cpu_count()}cpu.md"
     for race in races:
         with tempfile.TemporaryDirectory() as folder:

@@ -37,7 +37,8 @@ def main() -> None:
             for number in range(hours):
                 shutil.copyfile(hour, archive / f"{number:04d}.mp3")
             each = max(1, cores // actors) if actors else 2
-            settings.write_text(f"[resources]\nactors = {actors}\ncpus_per_actor = {each}\n" if actors else "")
+            given = f"actors = {actors}\ncpus_per_actor = {each}\n" if actors else ""
+            settings.write_text(f'[resources]\nengine = "ray"\n{given}')
             done = run(archive, "--config", str(settings))
             shutil.rmtree(archive)
             smallest = smallest if smallest[0] else (hours, done["wall_s"])

@@ -66,9 +66,8 @@ class PeakMemory(threading.Thread):
                 except OSError:
                     continue
                 match = re.search(r"^Pss:\s+(\d+)", rollup, re.M)
-                kind = (
-                    "scoring actor" if "ray::MapWorker" in name else "decoder" if "isolat" in name else "Ray and driver"
-                )
+                kinds = {"ray::MapWorker": "scoring actor", "decoding.child_main": "decoder"}
+                kind = next((kinds[mark] for mark in kinds if mark in name), "Ray and driver")
                 sizes[kind] = sizes.get(kind, 0) + (int(match[1]) / 1024 if match else 0)
             if sum(sizes.values()) > self.peak_mib:
                 self.peak_mib = sum(sizes.values())

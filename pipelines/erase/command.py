@@ -78,7 +78,8 @@ def _warning(ledger: Ledger, holder: Holder) -> str:
         return f"{holder} stood still and was overtaken. If it wakes it writes nothing more here; end it."
     return (
         f"{holder} stood still and was overtaken. If it wakes, a write that it had begun may still reach the store, "
-        "under a name that nobody reads; the next command removes it. End it, and erase again for a proof of that too."
+        "under a name that nobody reads; the next command that writes here removes it. End that one, and erase "
+        "again for a proof of that too."
     )
 
 

@@ -82,8 +82,8 @@ def test_every_command_is_one_that_the_doors_take(root: Path, page: str) -> None
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_word_of_make_exists(root: Path, page: str) -> None:
-    words = set(re.findall(r"^([a-z-]+):", text_of(root, "Makefile"), re.MULTILINE))
-    named = {match for span in code(text_of(root, page)) for match in re.findall(r"^make ([a-z-]+)", span)}
+    words = set(re.findall(r"^([a-z0-9-]+):", text_of(root, "Makefile"), re.MULTILINE))
+    named = {match for span in code(text_of(root, page)) for match in re.findall(r"^make ([a-z0-9-]+)", span)}
     assert named <= words
 
 

@@ -163,7 +163,6 @@ def test_a_dry_run_says_how_much_and_writes_nothing(emosphere, archive, tmp_path
     assert "nothing was written" in shown
 
 
-@pytest.mark.ray
 def test_json_is_the_one_line_on_standard_output_and_is_stored(emosphere, archive, tmp_path):
     out = tmp_path / "out"
     answer = emosphere("score", archive, "--out", out, "--json", "--purpose", "test", "--limit", "1")
@@ -177,7 +176,6 @@ def test_json_is_the_one_line_on_standard_output_and_is_stored(emosphere, archiv
     assert stored == result | {"exit_code": 0}
 
 
-@pytest.mark.ray
 def test_too_many_failures_are_exit_code_3(emosphere, tmp_path):
     archive = tmp_path / "archive"
     archive.mkdir()
@@ -207,7 +205,9 @@ def test_a_command_that_leaves_at_once_leaves_nothing_running(root, archive, tmp
     """Neither after a run nor after a refusal; what was printed into a pipe is all there."""
     mark = f"EMOSPHERE_TEST_MARK={tmp_path}"
     environment = os.environ | dict([mark.split("=")])
-    command = [sys.executable, "-m", "jobs", "score", str(archive), "--out", str(tmp_path / "out"), "--json"]
+    (tmp_path / "settings.toml").write_text('[resources]\nengine = "ray"\n')
+    command = [sys.executable, "-m", "jobs", "score", str(archive), "--out", str(tmp_path / "out"), "--json",
+               "--config", str(tmp_path / "settings.toml")]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=environment)
     assert (done.returncode, json.loads(done.stdout)["failed"]) == (0, 0), done.stderr
     assert "oken authentication" not in done.stderr

@@ -73,7 +73,6 @@ def aws(monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
 
-@pytest.mark.ray
 def test_no_signature_user_or_key_is_written_or_printed(emosphere, web, aws, tmp_path, rows_of):
     manifest = tmp_path / "calls.csv"
     names = ["bad.wav", "forbidden.wav", "gone.wav"]
@@ -127,7 +126,6 @@ def calls(tmp_path: Path, root: Path) -> Path:
     return folder
 
 
-@pytest.mark.ray
 def test_with_a_key_no_name_of_a_recording_is_written_or_printed(emosphere, calls, tmp_path, monkeypatch, rows_of):
     monkeypatch.setenv("EMOSPHERE_ID_KEY", KEY)
     out = tmp_path / "out"

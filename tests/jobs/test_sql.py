@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.ray
-
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory, root):

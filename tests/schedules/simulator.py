@@ -355,7 +355,8 @@ class VirtualThread:
         self, *, target: Callable[..., Any], name: str = "thread", daemon: bool = True, args: Any = ()
     ) -> None:
         thread = current()
-        assert thread is not None and daemon
+        assert thread is not None
+        assert daemon
         self._process, self._name, self._target = thread.process, name, lambda: target(*args)
         self._thread: SimulatedThread | None = None
 

@@ -21,7 +21,7 @@ from pipelines.cluster.resources import Pool
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.policy import is_phone_call, withheld_channels
 from pipelines.score.publish.staged import staged_part
-from pipelines.score.run.decoders import Decoders, DecodersLost, Ended, Event
+from pipelines.score.run.decoders import ENDED, Decoders, DecodersLost, Ended, Event
 from pipelines.score.run.heap import give_back, keep_freed_memory
 from pipelines.score.settings import ScoreSettings
 from pipelines.score.unit import DecodedUnit, Unit, UnitResult, results_of, units_of
@@ -262,7 +262,7 @@ class _Lane:
     def check(self) -> None:
         """Raise Ended where nobody wants the lane's work any more."""
         if self._is_ended:
-            raise Ended("The run was ended; the same command resumes.")
+            raise Ended(ENDED)
 
     def end(self) -> None:
         """Let a write that is under way come to its end; none follows.

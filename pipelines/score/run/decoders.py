@@ -24,10 +24,15 @@ AFTER_THE_START = frozenset({"TRUNCATED", "CORRUPT", "TOO_SHORT", "EMPTY"})
 QUEUED_CELLS = 8
 """Cells (about a minute each) decoded ahead of the model: the bound on waveforms in memory, per part."""
 
+END_S = 0.02
+"""Time between two looks whether the threads of a part have ended."""
 TAKE_S = 0.2
 """Time after which a thread that waits at a queue looks whether the part is still wanted."""
 CLOSE_S = 5.0
 """Time that threads are given to notice that it is not."""
+
+
+ENDED = "The run was ended; the same command resumes."
 
 
 class DecodersLost(MachineError):
@@ -50,6 +55,8 @@ class Decoders:
         self._decoders = [IsolatedDecoder(settings.decode) for _ in range(count)]
         self._fetchers = [Fetcher(settings.fetch, settings.store) for _ in range(count)]
         self._part: PartDecoding | None = None
+        self._is_closed = False
+        self._closing = threading.Lock()
 
     def start(self) -> None:
         """Start a first process ahead of the first part. What fails is said over the first recording."""
@@ -57,9 +64,12 @@ class Decoders:
             self._decoders[0].start()
 
     def decode(self, units: Sequence[Unit]) -> "PartDecoding":
-        """Begin with the units of a part."""
-        self._part = PartDecoding(units, self, self._settings, self._seal, self._withheld)
-        return self._part
+        """Begin with the units of a part. Raises Ended after :meth:`close`."""
+        with self._closing:
+            if self._is_closed:
+                raise Ended(ENDED)
+            self._part = PartDecoding(units, self, self._settings, self._seal, self._withheld)
+            return self._part
 
     @property
     def pairs(self) -> list[tuple[Fetcher, IsolatedDecoder]]:
@@ -68,6 +78,8 @@ class Decoders:
 
     def close(self) -> None:
         """End the part under way and the processes, and wipe the scratch folders."""
+        with self._closing:
+            self._is_closed = True
         if self._part is not None:
             self._part.end()
         for fetcher, decoder in self.pairs:
@@ -105,11 +117,12 @@ class PartDecoding:
 
         Raises MachineError where the machine is broken, Ended after :meth:`end`.
         """
-        threads = [threading.Thread(target=self._decode_all, args=pair, daemon=True) for pair in self._decoders.pairs]
-        self._threads = threads
-        for thread in threads:
+        self._threads = [
+            threading.Thread(target=self._decode_all, args=pair, daemon=True) for pair in self._decoders.pairs
+        ]
+        for thread in self._threads:
             thread.start()
-        num_running = len(threads)
+        num_running = len(self._threads)
         try:
             while num_running:
                 began = time.monotonic()
@@ -123,7 +136,7 @@ class PartDecoding:
                     yield event
         finally:
             self._stopped.set()
-            while any(thread.is_alive() for thread in threads):
+            while any(thread.is_alive() for thread in self._threads):
                 try:  # a thread may be waiting for room in the queue
                     self._queue.get(timeout=0.05)
                 except queue.Empty:
@@ -132,17 +145,17 @@ class PartDecoding:
     def end(self) -> None:
         """Let nothing more come of this part, from whichever thread this is called."""
         self._stopped.set()
-        for _, decoder in self._decoders.pairs:
-            decoder.kill()  # whose thread may be waiting for it
         deadline = time.monotonic() + CLOSE_S
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline:
+            for _, decoder in self._decoders.pairs:
+                decoder.kill()  # whose thread may be waiting for it, or has just had it started
+            time.sleep(END_S)
 
     def _take(self) -> Event | BaseException | None:
         while not self._stopped.is_set():
             with contextlib.suppress(queue.Empty):
                 return self._queue.get(timeout=TAKE_S)
-        raise Ended("The run was ended; the same command resumes.")
+        raise Ended(ENDED)
 
     def _decode_all(self, fetcher: Fetcher, decoder: IsolatedDecoder) -> None:
         """The work of one thread: unit after unit until none is left."""

@@ -1,4 +1,4 @@
-"""The whole road, archive to tables, by one actor in this process; two of its tests need several, and so Ray.
+"""The whole road, archive to tables, by one actor in this process; one test needs two, and so Ray.
 
 What is held here, across the rooms: every recording ends as one row with the right status; the same command adds
 nothing; a changed, renamed or failed recording, other settings, another model, another dt do as the contract says;
@@ -48,7 +48,6 @@ def scored(archive, tmp_path):
     return archive, out, result
 
 
-@pytest.mark.ray
 def test_every_recording_ends_as_one_row_with_its_status(scored, rows):
     _, out, result = scored
     recordings = rows(out, "recordings")
@@ -68,7 +67,6 @@ def test_every_recording_ends_as_one_row_with_its_status(scored, rows):
     assert result["segments"] == len(rows(out, "segments")) == recordings["num_segments"].sum() > 6
 
 
-@pytest.mark.ray
 def test_a_model_whose_weights_do_not_fit_is_refused_in_words(archive, tmp_path):
     """The driver, which has no torch, finds nothing amiss: an actor says so."""
     model = shutil.copytree(BUNDLED, tmp_path / "model")
@@ -93,7 +91,6 @@ def test_segments_lie_in_order_within_their_recording(scored, rows):
     assert set(segments.loc[segments["source_uri"].str.endswith("c.wav"), "channel"]) == {0, 1}
 
 
-@pytest.mark.ray
 def test_the_same_command_again_adds_nothing_anywhere(scored):
     archive, out, first = scored
     before = files_of(out)
@@ -200,7 +197,6 @@ def test_a_second_model_stands_beside_the_first(scored, rows, tmp_path):
     pandas.testing.assert_frame_equal(*halves)
 
 
-@pytest.mark.ray
 def test_only_a_passing_failure_is_tried_again(archive, tmp_path, rows, voice):
     manifest = tmp_path / "list.csv"
     manifest.write_text(f"uri\n{archive / 'a.wav'}\n{archive / 'empty.mp3'}\n{archive / 'late.wav'}\n")

@@ -334,7 +334,6 @@ def test_on_s3_a_write_of_the_last_moment_is_not_undone(s3, archive, tmp_path, m
     assert list(recordings.loc[recordings["source_uri"].str.endswith("/a.wav"), "status"]) == ["no_speech"]
 
 
-@pytest.mark.ray
 def test_of_two_commands_at_once_one_publishes(archive, tmp_path, root, rows):
     """And the other says why it did nothing."""
     out = tmp_path / "out"
@@ -387,7 +386,7 @@ def test_a_run_that_stands_still_ends_and_can_be_resumed(archive, tmp_path, rows
     """Half a second: no actor has even started."""
     out = tmp_path / "out"
     with pytest.raises(Stalled, match=r"Nothing was scored for 0\.5 s"):
-        score(request_for(archive, out, settings=ScoreSettings(resources=Resources(stall_timeout_s=0.5))))
+        score(request_for(archive, out, settings=ScoreSettings(resources=Resources(engine="ray", stall_timeout_s=0.5))))
     assert describe(home_of(out)) == "free"
     assert score(request_for(archive, out))["scored"] == 3
     assert len(rows(out, "recordings")) == 6

@@ -184,7 +184,6 @@ def test_a_dry_run_says_what_would_not_be_scored(calls, tmp_path, caplog):
     assert [r.message.count("--roles") for r in caplog.records if r.name == "emosphere"] == [2]
 
 
-@pytest.mark.ray
 def test_a_declared_exception_replaces_the_rows_and_stands_in_runs(calls, tmp_path, rows, caplog):
     def request(**changes) -> ScoreRequest:
         return ScoreRequest(archives=(str(calls),), out=str(tmp_path / "out"), dt="2026-11-20", **changes)

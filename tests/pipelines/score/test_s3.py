@@ -7,12 +7,8 @@ import subprocess
 import sys
 import threading
 
-import pytest
-
 from emosphere.store import locate
 from tests.rounding import assert_same_rows
-
-pytestmark = pytest.mark.ray
 
 
 def emosphere(root, *words):

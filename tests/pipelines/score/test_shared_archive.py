@@ -8,8 +8,6 @@ import pytest
 from pipelines.score.command import score
 from pipelines.score.request import ScoreRequest
 
-pytestmark = pytest.mark.ray
-
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory, shared_data):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 import soundfile
 import torch
 
@@ -17,7 +16,6 @@ from emosphere.model.find import find_model
 from tests.rounding import assert_close, num_terms, rounding_bound
 
 
-@pytest.mark.ray
 def test_an_archive_is_scored_with_an_adopted_folder(audeering: Any, root: Path, tmp_path: Path) -> None:
     archive, out = tmp_path / "archive", tmp_path / "out"
     archive.mkdir()
