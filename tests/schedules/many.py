@@ -52,10 +52,10 @@ def play_many(
         tempfile.TemporaryDirectory(prefix="emosphere-schedules-", dir=base) as folder,
         World(open_store(store, Path(folder))) as world,
     ):
-        kinds = world.kinds()
+        habits = world.habits()
         began = time.perf_counter()
         for number in numbers:
-            schedule = draw(seed, number, kinds, has_locks=store == "disk")
+            schedule = draw(seed, number, habits, has_locks=store == "disk")
             words = what_is_wrong(world, schedule)
             if words is not None:
                 if watched:
