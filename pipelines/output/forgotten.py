@@ -15,6 +15,8 @@ from pipelines.output.ledger import Ledger
 FILE = "erased.json"
 KEYS = {"recordings", "folders", "modified_before"}
 """Of the object in it."""
+HOLDER = "holder"
+"""Beside them: number of the holder that wrote it last."""
 _MEMBER = re.compile(r"(?:zip|tar|parquet)://.*?::(.*)", re.DOTALL)
 
 
@@ -59,7 +61,7 @@ def read_forgotten(home: Location) -> Forgotten:
         stored = json.loads(file.read_bytes())
     except ABSENT:
         return Forgotten()
-    if stored.keys() != KEYS:
+    if stored.keys() - {HOLDER} != KEYS:
         raise UsageError(
             f"{file.uri}: another version of emosphere wrote it, with {', '.join(sorted(stored))} and not "
             f"{', '.join(sorted(KEYS))}. Use that version."
@@ -73,18 +75,22 @@ def read_forgotten(home: Location) -> Forgotten:
 
 
 def remember(ledger: Ledger, more: Forgotten) -> None:
-    """Add to the list."""
-    ledger.writing.rewrite(ledger.home.child(FILE), lambda: _stored(read_forgotten(ledger.home).joined(more)))
+    """Add to the list, which will bear our number."""
+
+    def make() -> bytes:
+        stored = _stored(read_forgotten(ledger.home).joined(more)) | {HOLDER: ledger.writing.number}
+        return (json.dumps(stored, indent=0) + "\n").encode()
+
+    ledger.writing.rewrite(ledger.home.child(FILE), make)
 
 
-def _stored(forgotten: Forgotten) -> bytes:
+def _stored(forgotten: Forgotten) -> dict[str, Any]:
     end = forgotten.modified_before_us
-    stored: dict[str, Any] = {
+    return {
         "recordings": sorted(forgotten.recordings),
         "folders": sorted(forgotten.folders),
         "modified_before": end and datetime.datetime.fromtimestamp(end / 1_000_000, datetime.UTC).isoformat(),
     }
-    return (json.dumps(stored, indent=0) + "\n").encode()
 
 
 def lineage(uri: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from types import TracebackType
 from emosphere.errors import UsageError, Verdict
 from emosphere.store import Location
 from pipelines.output.fence import Held, Overtaken
+from pipelines.output.forgotten import Forgotten, remember
 from pipelines.output.lease import Holder, Lease, current
 from pipelines.output.ledger import ERASING, Ledger
 from pipelines.output.offers import check_offers
@@ -71,6 +72,8 @@ class Writer:
             self.ledger.change(lambda state: state)
             if read_snapshot(self.out) is not None:
                 change_snapshot(self.ledger, lambda snapshot: snapshot)
+            # An erasure that sleeps would otherwise add to it while what it names is being published.
+            remember(self.ledger, Forgotten())
             for run_id in self.ledger.state().run_ids:
                 self.ledger.renew_result(run_id)
 

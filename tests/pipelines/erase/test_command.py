@@ -57,11 +57,15 @@ def test_a_recording_goes_from_every_file_and_stays_gone(made, home):
 
 def all_but_holders(out: Path) -> dict[Path, bytes | dict]:
     """Every file, but for what says who wrote here last."""
-    ours = ("/lease/", "/seen.")
+    ours, holder = ("/lease/", "/seen."), {"holder"}
     files = {
         path: path.read_bytes() for path in out.rglob("*") if path.is_file() and not any(map(str(path).count, ours))
     }
-    for name, ours in (("state.json", {"number", "change", "erased"}), ("snapshot.json", {"holder"})):
+    for name, ours in (
+        ("state.json", {"number", "change", "erased"}),
+        ("snapshot.json", holder),
+        ("erased.json", holder),
+    ):
         stored = json.loads(files[out / "_emosphere" / name])
         files[out / "_emosphere" / name] = {key: value for key, value in stored.items() if key not in ours}
     return files

@@ -8,6 +8,7 @@ import pytest
 from emosphere.errors import MachineError, UsageError
 from emosphere.store import Location, locate
 from pipelines.output.fence import Overtaken
+from pipelines.output.forgotten import Forgotten, read_forgotten, remember
 from pipelines.output.lease import Lease, current
 from pipelines.output.ledger import Ledger, parquet_bytes
 from pipelines.output.snapshot import commit_snapshot, read_snapshot
@@ -42,7 +43,8 @@ def test_a_write_that_a_dead_holder_began_is_refused_by_the_store(s3):
     planned(ledger)
     commit_snapshot(ledger, "run", {"a": "v1"})
     ledger.write_result("run", {"exit_code": 3})
-    begun = [ledger.home.child("state.json"), ledger.snapshot, ledger.result("run")]
+    remember(ledger, Forgotten(recordings=frozenset(["11"])))
+    begun = [ledger.home.child(name) for name in ("state.json", "snapshot.json", "erased.json", "runs/run.json")]
     read = [(one, one.etag(), one.read_bytes()) for one in begun]
     with Writer(ledger.out, "next") as writer:
         assert writer.lease.fence.number == 2
@@ -50,6 +52,7 @@ def test_a_write_that_a_dead_holder_began_is_refused_by_the_store(s3):
         for one, etag, data in read:
             assert not one.replace_bytes(data.replace(b"1", b"7"), etag), one.uri
     assert json.loads(ledger.result("run").read_bytes()) == {"exit_code": 3, "holder": 2}
+    assert read_forgotten(ledger.home).recordings == {"11"}
 
 
 @pytest.mark.parametrize(
