@@ -4,7 +4,6 @@ A simulated process stops before and after everything it writes; whoever drives 
 sleeps, who dies, and when the clock moves. What happens is a function of these decisions alone.
 """
 
-import asyncio
 import random
 import threading
 import traceback
@@ -63,8 +62,6 @@ class SimulatedThread:
         self.has_lock = False
         self.written = ""
         """What was written last."""
-        self.loop: asyncio.AbstractEventLoop | None = None
-        """Runs what the thread asks of S3."""
         self.go = threading.Semaphore(0)
         self._function = function
         self._thread = threading.Thread(target=self._run, name=f"{process.name} {name}", daemon=True)
@@ -84,8 +81,6 @@ class SimulatedThread:
             _release_frames(error)
         finally:
             del self._function
-            if self.loop is not None:
-                self.loop.close()
             self.is_done = True
             self.process.simulation.baton.release()
 
