@@ -239,7 +239,9 @@ def main() -> int:
         words = (BREAKS[name].__doc__ or "").strip().partition("\n")[0]
         if outcome.found:
             [one] = outcome.found
-            print(f"| {name} | {words} | {given.store} | {one.number + 1} | {one.words.splitlines()[0][:90]} | {seconds:.0f} |")
+            print(
+                f"| {name} | {words} | {given.store} | {one.number + 1} | {one.words.splitlines()[0][:90]} | {seconds:.0f} |"
+            )
             print(f"    {one.schedule!r}", flush=True)
         else:
             missed += 1
@@ -254,5 +256,3 @@ if __name__ == "__main__":
             os.environ | {"PYTHONHASHSEED": "0"},
         )  # fmt: skip
     sys.exit(main())
-
-

@@ -257,7 +257,8 @@ class Player:
                 if command.kind == "erase":
                     assert process.main.result["verified"]
                     self.figures.verified += 1
-                    self.world.tables.promise(command.target())
+                    now = patches.EPOCH + self.simulation.now - patches.BEGAN + process.clock_s
+                    self.world.tables.promise(command.target(), round(now * 1e6))
             else:
                 kind = type(error).__name__
                 name = {"Held": "held", "Overtaken": "overtaken"}.get(kind, "refused")

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from emosphere.tables.identity import recording_id
+from pipelines.erase.target import Target
 from pipelines.output.forgotten import Forgotten
-from tests.schedules.commands import UNIT_BYTES, Archive, marker, num_segments, uri
+from tests.schedules.commands import DAY_S, UNIT_BYTES, Archive, marker, num_segments, uri
 
 SNAPSHOT, ERASED = "_emosphere/snapshot.json", "_emosphere/erased.json"
 
@@ -39,13 +40,20 @@ class Tables:
             self._check("glob", *self._by_glob(files), is_snapshot=False)
             self._check("sql", *self._by_snapshot(files), is_snapshot=True)
 
-    def promise(self, target: Any) -> None:
-        """An erasure said that it is done: what it remembers stays away from now on."""
-        self.promised = self.promised.joined(self._forgotten())
-        if target.recording is not None and target.recording not in self.promised.recordings:
-            raise Wrong(f"forgot to remember {target.recording}")
-        if target.uri is not None and recording_id(target.uri) not in self.promised.folders:
-            raise Wrong(f"forgot to remember {target.uri}")
+    def promise(self, target: Target, now_us: int) -> None:
+        """An erasure said that it is done, at ``now_us`` of its own clock: what it was about stays away from now on.
+        What is remembered of others, which died before they had done it, is theirs to promise.
+        """
+        remembered = self._forgotten()
+        if target.recording is not None:
+            mine = Forgotten(recordings=frozenset([target.recording]))
+        elif target.uri is not None:
+            mine = Forgotten(folders=frozenset([recording_id(target.uri)]))
+        else:
+            mine = Forgotten(modified_before_us=min(remembered.modified_before_us or 0, now_us - DAY_S * 1_000_000))
+        if not (mine.recordings <= remembered.recordings and mine.folders <= remembered.folders):
+            raise Wrong(f"forgot to remember {target}")
+        self.promised = self.promised.joined(mine)
         self.look([SNAPSHOT])
 
     def check_end(self) -> None:
