@@ -116,7 +116,7 @@ class MemoryS3(S3):
 
 
 def _sync(loop: Any, function: Callable[..., Any], *args: Any, timeout: Any = None, **options: Any) -> Any:
-    """Run what a simulated process asks for in its own thread, at one go: nothing that it awaits has to be waited for."""
+    """Run what a simulated process asks for in its own thread, at one go: nothing in it has to be waited for."""
     if current() is None:
         return _real_sync(loop, function, *args, timeout=timeout, **options)
     check_alive()
