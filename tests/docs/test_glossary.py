@@ -30,7 +30,7 @@ FIELD = listed(
     aac activation arrow audeering audformat augment av bar block bootstrap calibration classification cluster codec
     concat concordance config conv corpora cross demo distribute emosphere entropy epoch feature ffmpeg graph heap
     heat html iemocap iterable layer libsndfile log logmel mel metric mp3 msp norm odyssey optimiser podcast
-    prefetch pretrained redaction resample scatter schema shard soundfile sql svg table tar tensor transformer zip
+    prefetch pretrained ray redaction resample scatter schema shard soundfile sql svg table tar tensor transformer zip
     """
 )
 """Terms and proper names of audio, learning and data processing, in the sense that they have there."""
