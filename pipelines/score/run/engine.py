@@ -14,8 +14,8 @@ from pipelines.cluster.host import CLUSTER_VARIABLES, num_gpus
 from pipelines.cluster.resources import Pool, Resources, local_pool, own_cores
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.policy import NO_ROLES
-from pipelines.score.run.deadline import within_deadline
 from pipelines.score.run.in_process import InProcess
+from pipelines.score.run.stalled import within_deadline
 from pipelines.score.settings import ScoreSettings
 
 if TYPE_CHECKING:
