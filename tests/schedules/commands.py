@@ -10,6 +10,8 @@ import pyarrow as pa
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from emosphere.audio.decode_outcome import RecordingHeader
+from emosphere.errors import MachineError
+from emosphere.store import ABSENT
 from emosphere.tables.identity import recording_id
 from pipelines.doctor import command as doctoring
 from pipelines.doctor.command import Unhealthy
@@ -23,7 +25,7 @@ from pipelines.score.run.engine import Progress
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from pipelines.score.unit import DecodedUnit, Unit, UnitResult, units_of
 from tests.schedules import patches
-from tests.schedules.simulator import current
+from tests.schedules.simulator import SimulatedThread, current
 
 NAMES = ("a.wav", "b.wav", "sub/c.wav", "sub/d.wav")
 UNIT_BYTES = 64
@@ -134,10 +136,16 @@ def score_parts(
     simulation, worker = thread.process.simulation, thread.process.add("worker", work)
     for number in range(1, len(todo) + 1):
         simulation.wait(lambda number=number: len(done) >= number or worker.is_done)
-        if worker.error is not None:
-            raise worker.error
+        _raise_from(worker)
         on_progress(Progress(number, header.num_parts, number, header.num_recordings, 0, 0, 0.0, 0.0))
     simulation.wait(lambda: worker.is_done)
+    _raise_from(worker)
+
+
+def _raise_from(worker: SimulatedThread) -> None:
+    """What went wrong in an actor, as its command hears it."""
+    if isinstance(worker.error, ABSENT):  # it was overtaken, and its run ended by its successor
+        raise MachineError(f"Scoring stopped: {worker.error}.")
     if worker.error is not None:
         raise worker.error
 

@@ -34,6 +34,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from emosphere.errors import EmosphereError, UsageError
+from emosphere.store import ABSENT
 from tests.schedules import patches
 from tests.schedules.commands import Archive, ArchiveFiles, Command, score_parts
 from tests.schedules.simulator import Endless, Process, Simulation, Write
@@ -242,8 +243,8 @@ class Player:
         """What became of those that have ended since."""
         for name, process in self.simulation.processes.items():
             for thread in process.threads:
-                # What a worker or a heartbeat raises, its command reports.
-                if thread.error is not None and not isinstance(thread.error, EmosphereError):
+                is_expected = isinstance(thread.error, (EmosphereError, *(ABSENT if thread.name == "worker" else ())))
+                if thread.error is not None and not is_expected:
                     raise Wrong(f"{name} {thread.name} failed:\n{thread.traceback}")
             if name in self._reported or name not in self.commands or process.is_dead or not process.main.is_done:
                 continue
