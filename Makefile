@@ -1,7 +1,7 @@
 # The words of this house. Needs make and Python >= 3.11; everything else is put into .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check test test-s3 test-heavy chaos fuzz demo bench docs lock wheel clean
+.PHONY: help setup check test test-s3 test-heavy schedules chaos fuzz demo bench docs lock wheel clean
 
 # `make setup PYTHON=python3.12` picks one; else the first of these that is new enough.
 PYTHON ?=
@@ -54,6 +54,10 @@ test-heavy: setup  ## the tests that take minutes
 
 fuzz: setup  ## score 5,000 spoilt files; every one must end as a row (half an hour)
 	$(BIN)/python -m tests.fuzz
+
+schedules: setup  ## ten thousand random schedules of commands on one OUT, with pauses, kills and partitions (half an hour)
+	$(BIN)/python -m tests.schedules --store disk --count 5000 --jobs 2
+	$(BIN)/python -m tests.schedules --store memory --count 5000 --jobs 2
 
 chaos: setup  ## break everything once, on several Ray nodes and an S3 server; prints the chaos table (half an hour)
 	$(BIN)/python -m tests.chaos

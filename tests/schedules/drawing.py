@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable
 
+from tests.schedules.schedule import Habits
+
 COMMANDS = (
     ("score", 6), ("score next", 3), ("score a.wav", 1), ("erase uri a.wav", 3), ("erase uri sub", 2),
     ("erase id b.wav", 2), ("erase older", 2), ("doctor", 1),
@@ -16,32 +18,33 @@ Schedule = tuple[str, list[str]]
 """In what state OUT is at first, and the steps."""
 
 
-def draw(seed: int, number: int, kinds: dict[str, list[str]], *, has_locks: bool) -> Schedule:
-    """Schedule ``number`` of a seed. ``kinds``: of what each command writes; ``has_locks``: whether under a lock."""
+def draw(seed: int, number: int, habits: dict[str, Habits], *, has_locks: bool) -> Schedule:
+    """Schedule ``number`` of a seed, of commands that do what their ``habits`` say, under a lock or not."""
     chance = random.Random(f"{seed} {number}")
     commands = [_one_of(chance, COMMANDS) for _ in range(chance.choice((2, 2, 3)))]
     if not any(command.startswith("score") for command in commands):
         commands[0] = "score"
     if chance.random() < 0.4 and commands[0].startswith("score"):  # the same command, resumed
         commands[-1] = commands[0]
-    state = chance.choice(("empty", "scored"))
-    steps = [f"archive {chance.choice(CHANGES)}" for _ in range(chance.choice((0, 1, 2)) if state == "scored" else 0)]
+    state = "empty" if commands[0] in ("score", "score next") and chance.random() < 0.5 else "scored"
+    steps = [f"archive {chance.choice(CHANGES)}" for _ in range(chance.choice((1, 2)) if state == "scored" else 0)]
     started: set[int] = set()
     for turn in range(chance.randint(len(commands), len(commands) + 4)):
-        number = turn + 1 if turn < len(commands) else chance.randint(1, len(commands))
-        if number not in started:
-            steps.append(f"{number} start {commands[number - 1]}" + chance.choice(("", " elsewhere")))
-            started.add(number)
+        process = turn + 1 if turn < len(commands) else chance.randint(1, len(commands))
+        if process not in started:
+            steps.append(f"{process} start {commands[process - 1]}" + chance.choice(("", " elsewhere")))
+            started.add(process)
         else:
-            steps += [f"{number} heal", f"{number} cont"]
+            steps += [f"{process} heal", f"{process} cont"]
             if chance.random() < 0.2:
-                steps.append(f"{number} beat")
+                steps.append(f"{process} beat")
         is_last = turn == len(commands) - 1
+        to_the_end = 6 if is_last else 1 + (turn > 0)
         steps += [
-            f"{number} {_move(chance, kinds[commands[number - 1].split()[0]], 3 if is_last else 1, has_locks)}",
-            *_fault(chance, number, is_left_alone=is_last),
+            f"{process} {_move(chance, habits[commands[process - 1].split()[0]], to_the_end, has_locks)}",
+            *_fault(chance, process, is_left_alone=is_last),
         ]
-        steps += _event(chance, number)
+        steps += _event(chance, process)
     return state, steps
 
 
@@ -49,14 +52,16 @@ def _one_of(chance: random.Random, weighted: tuple[tuple[str, int], ...]) -> str
     return chance.choices([one for one, _ in weighted], [weight for _, weight in weighted])[0]
 
 
-def _move(chance: random.Random, kinds: list[str], to_the_end: int, has_locks: bool) -> str:
-    verb = _one_of(chance, (("run", to_the_end), ("some", 2), *(ON_A_DISK if has_locks else ON_S3)))
+def _move(chance: random.Random, habits: Habits, to_the_end: int, has_locks: bool) -> str:
+    verb = _one_of(chance, (("run", to_the_end), ("some", 8), *(ON_A_DISK if has_locks else ON_S3)))
     if verb == "run":
         return "run"
     if verb == "some":
-        return f"run {round(2 ** chance.uniform(0, 7))}"
-    kind = chance.choice([*kinds, "held"] if verb == "ask" and has_locks else kinds)
-    return f"{verb} {kind} {chance.choice((1, 1, 1, 2, 2, 3, 4))}"
+        return f"run {chance.randint(1, habits.num_stands)}"
+    if verb == "ask" and has_locks and chance.random() < 0.3:
+        return f"ask held {chance.choice((1, 2))}"
+    kind, times = chance.choice(list(habits.kinds.items()))
+    return f"{verb} {kind} {chance.randint(1, times) if chance.random() < 0.5 else 1}"
 
 
 def _fault(chance: random.Random, number: int, *, is_left_alone: bool) -> list[str]:

@@ -52,12 +52,14 @@ def play_many(
         tempfile.TemporaryDirectory(prefix="emosphere-schedules-", dir=base) as folder,
         World(open_store(store, Path(folder))) as world,
     ):
-        kinds = world.kinds()
+        habits = world.habits()
         began = time.perf_counter()
         for number in numbers:
-            schedule = draw(seed, number, kinds, has_locks=store == "disk")
+            schedule = draw(seed, number, habits, has_locks=store == "disk")
             words = what_is_wrong(world, schedule)
             if words is not None:
+                if watched:
+                    print(f"seed {seed}, schedule {number}: {words[:300]}\n{schedule!r}", file=sys.stderr, flush=True)
                 found.append(explain(world, seed, number, schedule, words))
                 if len(found) >= most_findings:
                     break

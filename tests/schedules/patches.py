@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emosphere.store import Location, explain
+from pipelines.output import fence
 from pipelines.output.fence import Fence
 from tests.schedules.simulator import VirtualEvent, VirtualThread, check_alive, current
 
@@ -120,6 +121,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     for name in ("read", "read_row_group", "iter_batches"):
         patch.setattr(pq.ParquetFile, name, functools.partialmethod(getattr(pq.ParquetFile, name), use_threads=False))
     pa.set_cpu_count(1)
+    patch.setattr(fence, "LOCK_PAUSE_S", 1.0)  # of a time that costs nothing, but turns
     patch.setattr(explain, "_jitter", Shim(random, uniform=lambda low, high: 1.0))
     shims = {
         "datetime": (datetime, Shim(datetime, datetime=_Datetime)),
@@ -151,24 +153,24 @@ def ask_first(patch: pytest.MonkeyPatch, path_below: Callable[[str], str | None]
     """Stop before each question of the fence too. ``path_below``: what a path is below OUT."""
 
     def stopping(real: Callable[..., Any]) -> Callable[..., Any]:
-        def act(fence: Any, target: Location, *others: Any) -> Any:
+        def act(asked: Any, target: Location, *others: Any) -> Any:
             thread = current()
             if thread is None:
-                return real(fence, target, *others)
+                return real(asked, target, *others)
             before, thread.aim = thread.aim, path_below(target.path) or ""
             thread.process.simulation.stop_before("ask", thread.aim, "ask")
             try:
-                return real(fence, target, *others)
+                return real(asked, target, *others)
             finally:
                 thread.aim = before
 
         return act
 
-    def held(fence: Any) -> Any:
+    def held(asked: Any) -> Any:
         thread = current()
         if thread is not None and thread.aim is None:
             thread.process.simulation.stop_before("ask", "held", "ask")
-        return real_held(fence)
+        return real_held(asked)
 
     real_held = Fence.held
     patch.setattr(Fence, "held", held)

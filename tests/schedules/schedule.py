@@ -24,9 +24,10 @@ way arrives, and the archive is scored once more: then the tables must hold it. 
 import contextlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 import pytest
@@ -82,6 +83,15 @@ class Figures:
     kinds: dict[str, int] = field(default_factory=dict)
 
 
+class Habits(NamedTuple):
+    """What a command does."""
+
+    kinds: dict[str, int]
+    """Of what it writes, and how often."""
+    num_stands: int
+    """Where it can stand."""
+
+
 class World:
     """A store, an archive beside it, and the machine as simulated processes see it. A context manager."""
 
@@ -119,15 +129,18 @@ class World:
         fsspec.register_implementation("memory", MemoryFileSystem, clobber=True)
         patches.close()
 
-    def kinds(self) -> dict[str, list[str]]:
-        """Kinds of what each command writes here."""
+    def habits(self) -> dict[str, Habits]:
+        """What each command writes here, where nothing disturbs it."""
         names = {"1": "score", "2": "erase", "3": "doctor"}
         simulation = play(self, ["1 start score", "1 run", "2 start erase uri sub", "2 run", "3 start doctor", "3 run"])
-        kinds: dict[str, set[str]] = {kind: set() for kind in names.values()}
+        written: dict[str, Counter[str]] = {name: Counter() for name in names}
         for writer, *_, path in map(str.split, simulation.trace):
             if writer in names:
-                kinds[names[writer]].add(kind_of(path))
-        return {command: sorted(some) for command, some in kinds.items()}
+                written[writer][kind_of(path)] += 1
+        return {
+            command: Habits(dict(sorted(written[name].items())), simulation.processes[name].num_writes)
+            for name, command in names.items()
+        }
 
     def begin(self, state: str, seed: int = 0) -> Simulation:
         """A new simulation over an OUT that is ``empty``, or in which the archive is ``scored``."""

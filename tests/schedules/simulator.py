@@ -145,6 +145,8 @@ class Simulation:
         self.look: Callable[[list[str]], None] = lambda paths: None
         """Called with what was changed, after each step of any process."""
         self.baton = threading.Semaphore(0)
+        self._is_there: Callable[[Write], bool] = lambda write: False
+        self._failure: AssertionError | None = None
 
     def start(self, name: str, function: Callable[[], Any], machine: str) -> Process:
         process = self.processes[name] = Process(self, name, machine)
@@ -158,6 +160,8 @@ class Simulation:
         thread.go.release()
         if not self.baton.acquire(timeout=LOST_S):
             raise RuntimeError(f"{thread.process.name} {thread.name} does not come back from {thread.stands}.")
+        if self._failure is not None:
+            raise self._failure
         self.note_changes()
 
     def note_changes(self) -> None:
@@ -181,14 +185,10 @@ class Simulation:
                 self.pass_time(thread.wake_at)
                 if not thread.is_ready(self.now):
                     continue
-            thread.stands = None
+            thread.stands, self._is_there = None, is_there
             self.resume(thread)
             if thread.stands is not None and not thread.is_done:
-                process.num_writes += 1
-                if process.num_writes > MOST_WRITES:
-                    raise Endless(f"{process.name} wrote {MOST_WRITES} times and is at it still: {thread.stands}")
-                if is_there(thread.stands):
-                    return True
+                return True
         return False
 
     def pass_time(self, until: float) -> None:
@@ -205,6 +205,7 @@ class Simulation:
             if not due:
                 break
             thread = min(due, key=lambda one: one.wake_at or 0.0)
+            self._is_there = lambda write: False
             self.now = max(self.now, thread.wake_at or 0.0)
             self.resume(thread)
         else:
@@ -213,8 +214,7 @@ class Simulation:
 
     def kill(self, process: Process) -> None:
         """End a process where it stands: its files are closed, nothing more is written."""
-        process.is_dead = True
-        process.is_stopped = False
+        process.is_dead, process.is_stopped, self._failure = True, False, None
         for thread in process.threads:
             while not thread.is_done:
                 self.resume(thread)
@@ -234,6 +234,7 @@ class Simulation:
         """Let a heartbeat that is due, or is held up, go on to its next write."""
         for thread in process.threads:
             if thread.is_background and not thread.is_done and not process.is_stopped and thread.is_ready(self.now):
+                self._is_there = lambda write: True
                 self.resume(thread)
 
     def close(self) -> None:
@@ -281,9 +282,20 @@ class Simulation:
         thread.condition = thread.wake_at = None
 
     def _stand(self, thread: SimulatedThread, write: Write) -> None:
+        """Come to a write, and stop there if that is wanted: most are passed without anybody else having a turn."""
         check_alive()
-        thread.stands = write
-        self._pause(thread)
+        process = thread.process
+        process.num_writes += 1
+        try:
+            self.note_changes()
+            if process.num_writes > MOST_WRITES:
+                raise Endless(f"{process.name} wrote {MOST_WRITES} times and is at it still: {write}")
+        except AssertionError as error:
+            self._failure = error
+        if self._failure is not None or self._is_there(write):
+            thread.stands = write
+            self._pause(thread)
+            thread.stands = None
 
     def _pause(self, thread: SimulatedThread) -> None:
         check_alive()

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -80,6 +81,25 @@ def test_a_decoder_that_dies_costs_one_recording(misbehaving, jfk, named):
         misbehaving.open(named("die"))
     assert failure.value.code == "CRASHED"
     assert drain(misbehaving.open(jfk)).shape == (1, 176_000)
+
+
+def test_whoever_ends_the_parent_spares_the_child(decoder, jfk):
+    """By Ctrl-C, or by SIGTERM to every process of a service: the recording would look as if it were broken."""
+    stream = decoder.open(jfk)
+    child = decoder._child.pid
+    assert os.getpgid(child) == child
+    os.kill(child, signal.SIGTERM)
+    assert drain(stream).shape == (1, 176_000)
+    assert decoder._child.pid == child
+
+
+def test_a_decoder_that_is_killed_from_another_thread_has_crashed(jfk):
+    with IsolatedDecoder(LIMITS) as decoder:
+        stream = decoder.open(jfk)
+        decoder.kill()
+        with pytest.raises(BadRecording, match="signal 9"):
+            drain(stream)
+        assert drain(decoder.open(jfk)).shape == (1, 176_000)
 
 
 def test_a_decoder_that_stalls_is_stopped(jfk, named):

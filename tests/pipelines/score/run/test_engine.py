@@ -22,6 +22,7 @@ from emosphere.store import locate
 from pipelines.cluster.resources import Resources
 from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
+from pipelines.score.publish.staged import staged_part
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run import engine as engines
 from pipelines.score.run.actor import ScoreParts
@@ -33,6 +34,7 @@ from tests.pipelines.headers import run_header
 from tests.pipelines.score.run.running import POOL, planned
 from tests.rounding import assert_same_rows
 
+NUM_COPIES = 16
 SMALL_PARTS = PlanSettings(part_units=1)
 
 
@@ -165,38 +167,41 @@ def test_what_an_actor_raises_ends_the_run_in_words(archive, tmp_path, monkeypat
 # Ended from without
 
 
-def test_an_actor_that_is_closed_stages_nothing_more(archive, tmp_path):
+@pytest.mark.parametrize("moment", ["decoding", "staging"])
+def test_an_actor_that_is_closed_stages_nothing_more(archive, tmp_path, monkeypatch, moment):
     """Above all no rows about decoders that died with the run."""
+    began, closed, take = threading.Event(), threading.Event(), PartDecoding._take
+
+    def take_slowly(self):
+        began.set()
+        time.sleep(0.3)
+        return take(self)
+
+    def staged_late(*args, **kwargs):
+        began.set()
+        assert closed.wait(60)
+        return staged_part(*args, **kwargs)
+
+    if moment == "decoding":
+        monkeypatch.setattr(PartDecoding, "_take", take_slowly)
+    else:
+        monkeypatch.setattr("pipelines.score.run.actor.staged_part", staged_late)
     out = locate(str(tmp_path / "out"))
     header = planned(archive, out, ScoreSettings())
     actor = ScoreParts(Ledger(out), header, "default", ScoreSettings(), POOL)
     [lane] = actor._lanes
-    began, real = threading.Event(), PartDecoding.events
-
-    def events(self):
-        for event in real(self):
-            began.set()
-            time.sleep(0.5)
-            yield event
-
-    lane.decoders.decode = lambda units: decoding_of(PartDecoding, lane.decoders, units, events)
     answers: list[dict] = []
     call = threading.Thread(target=lambda: answers.append(actor({"part": np.array([0])})))
     call.start()
     assert began.wait(60)
     actor.close()
+    closed.set()
     call.join(60)
     [answer] = answers
     assert "was ended; the same command resumes" in answer["error"][0]
     assert not list((tmp_path / "out").rglob("staging/*"))
     assert all(decoder._child is None for _, decoder in lane.decoders.pairs)
     assert "was ended" in actor({"part": np.array([0])})["error"][0]
-
-
-def decoding_of(kind, decoders, units, events):
-    decoding = type(decoders).decode(decoders, units)
-    decoding.events = lambda: events(decoding)
-    return decoding
 
 
 def test_a_decoder_that_hangs_ends_in_a_stall_and_leaves_nothing(archive, tmp_path, monkeypatch):
@@ -217,7 +222,7 @@ def test_a_decoder_that_hangs_ends_in_a_stall_and_leaves_nothing(archive, tmp_pa
 
 @pytest.fixture
 def many(archive):
-    for number in range(30):
+    for number in range(NUM_COPIES):
         shutil.copy(archive / "a.wav", archive / f"again-{number:02d}.wav")
     return archive
 
@@ -266,16 +271,15 @@ def command(many, tmp_path, root):
     return Command(many, tmp_path, root)
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM to all", "SIGTERM"])
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM to all"])
 def test_a_run_that_is_stopped_says_so_and_resumes(command, how, rows):
     """No recording is said to be broken since its decoder was stopped too; nothing is left running, nor on the disk."""
     command.wait_for_parts(3)
-    pid = command.process.pid
-    if how == "SIGTERM to all":  # as a service manager does
-        for one in command.marked():
-            os.kill(one, signal.SIGTERM)
-    else:  # a terminal signals the whole group
-        (os.killpg if how == "Ctrl-C" else os.kill)(pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
+    if how == "Ctrl-C":  # a terminal signals the whole group
+        os.killpg(command.process.pid, signal.SIGINT)
+    else:  # a service manager every process
+        for pid in command.marked():
+            os.kill(pid, signal.SIGTERM)
     out, err = command.process.communicate(timeout=60)
     assert (command.process.returncode, json.loads(out)) == (1, {"error": "interrupted", "exit_code": 1}), err
     assert "interrupted; the same command resumes" in err
@@ -299,5 +303,5 @@ def assert_resumes(command: Command, rows) -> None:
     assert again.returncode == 0, err
     assert "resuming run" in err
     assert "engine: in-process, since" in err
-    assert (json.loads(out)["scored"], json.loads(out)["failed"]) == (33, 2)
+    assert (json.loads(out)["scored"], json.loads(out)["failed"]) == (NUM_COPIES + 3, 2)
     assert set(rows(command.out, "recordings")["error_code"].dropna()) == {"EMPTY", "UNSUPPORTED"}
