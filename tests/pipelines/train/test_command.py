@@ -117,7 +117,6 @@ def write(folder: Path, manifest: Path, **settings: Any) -> Path:
 
 
 @pytest.mark.ray
-@pytest.mark.training
 def test_two_workers_learn_what_one_learns(manifest: Path, tmp_path: Path) -> None:
     """One in this process, two on Ray. And a second run changes nothing."""
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
@@ -200,7 +199,6 @@ def is_own(pid: int) -> bool:
 
 
 @pytest.mark.ray
-@pytest.mark.training
 def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None:
     """Killed behind a saved epoch, both go on from it, bit for bit as two ranks that Ray does not know; each epoch is
     logged once.
