@@ -29,7 +29,7 @@ from pipelines.train.write import write_model
 
 FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
-IN_PARALLEL: Final = {"find_unused_parameters": True, "broadcast_buffers": False}
+IN_PARALLEL: Final[dict[str, Any]] = {"find_unused_parameters": True, "broadcast_buffers": False}
 """Layer drop skips whole layers, and a head may be in no term of the loss. Buffers are constants (filters, windows),
 and ranks with unequal numbers of pieces, which broadcast them unequally often, would wait for one another for ever."""
 

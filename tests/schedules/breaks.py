@@ -239,7 +239,8 @@ def main() -> int:
         words = (BREAKS[name].__doc__ or "").strip().partition("\n")[0]
         if outcome.found:
             [one] = outcome.found
-            print(f"| {name} | {words} | {given.store} | {one.number + 1} | {one.words.splitlines()[0][:90]} | {seconds:.0f} |")
+            first = one.words.splitlines()[0][:90]
+            print(f"| {name} | {words} | {given.store} | {one.number + 1} | {first} | {seconds:.0f} |")
             print(f"    {one.schedule!r}", flush=True)
         else:
             missed += 1
@@ -254,5 +255,3 @@ if __name__ == "__main__":
             os.environ | {"PYTHONHASHSEED": "0"},
         )  # fmt: skip
     sys.exit(main())
-
-
