@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Final
 
 from emosphere.store.explain import ABSENT
@@ -13,33 +14,41 @@ NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno
 """What a disk without hard links answers to one."""
 
 
-def replace(path: str, data: bytes) -> None:
+Within = Callable[[], AbstractContextManager[None]]
+"""What is entered for the moment in which a file gets its name: its bytes are on the disk by then."""
+
+
+def replace(path: str, data: bytes, within: Within = contextlib.nullcontext) -> None:
     """Put a file there at once, whatever was there."""
-    with _staged(path, data) as staged:
+    with _staged(path, data) as staged, within():
         os.replace(staged, path)
 
 
-def create(path: str, data: bytes) -> None:
+def create(path: str, data: bytes, within: Within = contextlib.nullcontext) -> None:
     """Put a file there. Raises FileExistsError if there is one.
 
-    Whole or not at all: an empty file that a full disk or a kill left behind would stand for ever.
+    Whole or not at all: an empty file that a full disk or a kill left behind would stand for ever. On a disk without
+    hard links it is ``within`` that has to keep others out.
     """
-    with _staged(path, data) as staged:
-        _link_or_copy(staged, path)
+    with _staged(path, data) as staged, within():
+        _name(staged, path)
 
 
-def link(source: str, path: str) -> bool:
-    """Replace ``path`` by a second name of ``source``; False on a disk without hard links."""
+def link(source: str, path: str, within: Within = contextlib.nullcontext) -> bool:
+    """Replace ``path`` by a second name of ``source``; False, and nothing done, on a disk without hard links."""
     make_folder(os.path.dirname(path))
     staged = f"{os.path.dirname(path)}/.{uuid.uuid4().hex}.tmp"
     try:
         os.link(source, staged)
     except OSError:
         return False
-    os.replace(staged, path)
-    # rename() between two names of one file does nothing and leaves the staged name behind.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(staged)
+    try:
+        with within():
+            os.replace(staged, path)
+    finally:
+        # rename() between two names of one file does nothing and leaves the staged name behind.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)
     return True
 
 
@@ -77,20 +86,16 @@ def _staged(path: str, data: bytes) -> Iterator[str]:
             os.unlink(staged)
 
 
-def _link_or_copy(staged: str, path: str) -> None:
+def _name(staged: str, path: str) -> None:
     """Give a file its name. Raises FileExistsError if there is one of that name."""
     try:
         os.link(staged, path)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        with open(staged, "rb") as source, open(path, "xb") as target:
-            try:
-                target.write(source.read())
-                target.flush()
-            except OSError:
-                os.unlink(path)
-                raise
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+        os.replace(staged, path)
 
 
 def _unless_absent(error: OSError) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from emosphere.errors import UsageError
 from emosphere.store import disk, s3
+from emosphere.store.disk import Within
 from emosphere.store.explain import ABSENT, explained, tries
 
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
@@ -49,26 +50,31 @@ class Location:
             data: bytes = self.fs.cat_file(self.path)
         return data
 
-    def write_bytes(self, data: bytes) -> None:
-        """Replace the whole object at once: a reader sees the old bytes or the new ones, never a mixture."""
+    def write_bytes(self, data: bytes, within: Within = contextlib.nullcontext) -> None:
+        """Replace the whole object at once: a reader sees the old bytes or the new ones, never a mixture.
+
+        ``within`` is entered for the moment of it.
+        """
         with explained(f"write {self.uri}"):
             if self.is_local:
-                disk.replace(self.path, data)
-            else:
+                disk.replace(self.path, data, within)
+                return
+            with within():
                 self.fs.pipe_file(self.path, data)
 
-    def create_bytes(self, data: bytes) -> bool:
-        """Write only if nothing is there; False if somebody was first.
+    def create_bytes(self, data: bytes, within: Within = contextlib.nullcontext) -> bool:
+        """Write only if nothing is there; False if somebody was first. ``within`` is entered for the moment of it.
 
         A store that repeats a request whose answer was lost may call our own object somebody else's.
         """
         with explained(f"create {self.uri}"):
-            if self.is_s3:
-                return s3.create(self.fs, self.path, data)
             try:
                 if self.is_local:
-                    disk.create(self.path, data)
-                else:
+                    disk.create(self.path, data, within)
+                    return True
+                with within():
+                    if self.is_s3:
+                        return s3.create(self.fs, self.path, data)
                     self.fs.pipe_file(self.path, data, mode="create")
             except FileExistsError:
                 return False
@@ -106,13 +112,15 @@ class Location:
             if self.replace_bytes(data, etag):
                 return
 
-    def publish_to(self, target: "Location") -> None:
-        """Make ``target`` hold these bytes, replaced whole; on a local disk both names share one copy."""
+    def publish_to(self, target: "Location", within: Within = contextlib.nullcontext) -> None:
+        """Make ``target`` hold these bytes, replaced whole; on a local disk both names share one copy. ``within`` is
+        entered for the moment of it.
+        """
         if self.is_local and target.is_local:
             with explained(f"write {target.uri}"):
-                if disk.link(self.path, target.path):
+                if disk.link(self.path, target.path, within):
                     return
-        target.write_bytes(self.read_bytes())
+        target.write_bytes(self.read_bytes(), within)
 
     def exists(self) -> bool:
         with explained(f"look at {self.uri}"):
@@ -135,6 +143,16 @@ class Location:
                 s3.remove(self.fs, self.path)
             else:
                 self.fs.rm(self.path, recursive=True)
+
+    def remove_files(self, paths: Iterable[str]) -> None:
+        """Delete files of the same filesystem; fine if they are gone already."""
+        with explained(f"delete files below {self.uri}"):
+            if self.is_s3:
+                s3.remove_files(self.fs, paths)
+                return
+            for path in paths:
+                with contextlib.suppress(*ABSENT):
+                    self.fs.rm_file(path)
 
 
 def locate(url: str, **options: Any) -> Location:

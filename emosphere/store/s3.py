@@ -3,11 +3,12 @@
 import contextlib
 import hashlib
 import weakref
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from emosphere.errors import MachineError
-from emosphere.store.explain import ABSENT, status_of
+from emosphere.store.explain import ABSENT, status_of, tries
 
 ONE_PUT_BYTES: Final = 5 << 30
 """S3's largest PUT. The parts of a larger upload would not hear the condition."""
@@ -24,8 +25,12 @@ def etag(fs: Any, path: str) -> str | None:
 
 
 def create(fs: Any, path: str, data: bytes) -> bool:
-    """Write if nothing is there; False if something is, or if somebody else is writing it at this moment."""
-    return _put(fs, path, data, IfNoneMatch="*") is None
+    """Write if nothing is there; False if something is."""
+    for _ in tries(f"create s3://{path}"):
+        refusal = _put(fs, path, data, IfNoneMatch="*")
+        if refusal != 409:  # 409: somebody is writing it at this moment, which may come to nothing
+            return refusal is None
+    raise AssertionError("tries() ends with an error")
 
 
 def replace(fs: Any, path: str, data: bytes, etag: str | None) -> bool:
@@ -68,6 +73,11 @@ def remove(fs: Any, path: str) -> None:
     # A parent that ends with a slash is a key that s3fs would list without it.
     named = fs.find(parent, prefix=name) if parent and not parent.endswith("/") else fs.find(path)
     keys = [key for key in named if key == path or key.startswith(f"{path}/")]
+    remove_files(fs, keys)
+
+
+def remove_files(fs: Any, keys: Iterable[str]) -> None:
+    """Delete these objects; fine if they are gone already."""
     with ThreadPoolExecutor(DELETES_AT_ONCE) as pool:
         for _ in pool.map(lambda key: _remove_one(fs, key), keys):
             pass

@@ -2,18 +2,18 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from emosphere.errors import UsageError, Verdict
-from emosphere.store import Location, locate
+from emosphere.store import ABSENT, Location, locate
 from pipelines.cluster.scratch import sweep_scratch
 from pipelines.erase.proof import remains
 from pipelines.erase.target import Matches, Target, find_recordings
 from pipelines.output.erasure import begin_erasing, finish_erasing, is_below
 from pipelines.output.forgotten import FILE, remember
-from pipelines.output.lease import Holder
 from pipelines.output.ledger import HOME, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
 from pipelines.output.state import FILE as STATE_FILE
 from pipelines.output.writer import Writer
@@ -49,15 +49,16 @@ def erase(out: str, target: Target, *, verify: bool = False, dry_run: bool = Fal
         remember(ledger, matches.forgotten)
         # Then what is named in words, as long as the rows still tell the names.
         _remove_names(ledger, matches)
-        if matches.ids:
-            begin_erasing(ledger, matches.ids)
-            finish_erasing(writer)
+        # Also if there is nothing: parts that are staged later by who sleeps now must not count.
+        begin_erasing(ledger, matches.ids)
+        finish_erasing(writer)
         result = _result(location, matches) | {"dry_run": False, "verified": None}
         if verify:
             left = list(remains(location, matches, target.speaker))
             result |= {"verified": not left, "remains": left}
-        if writer.unreleased is not None:
-            result["unreleased"] = _warning(ledger, writer.unreleased)
+        if sleepers := ledger.state().sleepers:
+            result["unreleased"] = _warning(ledger, sleepers)
+            ledger.change(lambda state: replace(state, sleepers=()))
         if verify and result["remains"]:
             left = result["remains"]
             raise Remains(f"{len(left)} files still hold something of it: {', '.join(left[:5])}.", result)
@@ -72,14 +73,17 @@ def _result(out: Location, matches: Matches) -> dict[str, Any]:
     }
 
 
-def _warning(ledger: Ledger, holder: Holder) -> str:
-    """What a command that did not end by itself may still do."""
+def _warning(ledger: Ledger, sleepers: tuple[str, ...]) -> str:
+    """What commands that did not end by themselves may still do."""
     if ledger.out.is_local:
-        return f"{holder} stood still and was overtaken. If it wakes it writes nothing more here; end it."
+        return (
+            f"Overtaken while standing still: {'; '.join(sleepers)}. Who wakes writes nothing more here, unless OUT "
+            "lies on a network file system from which it was cut off. End it all the same."
+        )
     return (
-        f"{holder} stood still and was overtaken. If it wakes, a write that it had begun may still reach the store, "
-        "under a name that nobody reads; the next command that writes here removes it. End that one, and erase "
-        "again for a proof of that too."
+        f"Overtaken, or ended with a write unanswered: {'; '.join(sleepers)}. What was sent may still reach the store, "
+        "under a name that nobody reads; the next command that writes here removes it. End whatever of it still lives, "
+        "then erase again for a proof of that too."
     )
 
 
@@ -89,10 +93,11 @@ def _remove_names(ledger: Ledger, matches: Matches) -> None:
     for path in ledger.home.files():
         if path.endswith(".json") and path not in others and not is_below(ledger.lease, path):
             location = Location(ledger.home.fs, path)
-            before = json.loads(location.read_bytes())
-            after = _nameless(before, matches)
-            if after != before:
-                ledger.writing.write(location, json_bytes(after))
+            with contextlib.suppress(*ABSENT):  # of somebody who reads here, and is done
+                before = json.loads(location.read_bytes())
+                after = _nameless(before, matches)
+                if after != before:
+                    ledger.writing.write(location, json_bytes(after))
     for location in parquet_files(ledger.out.child("runs")):
         table = read_parquet(location)
         before = table.to_pylist()

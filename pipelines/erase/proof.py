@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emosphere.store import Location
+from emosphere.store import ABSENT, Location
 from pipelines.erase.target import Matches, labelled_speaker
 from pipelines.output.forgotten import FILE
 from pipelines.output.ledger import HOME
@@ -18,7 +18,10 @@ def remains(out: Location, matches: Matches, speaker: str | None) -> Iterator[st
     for path in out.files():
         if path == out.child(HOME, FILE).path:  # the memory itself; it names nobody
             continue
-        data = Location(out.fs, path).read_bytes()
+        try:
+            data = Location(out.fs, path).read_bytes()
+        except ABSENT:  # another command's probe, say
+            continue
         words = (path, data.decode("latin-1"), data.decode("utf-8", "ignore"))
         if any(map(matches.are_named_in, words)) or (path.endswith(".parquet") and _holds(data, matches, speaker)):
             yield path

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from emosphere.store import Location, explained
 from pipelines.output.ledger import ERASING, Ledger, json_bytes, parquet_bytes, parquet_files, read_parquet
+from pipelines.output.offers import PROBE
 from pipelines.output.snapshot import VERSIONS, change_snapshot, read_snapshot, replace_published, version_of
 from pipelines.output.writer import Writer
 
@@ -34,7 +35,19 @@ def finish_erasing(writer: Writer) -> None:
     name = ledger.state().erasing
     if name is None:
         return
-    ids = pa.array(json.loads(ledger.home.child(name).read_bytes()), pa.string())
+    ids = json.loads(ledger.home.child(name).read_bytes())
+    # Before all files are listed: a part that a sleeper stages only now is not among those that were looked through.
+    staged = {run_id: ledger.staged_parts(run_id) for run_id in ledger.state().run_ids}
+    if ids:
+        _erase(ledger, pa.array(ids, pa.string()))
+    for run_id, files in staged.items():
+        ledger.note_seen(run_id, files.values())
+    ledger.change(lambda state: replace(state, erasing=None, erased=ledger.writing.number))
+    ledger.writing.remove(ledger.home.child(name))
+
+
+def _erase(ledger: Ledger, ids: pa.Array) -> None:
+    """Take recordings out of the tables, the snapshot, and all that is kept of runs."""
     replaced: dict[str, str] = {}
     for table in ("recordings", "segments"):
         for location in parquet_files(ledger.out.child(table)):
@@ -44,8 +57,6 @@ def finish_erasing(writer: Writer) -> None:
                 replaced[path] = version
     if read_snapshot(ledger.out) is not None:
         change_snapshot(ledger, lambda snapshot: _snapshot_without(ledger, snapshot, ids, replaced))
-    # Before all files are listed: a part that a sleeper stages only now is not among those that were looked through.
-    staged = {run_id: ledger.staged_parts(run_id) for run_id in ledger.state().run_ids}
     snapshot = read_snapshot(ledger.out) or {"files": {}}
     pointed = {ledger.out.child(kept).path for kept in snapshot["files"].values()}
     for path in ledger.out.files():
@@ -54,15 +65,12 @@ def finish_erasing(writer: Writer) -> None:
         location = Location(ledger.out.fs, path)
         file_name = path.rpartition("/")[2]
         is_version = is_below(ledger.out.child(VERSIONS), path)
-        # A version that nobody points to; what a writer left that was killed.
-        if (is_version and path not in pointed) or (file_name.startswith(".") and file_name.endswith(".tmp")):
+        # A version that nobody points to; what a writer left that was killed, unless another is just probing.
+        is_left = file_name.startswith(".") and file_name.endswith(".tmp") and f"/{PROBE}" not in path
+        if (is_version and path not in pointed) or is_left:
             ledger.writing.remove(location)
         elif is_below(ledger.home, path) and not is_version and file_name.endswith(".parquet"):
             _blank(ledger, location, ids)
-    for run_id, files in staged.items():
-        ledger.note_seen(run_id, files.values())
-    ledger.change(lambda state: replace(state, erasing=None, erased=ledger.writing.number))
-    ledger.writing.remove(ledger.home.child(name))
 
 
 def _version_label() -> str:

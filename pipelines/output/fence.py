@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from emosphere.store import ABSENT, Location, explained
 
 SILENCE_S: Final = 20.0
 """Who has given no sign of life for so long, by the watcher's own clock, is taken for dead."""
-LOCK_PAUSE_S: Final = 0.02
+LOCK_PAUSE_S: Final = 0.005
 """Between two tries to get the lock of a disk."""
 _RECORD: Final = re.compile(r"(\d{8,})\.json")
 
@@ -32,10 +32,10 @@ class Overtaken(MachineError):
 class Fence:
     """Lets writes through as long as nobody has a higher number. Small: it travels to the actors inside a ledger.
 
-    On a disk a write and the question before it are one step, under a lock which a new holder must have too: nothing of
-    an older number comes later. A store has no locks. There the question is followed by a write that the store itself
-    refuses if the object is there (:meth:`create`) or is not the one that was read (:meth:`rewrite`), and a name
-    carries the number wherever nobody else rewrites the object.
+    On a disk the question and giving a file its name are one step, under a lock which a new holder must have too:
+    nothing of an older number comes later. A store has no locks. There the question is followed by a write that the
+    store itself refuses if the object is there (:meth:`create`) or is not the one that was read (:meth:`rewrite`), and
+    a name carries the number wherever nobody else rewrites the object.
     """
 
     home: Location
@@ -72,17 +72,14 @@ class Fence:
         """Write unless something is there. Under a name that carries our number that is ours: a retried request's, or
         another actor's that was given the same part.
         """
-        with self.held():
-            target.create_bytes(data)
+        target.create_bytes(data, self.held)
 
     def rewrite(self, target: Location, make: Callable[[], bytes]) -> None:
         """Replace an object by what ``make`` makes of it, having read it; anew where a sleeper's write came between."""
         if not target.is_local:
             target.rewrite(make, self.check)
             return
-        data = make()
-        with self.held():
-            target.write_bytes(data)
+        target.write_bytes(make(), self.held)
 
     def write(self, target: Location, data: bytes) -> None:
         """Replace an object whatever it holds."""
@@ -92,6 +89,11 @@ class Fence:
         """Delete a file or folder to which no later holder can give a meaning again."""
         with self.held():
             target.remove()
+
+    def remove_files(self, folder: Location, paths: Iterable[str]) -> None:
+        """Delete such files, all below a folder."""
+        with self.held():
+            folder.remove_files(paths)
 
 
 @contextlib.contextmanager
@@ -106,7 +108,10 @@ def locked(home: Location) -> Iterator[None]:
     path = f"{home.path}/lock"
     with explained(f"lock {path}"):
         os.makedirs(home.path, exist_ok=True)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks nothing that is open for reading only
+        except PermissionError:
+            lock = os.open(path, os.O_RDONLY)  # another user's
     try:
         with explained(f"lock {path} (OUT needs a disk with file locks, see docs/storage.md)"):
             _wait_for(lock, home)

@@ -13,7 +13,7 @@ import zlib
 from typing import Any, NamedTuple
 
 from emosphere.errors import EmosphereError
-from emosphere.store import ABSENT, Location
+from emosphere.store import ABSENT, Location, tries
 from pipelines.output.fence import SILENCE_S, Fence, Held, locked, out_uri, record_numbers
 
 BEAT_S = 5.0
@@ -90,7 +90,9 @@ class Lease:
 
         Raises Held if another holder shows a sign of life, which it does within seconds.
         """
-        while self.fence is None:
+        for _ in tries(f"take the lease of {out_uri(self._home)}"):
+            if self.fence is not None:
+                break
             latest = current(self._home)
             number = 1
             if latest is not None:
@@ -104,6 +106,8 @@ class Lease:
             if is_first or self._has_written(number):
                 self.predecessor = latest and latest.holder
                 self._begin(number)
+                break
+        assert self.fence is not None
         return self.fence
 
     def release(self, *, clean: bool = True) -> None:
@@ -138,8 +142,12 @@ class Lease:
         while not self._ended.wait(BEAT_S):
             self._me = self._me._replace(work=self.work, beat=self._me.beat + 1)
             try:
+                records = record_numbers(self._home)
+                # Who was overtaken, or whose OUT was removed, is silent from here on.
+                self.is_lost = number not in records or max(records) > number
+                if self.is_lost:
+                    return
                 self._record(number).write_bytes(_json(self._me))
-                self.is_lost = max(record_numbers(self._home), default=0) > number
             except EmosphereError as error:  # the store may answer again before anybody gives us up
                 log.warning("no sign of life could be given: %s", error)
 
@@ -147,6 +155,7 @@ class Lease:
         """Watch a holder until it moves (Held), another takes its place (False), or it is silent for too long."""
         if holder.is_dead_here:
             return True
+        log.info("%s holds the lease; waiting up to %g s for a sign of life", holder, SILENCE_S)
         began = time.monotonic()
         while time.monotonic() - began < SILENCE_S:
             time.sleep(POLL_S)
@@ -172,11 +181,14 @@ class Lease:
 
 def current(home: Location) -> Record | None:
     """The record of the latest holder; None where nobody ever was."""
-    while records := record_numbers(home):
+    for _ in tries(f"read who holds the lease of {out_uri(home)}"):
+        records = record_numbers(home)
+        if not records:
+            return None
         number = max(records)
         with contextlib.suppress(*ABSENT):  # its successor may have tidied it away meanwhile
             return Record(number, _holder(records[number].read_bytes()))
-    return None
+    raise AssertionError("tries() ends with an error")
 
 
 def describe(home: Location) -> str:

@@ -199,22 +199,32 @@ class Ledger:
         """Keep what was scored of a part."""
         self.writing.create(self._part(run_id, "staging", part, self.writing.number), parquet_bytes(table))
 
-    def staged_parts(self, run_id: str) -> dict[int, Location]:
-        """What counts as scored: of each part the latest, if the last erasure came before it or has seen it."""
-        erased = self.state().erased
-        seen = self._seen_by_erasure(run_id, erased)
-        counting = [
-            (part, number, file)
-            for part, number, file in self.staged_files(run_id)
-            if number >= erased or file.path.rpartition("/")[2] in seen
-        ]
-        return {part: file for part, _, file in sorted(counting, key=lambda one: one[:2])}
+    def staged_parts(self, run_id: str, state: State | None = None) -> dict[int, Location]:
+        """What counts as scored: of each part the latest, if the last erasure came before it or has seen it.
 
-    def staged_files(self, run_id: str) -> list[tuple[int, int, Location]]:
-        """``(part, number of the holder, file)`` of all that was staged for a run, whether it counts or not."""
-        folder = self.run(run_id).child("staging")
-        named = [(_PART.fullmatch(path.rpartition("/")[2]), path) for path in folder.files()]
-        return [(int(name[1]), int(name[2]), Location(folder.fs, path)) for name, path in named if name]
+        ``state``: the one to go by, if it is known.
+        """
+        erased = (state or self.state()).erased
+        seen = self._seen_by_erasure(run_id, erased)
+        folder, counting = self.run(run_id).child("staging"), list[tuple[int, int, str]]()
+        for path in folder.files():
+            name = path.rpartition("/")[2]
+            numbers = _PART.fullmatch(name)
+            if numbers and (int(numbers[2]) >= erased or name in seen):
+                counting.append((int(numbers[1]), int(numbers[2]), path))
+        return {part: Location(folder.fs, path) for part, _, path in sorted(counting)}
+
+    def files_of(self, begun: Begun, state: State) -> set[str]:
+        """Paths of an unfinished run that count: header, plan, what is staged, and what an erasure noted of that.
+
+        Raises UsageError as :meth:`header`.
+        """
+        header = self.header(begun.run_id)
+        files = [self._seen(begun.run_id, state.erased), *self.staged_parts(begun.run_id, state).values()]
+        if header is not None and begun.header is not None:
+            files += [self._header(begun.run_id, begun.header)]
+            files += [self.plan_file(header, part) for part in range(header.num_parts)]
+        return {file.path for file in files}
 
     def note_seen(self, run_id: str, staged: Iterable[Location]) -> None:
         """Our erasure has looked through these staged parts of a run: they count, others of older holders do not."""

@@ -13,6 +13,8 @@ NEEDED = (
     "Without it two commands can undo each other's files, and an erased recording can come back, so nothing was "
     "written. docs/storage.md says what storage must offer."
 )
+PROBE = "probe-"
+"""How the name of a folder begins in which a command tries what it rests on."""
 _HOME = "_emosphere"  # the ledger's HOME, which stands on the lease, which stands on this
 
 
@@ -51,7 +53,7 @@ def offers(out: Location) -> list[Offer]:
                 "bucket of an S3 store, and copy the finished tables from there; the archive may stay where it is.",
             )
         ]
-    folder = out.child(_HOME, f"probe-{uuid.uuid4().hex}")
+    folder = out.child(_HOME, f"{PROBE}{uuid.uuid4().hex}")
     try:
         found = [attempt(folder.child("object")) for attempt in tried]
     except BaseException:

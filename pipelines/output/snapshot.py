@@ -41,8 +41,7 @@ def replace_published(ledger: Ledger, path: str, label: str, make: Callable[[Loc
         data = parquet_bytes(table, compression=_other_codec(public))
         if public.is_local:
             fence.create(ledger.out.child(version), data)
-            with fence.held():
-                ledger.out.child(version).publish_to(public)
+            ledger.out.child(version).publish_to(public, fence.held)
             return version
         fence.check()
         if public.replace_bytes(data, etag):

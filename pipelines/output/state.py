@@ -45,6 +45,9 @@ class State:
     """Path, below OUT/_emosphere, of the file with the ids that are being erased: whoever comes next ends that too."""
     erased: int = 0
     """Number of the last holder that erased: no staged part of an older one counts, but those which that one saw."""
+    sleepers: tuple[str, ...] = ()
+    """Holders that were overtaken and of which nobody knows whether they, or what they sent, still live; until an
+    erasure has named them."""
 
     def with_run(self, key: str, begun: Begun | None) -> "State":
         """The same, with another run of a command, or without one."""
@@ -67,7 +70,8 @@ def read_state(home: Location) -> State:
         return State()
     try:
         unfinished = {key: Begun(**begun) for key, begun in stored.pop("unfinished").items()}
-        return State(**stored | {"files": tuple(stored["files"])}, unfinished=unfinished)
+        lists = {name: tuple(stored[name]) for name in ("files", "sleepers")}
+        return State(**stored | lists, unfinished=unfinished)
     except (TypeError, KeyError) as error:
         raise UsageError(f"{file.uri}: another version of emosphere wrote it ({error}). Use that version.") from error
 
@@ -85,5 +89,12 @@ def _refuse_earlier(home: Location) -> None:
     if left:
         raise UsageError(
             f"{home.uri}: an earlier version of emosphere left work unfinished here ({', '.join(left)}). End it with "
-            "that version, by the same command as then, or score into a new OUT; then this version goes on."
+            f"that version, by the same command as then{_or_remove(home, left)}; then this version goes on."
         )
+
+
+def _or_remove(home: Location, left: list[str]) -> str:
+    """What else helps where nothing was in the middle of the tables."""
+    if left != ["unfinished"]:
+        return ", or score into a new OUT"
+    return f", or remove {home.child('unfinished').uri} and score anew what that run scored"

@@ -3,16 +3,17 @@
 from dataclasses import replace
 from types import TracebackType
 
-from emosphere.errors import UsageError, Verdict
+from emosphere.errors import EmosphereError, UsageError, Verdict
 from emosphere.store import Location
 from pipelines.output.fence import Held, Overtaken
 from pipelines.output.forgotten import Forgotten, remember
-from pipelines.output.lease import Holder, Lease, current
+from pipelines.output.lease import Lease, current
 from pipelines.output.ledger import ERASING, Ledger
 from pipelines.output.offers import check_offers
 from pipelines.output.snapshot import VERSIONS, change_snapshot, read_snapshot
+from pipelines.output.state import Begun, State
 
-ENDS_CLEAN = (UsageError, Verdict, Held, Overtaken)
+ENDS_CLEAN = (Verdict, Held, Overtaken)
 """Errors of a command of which every write was answered."""
 
 
@@ -28,8 +29,6 @@ class Writer:
         self.ledger = Ledger(out)
         """Only reads before :meth:`open`."""
         self.lease = Lease(self.ledger.lease, work)
-        self.unreleased: Holder | None = None
-        """Who held the lease before and was not known to be dead when it was taken over: frozen, or cut off."""
 
     def __enter__(self) -> "Writer":
         """Take the lease at once where somebody might hold it."""
@@ -41,7 +40,16 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        fence = self.ledger.fence
         self._close(clean=error is None or isinstance(error, ENDS_CLEAN))
+        if fence is not None and isinstance(error, Exception) and not isinstance(error, ENDS_CLEAN):
+            # Whatever it stumbled over, a run that another has ended perhaps: if it was overtaken, that is why.
+            try:
+                fence.check()
+            except Overtaken as reason:
+                raise reason from error
+            except EmosphereError:  # the store is what broke
+                pass
 
     def open(self) -> Ledger:
         """The ledger with the right to write; no matter if it is open already.
@@ -66,43 +74,42 @@ class Writer:
     def _fence_off(self) -> None:
         """Make sure that no write of an earlier holder, which may still be on its way, finds what it read."""
         before = self.lease.predecessor
-        if before is not None and not before.released and not before.is_dead_here:
-            self.unreleased = before
-        if before is not None and not (before.released and before.clean):
-            self.ledger.change(lambda state: state)
-            if read_snapshot(self.out) is not None:
-                change_snapshot(self.ledger, lambda snapshot: snapshot)
-            # An erasure that sleeps would otherwise add to it while what it names is being published.
-            remember(self.ledger, Forgotten())
-            for run_id in self.ledger.state().run_ids:
-                self.ledger.renew_result(run_id)
+        if before is None or (before.released and before.clean):
+            return
+        # On a disk the dead write nothing more. In a store what they sent may arrive, and a worker of theirs may live.
+        is_gone = self.out.is_local and (before.released or before.is_dead_here)
+        sleeper = () if is_gone else (str(before),)
+        self.ledger.change(lambda state: replace(state, sleepers=(*state.sleepers, *sleeper)))
+        if read_snapshot(self.out) is not None:
+            change_snapshot(self.ledger, lambda snapshot: snapshot)
+        # An erasure that sleeps would otherwise add to it while what it names is being published.
+        remember(self.ledger, Forgotten())
+        for run_id in self.ledger.state().run_ids:
+            self.ledger.renew_result(run_id)
 
     def _sweep(self) -> None:
         """Remove what dead or sleeping holders left, or wrote too late, and nobody reads: whole runs, parts that do not
         count, versions to which no snapshot points.
         """
         ledger, state = self.ledger, self.ledger.state()
-        kept = {run_id: self._parts_of(run_id) for run_id in state.run_ids}
-        runs = ledger.home.child("runs")
+        kept = {begun.run_id: self._files_of(begun, state) for begun in state.unfinished.values()}
+        runs, rubbish = ledger.home.child("runs"), list[str]()
         for path in runs.files():
             run_id, _, name = path.removeprefix(f"{runs.path}/").partition("/")
-            parts = kept.get(run_id, set())
-            is_part = name.startswith(("plan/", "staging/"))
-            if name and (run_id not in kept or (is_part and parts is not None and path not in parts)):
-                ledger.writing.remove(Location(runs.fs, path))
+            files = kept.get(run_id, set())
+            if name and files is not None and path not in files:
+                rubbish.append(path)
         snapshot = read_snapshot(self.out) or {"files": {}, "previous": {}}
         pointed = {self.out.child(path).path for part in ("files", "previous") for path in snapshot[part].values()}
-        erasing = self.ledger.home.child(state.erasing or "nothing").path
-        for folder, read in ((self.out.child(VERSIONS), pointed), (ledger.home.child(ERASING), {erasing})):
-            for path in folder.files():
-                if path not in read:
-                    ledger.writing.remove(Location(self.out.fs, path))
+        pointed.add(ledger.home.child(state.erasing or "nothing").path)
+        for folder in (self.out.child(VERSIONS), ledger.home.child(ERASING)):
+            rubbish += [path for path in folder.files() if path not in pointed]
+        if rubbish:
+            ledger.writing.remove_files(ledger.home, rubbish)
 
-    def _parts_of(self, run_id: str) -> set[str] | None:
-        """Paths of the parts of an unfinished run, planned and staged, that count; None where another version knows."""
+    def _files_of(self, begun: Begun, state: State) -> set[str] | None:
+        """Paths of an unfinished run that count; None where another version knows which."""
         try:
-            header = self.ledger.header(run_id)
+            return self.ledger.files_of(begun, state)
         except UsageError:
             return None
-        planned = () if header is None else (self.ledger.plan_file(header, part) for part in range(header.num_parts))
-        return {file.path for file in (*planned, *self.ledger.staged_parts(run_id).values())}

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from emosphere.clips.batches import Clips
 from emosphere.clips.epoch import num_batches
@@ -28,7 +29,7 @@ from pipelines.train.write import write_model
 
 FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
-IN_PARALLEL = {"find_unused_parameters": True, "broadcast_buffers": False}
+IN_PARALLEL: Final[dict[str, Any]] = {"find_unused_parameters": True, "broadcast_buffers": False}
 """Layer drop skips whole layers, and a head may be in no term of the loss. Buffers are constants (filters, windows),
 and ranks with unequal numbers of pieces, which broadcast them unequally often, would wait for one another for ever."""
 
@@ -216,7 +217,9 @@ class Worker:
 
 
 def _in_parallel(network: nn.Module) -> nn.Module:
-    from ray.train.torch import prepare_model
-
-    prepared: nn.Module = prepare_model(network, parallel_strategy_kwargs=IN_PARALLEL)
-    return prepared
+    """On all ranks of the process group, as Ray Train's ``prepare_model`` would, which knows no other ranks."""
+    device = next(network.parameters()).device
+    if device.type == "cpu":
+        return DistributedDataParallel(network, **IN_PARALLEL)
+    torch.cuda.set_device(device)
+    return DistributedDataParallel(network, device_ids=[device], output_device=device, **IN_PARALLEL)

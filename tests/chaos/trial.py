@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from tests.chaos.nodes import Nodes
 from tests.chaos.proxy import FaultProxy
 
 ROOT = Path(__file__).parents[2]
+_PART = re.compile(r"(?<=/staging/)part-\d+")
+"""Of what was staged, whoever staged it."""
 NUM_RECORDINGS = 40
 RECORDING_S = 12
 MAX_RUNS = 4
@@ -103,7 +106,11 @@ class Trial:
             recovered_s = time.monotonic() - began
         assert code == 0, f"{fault} at {moment}: the same command ended with {code}; see {self.folder}"
         lost, twice = self._compare()
-        again = [number - 1 for path, number in self.proxy.written.items() if "/staging/part-" in path and number > 1]
+        stored = Counter[str]()
+        for path, number in self.proxy.written.items():
+            if part := _PART.search(path):
+                stored[part[0]] += number
+        again = [number - 1 for number in stored.values()]
         return Outcome(
             fault=fault,
             moment=moment,
@@ -122,7 +129,7 @@ class Trial:
 
     def wait_for_publishing(self, process: subprocess.Popen[str]) -> None:
         """Until the first table file of this place is being replaced."""
-        self._wait(lambda: any("publishing.json" in path for path in self._written()), process)
+        self._wait(lambda: any("/segments/dt=" in path for path in self._written()), process)
 
     def _wait(self, is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         deadline = time.monotonic() + 300
@@ -136,7 +143,7 @@ class Trial:
         return [path for path in list(self.proxy.written) if path.startswith(prefix)]
 
     def _staged(self) -> int:
-        return sum("/staging/part-" in path for path in self._written())
+        return len({part[0] for path in self._written() if (part := _PART.search(path))})
 
     def _start(self) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "jobs.score", "s3://audio/night", "--out", self.out, "--dt", "2026-11-20",

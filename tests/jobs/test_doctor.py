@@ -37,7 +37,7 @@ def test_an_unreadable_first_recording_is_a_warning(emosphere, root, tmp_path):
 
 
 def test_a_cluster_that_does_not_answer_is_told(emosphere, monkeypatch):
-    monkeypatch.setattr("pipelines.doctor.command.RAY_TIMEOUT_S", 8)
+    monkeypatch.setattr("pipelines.doctor.command.RAY_TIMEOUT_S", 2)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     answer = emosphere("doctor", "--json")
     assert answer.code == 1

@@ -239,8 +239,8 @@ def main() -> int:
         words = (BREAKS[name].__doc__ or "").strip().partition("\n")[0]
         if outcome.found:
             [one] = outcome.found
-            what = one.words.splitlines()[0][:90]
-            print(f"| {name} | {words} | {given.store} | {one.number + 1} | {what} | {seconds:.0f} |")
+            first = one.words.splitlines()[0][:90]
+            print(f"| {name} | {words} | {given.store} | {one.number + 1} | {first} | {seconds:.0f} |")
             print(f"    {one.schedule!r}", flush=True)
         else:
             missed += 1

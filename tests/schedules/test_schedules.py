@@ -18,6 +18,13 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield world
 
 
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A store, where requests arrive late."""
+    with World(open_store("memory", Path(tmp_path_factory.mktemp("schedules")))) as world:
+        yield world
+
+
 @pytest.mark.parametrize("store", ["disk", "memory"])
 def test_random_schedules_lose_nothing_bring_nothing_back_and_end(store: str) -> None:
     outcome = play_many(store, 19, range(NUM_SCHEDULES), 1)
@@ -74,3 +81,34 @@ def test_a_sleeper_does_not_take_away_the_marker_of_its_successor(world: World) 
 def test_the_same_schedule_is_the_same_again(world: World) -> None:
     steps = ["1 start score", "1 run 30", "1 kill", "archive add e.wav", "2 start score next", "2 run"]
     assert play(world, steps).trace == play(world, steps).trace
+
+
+@pytest.mark.parametrize(("state", "change"), [("scored", "replace a.wav"), ("empty", "replace e.wav")])
+def test_a_list_of_the_erased_that_arrives_late_leaves_no_half_recording(
+    memory: World, state: str, change: str
+) -> None:
+    """It comes between the two files of a publishing that died: who ends that leaves out of the second what the first
+    has already.
+    """
+    files = range(1, 4)
+    for number in files:
+        play(
+            memory,
+            [
+                f"archive {change}", "1 start erase uri a.wav elsewhere", "1 until erased 1", "1 stop",
+                "2 start score elsewhere", f"2 until recordings {number}", "2 kill", "1 cont", "1 run",
+                "3 start score", "3 run",
+            ],
+            state,
+        )  # fmt: skip
+
+
+def test_who_wakes_when_its_run_was_ended_by_another_is_told_so(memory: World) -> None:
+    """It finds no plan any more: that it was overtaken is the reason, not that a file is missing."""
+    play(
+        store,
+        [
+            "1 start score elsewhere", "1 until staging 2", "1 stop", "2 start score elsewhere", "2 run",
+            "1 cont", "1 run",
+        ],
+    )  # fmt: skip

@@ -6,11 +6,11 @@ python -m tests.tasks.commands FOLDER, which holds train.toml, manifest.parquet 
 import sys
 from pathlib import Path
 
-from tests.tasks.registration import register_everywhere
+from tests.tasks.registration import register
 
 
 def main(folder: Path) -> None:
-    register_everywhere()
+    register()
     # Only now: some modules take over the schema's columns when they are imported.
     from emosphere.settings import SpeechSettings
     from pipelines.evaluate.command import evaluate
@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     from pipelines.score.settings import ScoreSettings
     from pipelines.train.command import train
 
-    train(folder / "train.toml", num_workers=2)
+    train(folder / "train.toml")
     model = str(folder / "model")
     evaluate(model, str(folder / "manifest.parquet"), split="test", out=str(folder / "evaluation"), num_bootstrap=20)
     settings = ScoreSettings(listen=SpeechSettings(find_speech=False))

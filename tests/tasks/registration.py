@@ -2,10 +2,7 @@
 the schema. For every process that trains or scores, before it imports anything else.
 """
 
-from functools import partial
-
 import pyarrow as pa
-import ray
 
 from emosphere.model.architecture import StreamConfig
 from emosphere.model.encoder import ENCODERS
@@ -23,15 +20,8 @@ COLUMNS = (
 
 
 def register() -> None:
-    """In this process."""
     Task.KINDS.update({"loudness": LoudnessTask, "syllables": SyllablesTask})
     Term.KINDS.update({"squared-error": SquaredError})
     StreamConfig.KINDS.update({"level": LevelConfig})
     ENCODERS.update({LevelConfig: LevelEncoder})
     schema.SEGMENTS = schema.TABLES["segments"] = (*schema.SEGMENTS, *COLUMNS)
-
-
-def register_everywhere() -> None:
-    """In this process, and in every worker of a Ray that it will start."""
-    register()
-    ray.init = partial(ray.init, runtime_env={"worker_process_setup_hook": register})

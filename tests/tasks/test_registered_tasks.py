@@ -116,8 +116,6 @@ def done(root: Path, tmp_path_factory: pytest.TempPathFactory, held_out: list[So
     return folder
 
 
-@pytest.mark.ray
-@pytest.mark.training
 def test_evaluations_count_what_is_labelled(done: Path) -> None:
     trained: dict[str, Any] = json.loads((done / "model" / "evaluation.json").read_text())["test"]
     measured = json.loads((done / "evaluation" / "evaluation.json").read_text())["overall"]
@@ -127,8 +125,6 @@ def test_evaluations_count_what_is_labelled(done: Path) -> None:
         assert (measured["dimensions"][head]["clips"], measured["dimensions"][head]["unrated"]) == (12, 4)
 
 
-@pytest.mark.ray
-@pytest.mark.training
 def test_tables_hold_what_is_true(done: Path, held_out: list[Sound]) -> None:
     segments = published(done)
     assert segments["valence"].null_count == segments["category"].null_count == len(held_out)
@@ -144,8 +140,6 @@ def test_tables_hold_what_is_true(done: Path, held_out: list[Sound]) -> None:
         np.testing.assert_allclose(values, predicted[name].to_numpy(), rtol=0, atol=1e-4)
 
 
-@pytest.mark.ray
-@pytest.mark.training
 def test_the_exported_graph_answers_the_same(done: Path, held_out: list[Sound]) -> None:
     import onnxruntime
 

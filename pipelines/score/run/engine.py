@@ -14,8 +14,8 @@ from pipelines.cluster.host import CLUSTER_VARIABLES, num_gpus
 from pipelines.cluster.resources import Pool, Resources, local_pool, own_cores
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.policy import NO_ROLES
-from pipelines.score.run.deadline import within_deadline
 from pipelines.score.run.in_process import InProcess
+from pipelines.score.run.stalled import within_deadline
 from pipelines.score.settings import ScoreSettings
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def score_parts(
 def engine_for(resources: Resources, header: RunHeader, num_tasks: int) -> Engine:
     """The engine of a run of which ``num_tasks`` parts are to be scored."""
     share = num_tasks / max(header.num_parts, 1)
-    is_small = header.num_bytes * share <= SMALL_RUN_BYTES and header.num_units * share <= SMALL_RUN_UNITS
+    # What listing could not size may be anything.
+    num_bytes = header.num_bytes or header.num_units * SMALL_RUN_BYTES
+    is_small = num_bytes * share <= SMALL_RUN_BYTES and header.num_units * share <= SMALL_RUN_UNITS
     return choose_engine(resources, num_tasks, is_small=is_small)
 
 

@@ -43,13 +43,16 @@ class InProcess:
         # Made here, not by whoever waits for it: loading a model may take for ever, too.
         actor = self._made()
         parts = iter(self._todo)
-        with ThreadPoolExecutor(self._lanes, "call") as calls:
+        calls = ThreadPoolExecutor(self._lanes, "call")
+        try:
             running = {calls.submit(self._call, actor, part) for part in islice(parts, self._lanes)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 running |= {calls.submit(self._call, actor, part) for part in islice(parts, len(done))}
                 for call in done:
                     yield call.result()
+        finally:  # what goes wrong in one lane is heard at once, whatever the other is at
+            calls.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """End what is under way: nothing is staged from here on."""

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from emosphere.errors import UsageError
-from emosphere.store import locate
+from emosphere.store import Location, locate
 from emosphere.tables.identity import IdKey, recording_id
 from pipelines.erase.command import Remains, erase
+from pipelines.erase.proof import remains
 from pipelines.erase.target import Matches, Target
 from pipelines.output import erasure
 from pipelines.output.forgotten import Forgotten, lineage, read_forgotten, remember
@@ -277,3 +278,18 @@ def test_many_names_are_searched_word_by_word():
     assert matches.are_named_in("s3://b/7.wav")
     assert matches.are_named_in("Could not read 's3://b/7.wav': gone")
     assert not matches.are_named_in("Could not read 's3://b/7.wav.bak': gone")
+
+
+def test_a_proof_does_not_stumble_over_what_goes_while_it_looks(tmp_path, monkeypatch):
+    """Every command that starts tries the storage with an object of its own, and removes it, without the lease."""
+    out, files = locate(str(tmp_path)), Location.files
+    probe = out.child("_emosphere", "probe-1", "object")
+    probe.write_bytes(b"1")
+
+    def and_then_it_goes(self):
+        found = files(self)
+        probe.remove()
+        return found
+
+    monkeypatch.setattr(Location, "files", and_then_it_goes)
+    assert list(remains(out, Matches(), None)) == []

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import emosphere.store.s3 as s3_store
 from emosphere.store import Location, locate
 from pipelines.output.fence import Overtaken
 from pipelines.output.forgotten import Forgotten, read_forgotten, remember
@@ -162,3 +163,20 @@ def test_what_is_remembered_in_the_last_moment_stays(s3, monkeypatch):
     before_the_next_write(monkeypatch, "erased.json", meanwhile)
     remember(ledger, Forgotten(recordings=frozenset("c")))
     assert read_forgotten(ledger.home).recordings == frozenset("abc")
+
+
+def test_a_version_that_was_not_written_is_not_taken_for_written(s3, monkeypatch):
+    """S3 answers 409 where another conditional request for the key is under way, and that one may come to nothing."""
+    put, refused = s3_store._put, []
+
+    def conflicts_once(fs, path, data, **condition):
+        if "/_emosphere/tables/" in path and not refused:
+            refused.append(path)
+            return 409
+        return put(fs, path, data, **condition)
+
+    ledger = open_ledger(locate("s3://tables/conflict"))
+    monkeypatch.setattr(s3_store, "_put", conflicts_once)
+    version = replace_published(ledger, "segments/dt=d/model=m/part-00.parquet", "run", lambda public: rows("a"))
+    assert refused
+    assert ledger.out.child(version).exists()

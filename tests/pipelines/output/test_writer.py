@@ -1,11 +1,13 @@
 """Who opens an OUT for writing fences off whoever was there before, and sweeps up what that one left."""
 
+import errno
 import json
+import os
 
 import pyarrow as pa
 import pytest
 
-from emosphere.errors import MachineError, UsageError
+from emosphere.errors import MachineError, UsageError, Verdict
 from emosphere.store import Location, locate
 from pipelines.output.fence import Overtaken
 from pipelines.output.forgotten import Forgotten, read_forgotten, remember
@@ -56,7 +58,7 @@ def test_a_write_that_a_dead_holder_began_is_refused_by_the_store(s3):
 
 
 @pytest.mark.parametrize(
-    ("error", "is_clean"), [(None, True), (UsageError("no"), True), (MachineError("store gone"), False)], ids=str
+    ("error", "is_clean"), [(None, True), (Verdict("no", {}), True), (MachineError("store gone"), False)], ids=str
 )
 def test_after_an_unanswered_write_the_next_is_warned(tmp_path, error, is_clean):
     """It is released all the same, so that nobody waits for a sign of life."""
@@ -71,7 +73,6 @@ def test_after_an_unanswered_write_the_next_is_warned(tmp_path, error, is_clean)
     with Writer(out, "next") as writer:
         writer.open()
         assert (writer.ledger.state().change > change) != is_clean
-        assert writer.unreleased is None
 
 
 def test_who_fails_before_it_has_fenced_off_the_last_does_not_vouch_for_it(tmp_path, monkeypatch):
@@ -89,18 +90,48 @@ def test_who_fails_before_it_has_fenced_off_the_last_does_not_vouch_for_it(tmp_p
     assert (holder.released, holder.clean) == (True, False)
 
 
-def test_a_frozen_holder_is_named_and_a_dead_one_is_not(tmp_path, monkeypatch):
+@pytest.fixture
+def impatient(monkeypatch):
     monkeypatch.setattr("pipelines.output.lease.SILENCE_S", 0.1)
     monkeypatch.setattr("pipelines.output.lease.POLL_S", 0.02)
-    out = locate(str(tmp_path))
-    left_by_the_dead(out)
-    with Writer(out, "mine") as writer:
-        assert writer.unreleased is None
-    frozen = Lease(Ledger(out).lease, "run frozen")
-    frozen.acquire()
-    frozen._ended.set()
-    with Writer(out, "mine") as writer:
-        assert writer.unreleased.work == "run frozen"
+
+
+def freeze(out: Location, work: str) -> None:
+    lease = Lease(Ledger(out).lease, work)
+    lease.acquire()
+    lease._ended.set()
+
+
+def test_who_stood_still_is_named_until_an_erasure_has_said_so(tmp_path, s3, impatient):
+    """Also where another came between, and ended well; on a disk not who is known to be dead."""
+    disk = locate(str(tmp_path))
+    for out, expected in ((disk, ["frozen"]), (locate("s3://tables/sleepers"), ["dead", "frozen", "stalled"])):
+        left_by_the_dead(out)
+        with Writer(out, "between") as writer:
+            writer.open()
+        freeze(out, "run frozen")
+        with pytest.raises(MachineError), Writer(out, "run stalled") as writer:
+            writer.open()
+            raise MachineError("Nothing was scored for 1800 s: a worker hangs")
+        with Writer(out, "emosphere erase") as writer:
+            sleepers = writer.open().state().sleepers
+            assert [words.split()[1] for words in sleepers] == expected
+
+
+def test_who_stumbles_over_what_another_ended_is_told_that_it_was_overtaken(tmp_path):
+    with pytest.raises(Overtaken) as told, Writer(locate(str(tmp_path)), "mine") as writer:
+        writer.open()
+        writer.lease._ended.set()
+        open_ledger_beside(writer.out)
+        raise FileNotFoundError("runs/run/plan/part-000000.1.parquet")
+    assert isinstance(told.value.__cause__, FileNotFoundError)
+
+
+def open_ledger_beside(out: Location) -> Ledger:
+    """Of somebody who was sure that the holder is dead."""
+    other = Lease(Ledger(out).lease, "other")
+    other._is_dead = lambda *holder: True
+    return Ledger(out, other.acquire())
 
 
 def test_what_nobody_reads_is_swept_away(tmp_path):
@@ -120,6 +151,8 @@ def test_what_nobody_reads_is_swept_away(tmp_path):
     swept = [
         "runs/run/plan/part-000000.0.parquet",
         "runs/run/plan/part-000001.1.parquet",
+        "runs/run/run.0.json",
+        "runs/run/alive/part-000000.1",
         "runs/other/staging/part-000000.1.parquet",
         "tables/recordings/x.late.1.parquet",
         "erasing/0.json",
@@ -181,3 +214,24 @@ def test_who_is_overtaken_changes_no_state(tmp_path):
         ledger.mark_publishing("run", {"a"})
     assert ledger.state().publishing is None
     assert read_snapshot(ledger.out) is None
+
+
+def test_on_a_disk_without_hard_links_half_a_staged_part_does_not_count(tmp_path, monkeypatch):
+    """Killed before it has its name; the same command must come to an end."""
+
+    def no_links(*names: str) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    def killed(*names: str) -> None:
+        raise KeyboardInterrupt
+
+    ledger = begun_ledger(locate(str(tmp_path)), run_header())
+    monkeypatch.setattr(os, "link", no_links)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        ledger.write_staged_part("run", 0, PART)
+    assert ledger.staged_parts("run") == {}
+    ledger.write_staged_part("run", 0, PART)
+    before = ledger.staged_parts("run")[0].read_bytes()
+    ledger.write_staged_part("run", 0, pa.table({"recording_id": ["b"]}))
+    assert ledger.staged_parts("run")[0].read_bytes() == before, "created once"

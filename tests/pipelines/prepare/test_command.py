@@ -217,7 +217,6 @@ def test_sessions_and_databases_are_read_from_s3_alike(s3: Any, tmp_path: Path) 
 
 
 @pytest.mark.ray
-@pytest.mark.training
 def test_decoded_copies_hold_the_same_sound_and_only_that(podcast: Path, tmp_path: Path) -> None:
     """Stretches, channels and other rates are gone from the copies; the labels are not."""
     rng = np.random.default_rng(0)

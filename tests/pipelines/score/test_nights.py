@@ -29,7 +29,7 @@ from pipelines.score.job import Job
 from pipelines.score.plan import due as planning
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
-from pipelines.score.run.deadline import Stalled, within_deadline
+from pipelines.score.run.stalled import Stalled, within_deadline
 from pipelines.score.settings import PlanSettings, ScoreSettings
 
 SMALL_PARTS = ScoreSettings(plan=PlanSettings(part_units=1))

@@ -118,7 +118,7 @@ def test_another_command_finishes_a_dead_publishing_first(many, undisturbed, tmp
         score(request)
     assert score(dataclasses.replace(request, **other))["skipped"] == NUM_RECORDINGS
     assert_same_tables(rows, out, undisturbed)
-    assert not (out / "_emosphere/publishing.json").exists()
+    assert Ledger(locate(str(out))).state().publishing is None
 
 
 def test_late_files_are_picked_up_after_the_resumed_run(many, tmp_path, rows, voice, monkeypatch):

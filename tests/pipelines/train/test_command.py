@@ -33,6 +33,7 @@ from pipelines.train.place import FOLDER_NAME, RAY_NAME, STATE_NAME
 from pipelines.train.progress import TrainProgress
 from pipelines.train.training_clips import read_clips
 from pipelines.train.worker import Worker
+from tests.pipelines.train.spawned import train_by_spawned_ranks
 from tests.rounding import assert_same_training
 
 CONFIG = """
@@ -116,7 +117,6 @@ def write(folder: Path, manifest: Path, **settings: Any) -> Path:
 
 
 @pytest.mark.ray
-@pytest.mark.training
 def test_two_workers_learn_what_one_learns(manifest: Path, tmp_path: Path) -> None:
     """One in this process, two on Ray. And a second run changes nothing."""
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
@@ -199,9 +199,10 @@ def is_own(pid: int) -> bool:
 
 
 @pytest.mark.ray
-@pytest.mark.training
 def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None:
-    """Killed behind a saved epoch, both go on from it, bit for bit; each epoch is logged once."""
+    """Killed behind a saved epoch, both go on from it, bit for bit as two ranks that Ray does not know; each epoch is
+    logged once.
+    """
     best = {
         "epochs": 4,
         "folds": 2,
@@ -214,38 +215,42 @@ def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None
     manifest.write_text("".join(line.replace(",train", ",apart") if ",s0," in line else line
                                 for line in text.splitlines(keepends=True)))  # fmt: skip
     (tmp_path / "1-1-neutral.flac").write_bytes(b"no sound")
+    (tmp_path / "calm").mkdir()
+    train_by_spawned_ranks(load_config(TrainConfig, write(tmp_path, manifest, out=tmp_path / "calm", **best)))
+    out = tmp_path / "killed-once"
     reports: list[TrainProgress] = []
-    calm = train(write(tmp_path, manifest, out=tmp_path / "calm", **best), num_workers=2, on_progress=reports.append)
-    assert (reports[-1].parts, reports[-1].num_parts) == (12, 12)
-    assert reports[-1].ccc is not None
     victims: list[int] = []
-    killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed-once" / "log.jsonl", victims))
+    killer = threading.Thread(target=kill_worker, args=(out / "log.jsonl", victims))
     killer.start()
-    killed = train(write(tmp_path, manifest, out=tmp_path / "killed-once", **best), num_workers=2)
+    train(write(tmp_path, manifest, out=out, **best), num_workers=2, on_progress=reports.append)
     killer.join()
     assert len(victims) == 1
-    assert killed["test"] == calm["test"]
-    assert killed["cross_validation"] == calm["cross_validation"]
-    one, two = load_checkpoint(tmp_path / "calm").network, load_checkpoint(tmp_path / "killed-once").network
+    assert (reports[-1].parts, reports[-1].num_parts) == (12, 12)
+    assert reports[-1].ccc is not None
+    calm, evaluation = (json.loads((folder / "evaluation.json").read_text()) for folder in (tmp_path / "calm", out))
+    assert evaluation["test"] == calm["test"]
+    assert evaluation["cross_validation"] == calm["cross_validation"]
+    one, two = load_checkpoint(tmp_path / "calm").network, load_checkpoint(out).network
     for mine, other in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(mine, other)
     curves = [logged(tmp_path / name) for name in ("calm", "killed-once")]
     stages = [(stage, epoch) for stage in (0, 1, 2) for epoch in (1, 2, 3, 4)]
     assert [(line["stage"], line["epoch"]) for line in curves[1]] == stages
-    before = (tmp_path / "killed-once" / "at-the-kill").read_text().splitlines()
-    assert (tmp_path / "killed-once" / "log.jsonl").read_text().splitlines()[:2] == before[:2]  # seconds and all
+    before = (out / "at-the-kill").read_text().splitlines()
+    assert (out / "log.jsonl").read_text().splitlines()[:2] == before[:2]  # seconds and all
     assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]
     assert {"ccc", "ccc_valence", "uar"} <= curves[0][0]["choose"].keys()
-    ball = json.loads((tmp_path / "calm" / "evaluation.json").read_text())["vad_radius_90"]
+    ball = evaluation["vad_radius_90"]
+    assert ball == calm["vad_radius_90"]
     assert ball["from"] == "calibrate"
     published = ball["radius"] if ball["published"] else None
-    assert load_checkpoint(tmp_path / "calm").config.tasks["vad"].radius_90 == published
-    record = json.loads((tmp_path / "calm" / "training.json").read_text())
+    assert load_checkpoint(out).config.tasks["vad"].radius_90 == published
+    record = json.loads((out / "training.json").read_text())
     assert len(record["unreadable"]) == 1
     assert "1-1-neutral.flac" in record["unreadable"][0]
 
     with pytest.raises(UsageError, match="holds a training already"):
-        train(write(tmp_path, manifest, out=tmp_path / "calm", **best), resume=False)
+        train(write(tmp_path, manifest, out=out, **best), resume=False)
 
 
 def test_a_small_training_needs_no_ray_and_goes_on_after_kill_9(manifest: Path, tmp_path: Path, root: Path) -> None:

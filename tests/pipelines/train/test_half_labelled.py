@@ -24,6 +24,7 @@ from pipelines.score.request import ScoreRequest
 from pipelines.score.settings import ScoreSettings
 from pipelines.train.command import train_with
 from pipelines.train.config import TrainConfig
+from tests.pipelines.train.spawned import train_by_spawned_ranks
 from tests.rounding import assert_same_training
 
 CORPORA = {"words": (22, 4), "pairs": (6, 4), "whole": (4, 4)}
@@ -77,14 +78,13 @@ def settings(manifest: Path, out: Path, heads: dict[str, str], *, folds: int = 0
     return from_mapping(TrainConfig, values, source="test")
 
 
-@pytest.mark.ray
-@pytest.mark.training
-def test_two_workers_learn_what_one_learns_of_half_labelled_corpora(manifest: Path, tmp_path: Path) -> None:
+def test_two_ranks_learn_what_one_learns_of_half_labelled_corpora(manifest: Path, tmp_path: Path) -> None:
     heads = {"vad": "concordance", "region": "cross-entropy", "category": "cross-entropy"}
     config = settings(manifest, tmp_path / "one", heads, folds=2)
     check_masks_differ(config)
     train_with(config)
-    train_with(settings(manifest, tmp_path / "two", heads, micro_batch_size=2), num_workers=2)
+    (tmp_path / "two").mkdir()
+    train_by_spawned_ranks(settings(manifest, tmp_path / "two", heads, micro_batch_size=2))
     first, second = (load_checkpoint(tmp_path / name).network for name in ("one", "two"))
     num_steps = EPOCHS * sum(train for train, _ in CORPORA.values()) // BATCH_SIZE
     # 36 frames (0.6 s) are attended to.

@@ -41,7 +41,6 @@ epochs = 1
 
 @pytest.mark.heavy
 @pytest.mark.ray
-@pytest.mark.training
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 def test_the_papers_configuration_trains(tmp_path: Path, root: Path) -> None:
     """From decoded copies of the clips and published weights of the encoder."""

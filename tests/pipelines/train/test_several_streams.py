@@ -75,7 +75,6 @@ def manifest(tmp_path: Path) -> Path:
 
 @pytest.mark.heavy
 @pytest.mark.ray
-@pytest.mark.training
 @pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
 def test_three_streams_go_all_the_way(root: Path, manifest: Path, tmp_path: Path) -> None:
     # Random masks of transformers come from dice of its own, which no seed of ours reaches.

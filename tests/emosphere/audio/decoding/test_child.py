@@ -183,6 +183,25 @@ def test_decoders_of_several_threads_do_not_meet(shared_data):
     assert results == {0: 176_000, 1: 234_282, 2: 176_000, 3: 234_282}
 
 
+def test_a_child_that_was_started_ahead_takes_the_first_recording(jfk, decode):
+    with IsolatedDecoder(LIMITS) as decoder:
+        decoder.start()
+        early = decoder._child
+        decoder.start()
+        assert decoder._child is early
+        stream = decoder.open(jfk)
+        assert decoder._child is early
+        np.testing.assert_array_equal(drain(stream), decode(jfk)[0])
+
+
+def test_a_child_that_died_before_the_first_recording_is_replaced(jfk):
+    with IsolatedDecoder(LIMITS) as decoder:
+        decoder.start()
+        decoder._child.kill()
+        decoder._child.wait()
+        assert decoder.open(jfk).header.codec == "pcm_s16le"
+
+
 def test_the_child_starts_without_torch(root):
     command = [sys.executable, "-m", "tests.emosphere.audio.decoding.child_modules"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)

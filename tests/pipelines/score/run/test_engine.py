@@ -26,9 +26,9 @@ from pipelines.score.publish.staged import staged_part
 from pipelines.score.request import ScoreRequest
 from pipelines.score.run import engine as engines
 from pipelines.score.run.actor import ScoreParts
-from pipelines.score.run.deadline import Stalled
 from pipelines.score.run.decoders import PartDecoding
 from pipelines.score.run.engine import SMALL_RUN_BYTES, choose_engine, engine_for
+from pipelines.score.run.stalled import Stalled
 from pipelines.score.settings import PlanSettings, ScoreSettings
 from tests.pipelines.headers import run_header
 from tests.pipelines.score.run.running import POOL, planned
