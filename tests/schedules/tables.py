@@ -76,6 +76,9 @@ class Tables:
                     found.pop((recording_id(uri(name)), version), None)
         if found:
             raise Wrong(f"stale: recordings has {self._names(found)}")
+        for run_id in {row["run_id"] for row in recordings}:
+            if f"runs/{run_id}.parquet" not in files:
+                raise Wrong(f"lost: runs has no row of {run_id}")
         by_snapshot = self._by_snapshot(files)
         if _key(by_snapshot[0]) != _key(recordings) or _key(by_snapshot[1]) != _key(segments):
             raise Wrong("sql does not see what a reader by glob sees")
