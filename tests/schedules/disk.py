@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from emosphere.store import Location
+from tests.schedules import patches
 from tests.schedules.simulator import check_alive, current
 
 _real_open = builtins.open
@@ -27,6 +29,7 @@ class Disk:
         self._prefix = self.out + "/"
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
+        patches.read_at_once(patch, LocalFileSystem)
         for name in ("replace", "rename", "link"):
             patch.setattr(os, name, self._naming(getattr(os, name), name))
         for name in ("unlink", "remove"):

@@ -178,6 +178,21 @@ def ask_first(patch: pytest.MonkeyPatch, path_below: Callable[[str], str | None]
         patch.setattr(Fence, name, stopping(getattr(Fence, name)))
 
 
+def read_at_once(patch: pytest.MonkeyPatch, kind: type) -> None:
+    """What a simulated process opens on this file system to read it, it has in memory: pieces take longer."""
+    real = kind.open
+
+    def open_(fs: Any, path: str, mode: str = "rb", *others: Any, **options: Any) -> Any:
+        if current() is None or mode != "rb":
+            return real(fs, path, mode, *others, **options)
+        if fs.async_impl:
+            return pa.BufferReader(fs.cat_file(path))
+        with real(fs, path, mode) as file:
+            return pa.BufferReader(file.read())
+
+    patch.setattr(kind, "open", open_)
+
+
 def _sleep(seconds: float) -> None:
     thread = current()
     if thread is None:

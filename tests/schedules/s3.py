@@ -21,6 +21,7 @@ import s3fs
 import s3fs.core
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from tests.schedules import patches
 from tests.schedules.patches import Shim
 from tests.schedules.simulator import Late, check_alive, current
 
@@ -47,6 +48,7 @@ class S3:
         self._serve = serve
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
+        patches.read_at_once(patch, s3fs.S3FileSystem)
         serve = self._serve
         if serve is not None:
             for name, value in {

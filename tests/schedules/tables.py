@@ -56,6 +56,11 @@ class Tables:
         self.promised = self.promised.joined(mine)
         self.look([SNAPSHOT])
 
+    @property
+    def has_promised(self) -> bool:
+        """Whether an erasure came to its end."""
+        return self.promised != Forgotten()
+
     def check_end(self) -> None:
         """All have ended, and one more command has run: the tables hold the archive, and nothing that is gone."""
         files = self.store.files()
