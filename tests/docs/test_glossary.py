@@ -16,7 +16,7 @@ PLAIN = listed(
     absolute acted activity agreement answer apart architecture attention audio bad baseline batch bit cache
     challenge change check child choose column command compare compress cut date declared decode drop dry end error
     evaluate export fact failure fetch figure file find finish first format gate geometry grid held hold host
-    identity import in inference isolate job key leave length limit list location loss lost machine main many map match
+    identity in inference isolate job key leave length limit list location loss lost machine main many map match
     mean memory message model name native noise option order outcome output pack page path pipeline plain plan plot
     pool predict prediction progress quality random read readable reason record remain renew replace report resource
     result row same scale score section self setting sixteen sound source speech state statistics style sum text
