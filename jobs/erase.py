@@ -49,7 +49,9 @@ def erase(
 def _summary(result: dict[str, Any]) -> str:
     done = "would erase" if result["dry_run"] else "erased"
     proof = "; nothing of it remains in any file" if result.get("verified") else ""
-    return f"{done} {result['recordings']} recordings with {result['segments']} segments from {result['out']}{proof}"
+    beside = f"\n{result['unreleased']}" if "unreleased" in result else ""
+    what = f"{result['recordings']} recordings with {result['segments']} segments"
+    return f"{done} {what} from {result['out']}{proof}{beside}"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from emosphere.speech.activity_weights import activity_weights
 from emosphere.speech.cells import Cell
-from emosphere.speech.shipped_weights import shipped_weights
 
 FRAME: Final = 512
 """Samples per probability: 32 ms at 16 kHz."""
@@ -42,7 +42,7 @@ class SpeechActivity(nn.Module):
     def __init__(self) -> None:
         """Build the network with the weights of the installed silero-vad wheel."""
         super().__init__()
-        weights = shipped_weights()
+        weights = activity_weights()
         self.register_buffer("window", torch.hann_window(WINDOW))
         self.encoder = nn.Sequential(
             *(

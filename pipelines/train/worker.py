@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,6 @@ from pipelines.train.write import write_model
 
 FEATURES = "features"
 """Name under which the driver hands over the clips that were decoded once."""
-IN_PARALLEL: Final[dict[str, Any]] = {"find_unused_parameters": True, "broadcast_buffers": False}
-"""Layer drop skips whole layers, and a head may be in no term of the loss. Buffers are constants (filters, windows),
-and ranks with unequal numbers of pieces, which broadcast them unequally often, would wait for one another for ever."""
 
 
 def train_on_worker(arguments: dict[str, Any]) -> None:
@@ -219,7 +216,12 @@ class Worker:
 def _in_parallel(network: nn.Module) -> nn.Module:
     """On all ranks of the process group, as Ray Train's ``prepare_model`` would, which knows no other ranks."""
     device = next(network.parameters()).device
-    if device.type == "cpu":
-        return DistributedDataParallel(network, **IN_PARALLEL)
-    torch.cuda.set_device(device)
-    return DistributedDataParallel(network, device_ids=[device], output_device=device, **IN_PARALLEL)
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    # Layer drop skips whole layers, and a head may be in no term of the loss. Buffers are constants (filters, windows),
+    # and ranks with unequal numbers of pieces, which broadcast them unequally often, would wait for one another for
+    # ever.
+    return DistributedDataParallel(
+        network, device_ids=[device] if on_gpu else None, find_unused_parameters=True, broadcast_buffers=False
+    )

@@ -14,14 +14,14 @@ def listed(text: str) -> set[str]:
 PLAIN = listed(
     """
     absolute acted activity agreement answer apart architecture attention audio bad baseline batch bit cache
-    challenge change check child choose column command compare compress cut date deadline declared decode disk drop
-    dry end error evaluate explain export fact failure fetch figure file find finish first format gate geometry grid
-    held hold host identity in inference isolate job key leave length limit list location loss lost machine main
-    many map match mean memory message model name native noise option order outcome output pack page path pipeline
-    plain plan plot pool predict prediction process progress quality random read readable reason record remain renew
-    replace report resource result row same scale score section self setting ship sixteen sound source speech
-    statistics style sum text time timeline too train unhealthy unknown unreadable unusable usage weight whole
-    window write
+    challenge change check child choose column command compare compress cut date declared decode disk drop dry end
+    error evaluate explain export fact failure fetch figure file find finish first format gate geometry grid held
+    hold host identity import in inference isolate job key leave length limit list location loss lost machine main
+    many map match mean memory message model name native noise on option order outcome output own pack page path
+    pipeline place plain plan plot pool predict prediction process progress quality random read readable reason
+    record remain renew replace report resource result row same scale score section self setting sixteen sound
+    source speech statistics style sum text time timeline too train unhealthy unknown unreadable unusable usage
+    weight whole window write
     """
 )
 """Words that a name uses as everybody does; one with a meaning of this house's own belongs into the glossary."""

@@ -106,7 +106,7 @@ def test_a_list_of_the_erased_that_arrives_late_leaves_no_half_recording(
 def test_who_wakes_when_its_run_was_ended_by_another_is_told_so(memory: World) -> None:
     """It finds no plan any more: that it was overtaken is the reason, not that a file is missing."""
     play(
-        store,
+        memory,
         [
             "1 start score elsewhere", "1 until staging 2", "1 stop", "2 start score elsewhere", "2 run",
             "1 cont", "1 run",

@@ -17,7 +17,7 @@ ARCHIVE: Final = "data/silero_vad.jit"
 """In the package: a TorchScript archive, which is a ZIP of raw tensors, a pickled tree of modules, and source code."""
 
 
-def shipped_weights() -> dict[str, Tensor]:
+def activity_weights() -> dict[str, Tensor]:
     """Float32 tensors by their names in ``state_dict()`` of the archive's module.
 
     Raises ModuleNotFoundError without the package, UnpicklingError where the archive holds what no module is made of.

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from emosphere.speech.shipped_weights import ARCHIVE, _Tree, shipped_weights
+from emosphere.speech.activity_weights import ARCHIVE, _Tree, activity_weights
 
 
 def test_they_are_what_torch_reads():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         wanted = torch.jit.load(str(Path(find_spec("silero_vad").origin).parent / ARCHIVE)).state_dict()
-    weights = shipped_weights()
+    weights = activity_weights()
     # torch leaves out what the module keeps between calls, which is empty.
     assert {name for name, tensor in weights.items() if tensor.numel()} == set(wanted)
     for name, tensor in wanted.items():
