@@ -55,7 +55,7 @@ test-heavy: setup  ## the tests that take minutes
 fuzz: setup  ## score 5,000 spoilt files; every one must end as a row (half an hour)
 	$(BIN)/python -m tests.fuzz
 
-schedules: setup  ## ten thousand random schedules of commands on one OUT, with pauses, kills and partitions (half an hour)
+schedules: setup  ## ten thousand random schedules of commands on one OUT, with pauses, kills and partitions (three quarters of an hour)
 	$(BIN)/python -m tests.schedules --store disk --count 5000 --jobs 2
 	$(BIN)/python -m tests.schedules --store memory --count 5000 --jobs 2
 

@@ -6,6 +6,7 @@ python -m tests.pipelines.erase.killed OUT URI
 import os
 import signal
 import sys
+from typing import Any
 
 from emosphere.store import Location
 from pipelines.erase.command import erase
@@ -14,8 +15,8 @@ from pipelines.erase.target import Target
 publish_to = Location.publish_to
 
 
-def publish_and_die(version: Location, target: Location) -> None:
-    publish_to(version, target)
+def publish_and_die(*arguments: Any) -> None:
+    publish_to(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -262,7 +262,7 @@ def test_overtaken_while_planning_it_leaves_the_plan(quick, archive, tmp_path, m
     monkeypatch.setattr(planning, "write_plan", sleep_before_planning)
     with pytest.raises(Overtaken):
         score(request_for(archive, out))
-    assert not (out / "_emosphere/runs").exists()
+    assert not [path for path in (out / "_emosphere/runs").rglob("*") if path.is_file()]
     successors[0].release()
 
 
@@ -288,8 +288,9 @@ def test_overtaken_and_failed_it_stores_no_result(quick, archive, tmp_path, monk
         raise MachineError("the plan is gone")
 
     monkeypatch.setattr(scoring, "score_parts", fail)
-    with pytest.raises(MachineError, match="the plan is gone"):
+    with pytest.raises(Overtaken) as told:
         score(request_for(archive, out))
+    assert str(told.value.__cause__) == "the plan is gone"
     assert not list((out / "_emosphere/runs").glob("*.json"))
     successors[0].release()
 
@@ -344,11 +345,15 @@ def test_of_two_commands_at_once_one_publishes(archive, tmp_path, root, rows):
     ]
     answers = [process.communicate(timeout=500) for process in both]
     codes = sorted(process.returncode for process in both)
-    assert codes == [0, 1], answers
-    [why] = [json.loads(out)["error"] for out, _ in answers if "error" in json.loads(out)]
-    # By the other run, or by the other command while it is still looking what there is to do.
-    assert "is being written by" in why
-    assert "since 2" in why
+    results = [json.loads(out) for out, _ in answers]
+    if codes == [0, 0]:  # one was done before the other had looked
+        assert sorted(result["skipped"] for result in results) == [0, 6]
+    else:
+        assert codes == [0, 1], answers
+        [why] = [result["error"] for result in results if "error" in result]
+        # By the other run, or by the other command while it is still looking what there is to do.
+        assert "is being written by" in why
+        assert "since 2" in why
     assert len(rows(out, "recordings")) == 6
 
 

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from emosphere.errors import MachineError
+from emosphere.store import locate
 from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.publish import replace as publishing

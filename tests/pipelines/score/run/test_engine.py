@@ -240,6 +240,8 @@ class Command:
         self.run = lambda: subprocess.Popen(
             command, cwd=root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
+            # A shell starts what runs in its background deaf to Ctrl-C, and with it all that this test starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         self.process = self.run()
 
