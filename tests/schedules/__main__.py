@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--store", choices=["disk", "memory", "s3"], default="disk")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--sweep", action="store_true", help="one command stopped wherever it can stand")
     parser.add_argument("--most-findings", type=int, default=MOST_FINDINGS)
     given = parser.parse_args()
     if "PYTHONHASHSEED" not in os.environ:  # the order of sets is part of a schedule
@@ -33,7 +34,9 @@ def main() -> int:
     shares = [numbers[begin : begin + share] for begin in range(0, len(numbers), share)]
     with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
         outcomes = pool.starmap(
-            play_many, [(given.store, given.seed, part, given.most_findings, True) for part in shares], chunksize=1
+            play_many,
+            [(given.store, given.seed, part, given.most_findings, True, given.sweep) for part in shares],
+            chunksize=1,
         )
     totals: collections.Counter[str] = collections.Counter()
     for outcome in outcomes:

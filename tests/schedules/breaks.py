@@ -16,6 +16,8 @@ import pytest
 
 from emosphere.store import Location
 from emosphere.store import s3 as stored
+from emosphere.store.disk import Within
+from pipelines.doctor import command as doctoring
 from pipelines.erase import command as erasing
 from pipelines.output import erasure, lease, snapshot, writer
 from pipelines.output.fence import Fence
@@ -68,12 +70,12 @@ def no_number_in_versions(patch: pytest.MonkeyPatch) -> None:
 def creates_over(patch: pytest.MonkeyPatch) -> None:
     """What is only to be created is written over what is there."""
 
-    def create_bytes(location: Location, data: bytes) -> bool:
-        location.write_bytes(data)
+    def create_bytes(location: Location, data: bytes, within: Within = contextlib.nullcontext) -> bool:
+        location.write_bytes(data, within)
         return True
 
     patch.setattr(Location, "create_bytes", create_bytes)
-    patch.setattr(writer, "check_offers", nothing)
+    patch.setattr(doctoring, "offers", lambda out: [])  # which would find it at once
 
 
 def no_condition(patch: pytest.MonkeyPatch) -> None:
@@ -84,7 +86,7 @@ def no_condition(patch: pytest.MonkeyPatch) -> None:
         return True
 
     patch.setattr(stored, "replace", write)
-    patch.setattr(writer, "check_offers", nothing)
+    patch.setattr(doctoring, "offers", lambda out: [])  # which would find it at once
 
 
 def no_fencing_off(patch: pytest.MonkeyPatch) -> None:
@@ -229,6 +231,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", choices=["disk", "memory"], default="disk")
+    parser.add_argument("--sweep", action="store_true", help="one command stopped wherever it can stand")
     parser.add_argument("names", nargs="*", default=list(BREAKS))
     given = parser.parse_args()
     missed = 0
@@ -236,7 +239,7 @@ def main() -> int:
         began = time.process_time()
         with pytest.MonkeyPatch.context() as patch:
             BREAKS[name](patch)
-            outcome = play_many(given.store, given.seed, range(given.count), 1)
+            outcome = play_many(given.store, given.seed, range(given.count), 1, in_order=given.sweep)
         seconds = time.process_time() - began
         words = (BREAKS[name].__doc__ or "").strip().partition("\n")[0]
         if outcome.found:

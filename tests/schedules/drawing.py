@@ -48,6 +48,24 @@ def draw(seed: int, number: int, habits: dict[str, Habits], *, has_locks: bool) 
     return state, steps
 
 
+def sweep(seed: int, habits: dict[str, Habits], *, has_locks: bool) -> list[Schedule]:
+    """One command stopped, killed or cut off wherever it can stand; another runs, the first one is run again, and the
+    sleeper wakes. In an order by chance.
+    """
+    schedules: list[Schedule] = []
+    changed = ["archive replace b.wav", "archive add sub/f.wav"]
+    for state, first in (("empty", "score"), ("scored", "score"), ("scored", "erase uri sub")):
+        for stand in range(1, habits[first.split()[0]].num_stands + 1):
+            for fault in ("stop", "kill") if has_locks else ("stop", "kill", "cut"):
+                for second in ("erase uri a.wav", "erase uri sub", "score", "score next"):
+                    begun = [*(changed if state == "scored" else []), f"1 start {first} elsewhere", f"1 run {stand}"]
+                    others = [f"2 start {second}", "2 run", "3 start score", "3 run"]
+                    awake = ["1 run", *others] if fault == "cut" else [*others, "1 cont", "1 run"]
+                    schedules.append((state, [*begun, f"1 {fault}", *awake]))
+    random.Random(seed).shuffle(schedules)
+    return schedules
+
+
 def _one_of(chance: random.Random, weighted: tuple[tuple[str, int], ...]) -> str:
     return chance.choices([one for one, _ in weighted], [weight for _, weight in weighted])[0]
 

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.schedules.drawing import Schedule, draw, shorten
+from tests.schedules.drawing import Schedule, draw, shorten, sweep
 from tests.schedules.schedule import Figures, World, play
 
 MOST_FINDINGS = 5
@@ -43,9 +43,14 @@ def open_store(name: str, folder: Path) -> Any:
 
 
 def play_many(
-    store: str, seed: int, numbers: range, most_findings: int = MOST_FINDINGS, watched: bool = False
+    store: str,
+    seed: int,
+    numbers: range,
+    most_findings: int = MOST_FINDINGS,
+    watched: bool = False,
+    in_order: bool = False,
 ) -> Outcome:
-    """Play these schedules of a seed."""
+    """Play these schedules of a seed; ``in_order``: of those in which one command stops wherever it can."""
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
     found: list[Found] = []
     with (
@@ -54,8 +59,9 @@ def play_many(
     ):
         habits = world.habits()
         began = time.perf_counter()
-        for number in numbers:
-            schedule = draw(seed, number, habits, has_locks=store == "disk")
+        swept = sweep(seed, habits, has_locks=store == "disk") if in_order else []
+        for number in numbers[: len(swept)] if in_order else numbers:
+            schedule = swept[number] if in_order else draw(seed, number, habits, has_locks=store == "disk")
             words = what_is_wrong(world, schedule)
             if words is not None:
                 if watched:
