@@ -8,6 +8,8 @@ from tests.schedules.breaks import BREAKS
 from tests.schedules.many import open_store
 from tests.schedules.schedule import World, play
 
+pytestmark = pytest.mark.heavy
+
 
 def slept_over(where: str, others: str = "2 start erase uri a.wav") -> list[str]:
     """A run sleeps, somebody else comes, the same command ends the run; then the sleeper wakes."""
