@@ -18,11 +18,11 @@ def peak_mib() -> float:
 def main(archive: str, out: str) -> None:
     job = Job(ScoreRequest(archives=(archive,), out=out, dt="2026-11-20"))
     before_mib, began, began_cpu = peak_mib(), time.monotonic(), time.process_time()
-    with job.lease, Choice() as choice:
+    with job.writer, Choice() as choice:
         due = Due(job, choice)
         due.list_archives()
         due.compare_with_tables()
-        job.lease.acquire()
+        job.writer.open()
         header = due.write_plan()
     measured = {
         "wall_s": time.monotonic() - began,

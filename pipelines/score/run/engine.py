@@ -74,7 +74,14 @@ def score_parts(
     """
     engine = engine_for(settings.resources, header, len(todo))
     log.info("engine: %s", engine)
-    actors = _actors(engine.pool, ledger, header, todo, model, settings, seal)
+    actors: InProcess | Chain
+    if engine.pool is None:
+        # Not before it is needed: importing Ray takes seconds, and its files may be where a small run can write none.
+        from pipelines.score.run import chain
+
+        actors = chain.Chain(ledger, header, todo, model, settings, seal)
+    else:
+        actors = InProcess(ledger, header, todo, model, settings, seal, engine.pool)
     began, done = time.monotonic(), Counter[str]()
     rows = within_deadline(
         actors.summaries(), settings.resources.stall_timeout_s, lambda: ledger.signs_of_life(header.run_id)
@@ -123,23 +130,6 @@ def choose_engine(resources: Resources, num_tasks: int, *, is_small: bool) -> En
     if is_small:
         return Engine(_one_actor(resources, num_tasks), "so little is scored before Ray would be started")
     return Engine(None, f"{pool.size} actors have room on this machine")
-
-
-def _actors(
-    pool: Pool | None,
-    ledger: Ledger,
-    header: RunHeader,
-    todo: list[int],
-    model: str,
-    settings: ScoreSettings,
-    seal: Seal,
-) -> "InProcess | Chain":
-    if pool is not None:
-        return InProcess(ledger, header, todo, model, settings, seal, pool)
-    # Not before it is needed: importing Ray takes seconds, and its files may be where a small run can write none.
-    from pipelines.score.run.chain import Chain
-
-    return Chain(ledger, header, todo, model, settings, seal)
 
 
 def _one_actor(resources: Resources, num_tasks: int) -> Pool:
