@@ -3,6 +3,8 @@
 import os
 import platform
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,25 @@ def shared_data() -> Path:
 def one_torch_thread() -> None:
     """Threads of one test must not fight those of Ray's actors; sums also keep their order."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_ray() -> Iterator[None]:
+    """Actors that a test left behind hold CPUs for which the tests of the next file would wait for ever."""
+    yield
+    _stop_ray()
+
+
+@pytest.fixture(autouse=True)
+def no_idle_ray(request: pytest.FixtureRequest) -> None:
+    """A local Ray's daemons take half a core for as long as they live: the next test that asks for none ends it."""
+    if "ray" not in request.keywords:
+        _stop_ray()
+
+
+def _stop_ray() -> None:
+    if cluster := sys.modules.get("pipelines.cluster.ray_cluster"):
+        cluster.disconnect()
 
 
 @pytest.fixture(autouse=True)

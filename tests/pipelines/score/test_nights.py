@@ -17,7 +17,6 @@ from emosphere.errors import BadRecording, MachineError, UsageError
 from emosphere.store import locate
 from pipelines.archive.dates import Window
 from pipelines.archive.fetch import Fetcher
-from pipelines.cluster.resources import Resources
 from pipelines.output import fence as fences
 from pipelines.output import lease as leases
 from pipelines.output.fence import Held, Overtaken
@@ -387,11 +386,15 @@ def test_a_long_part_with_signs_of_life_is_no_standstill(archive, tmp_path, monk
 
 
 @pytest.mark.ray
-def test_a_run_that_stands_still_ends_and_can_be_resumed(archive, tmp_path, rows):
-    """Half a second: no actor has even started."""
+def test_a_run_that_stands_still_ends_and_can_be_resumed(archive, tmp_path, rows, root):
+    """Half a second: no actor has even started. In a process of its own, since what stands still goes on waiting."""
     out = tmp_path / "out"
-    with pytest.raises(Stalled, match=r"Nothing was scored for 0\.5 s"):
-        score(request_for(archive, out, settings=ScoreSettings(resources=Resources(engine="ray", stall_timeout_s=0.5))))
+    (tmp_path / "settings.toml").write_text('[resources]\nengine = "ray"\nstall_timeout_s = 0.5\n')
+    command = [sys.executable, "-m", "jobs.score", str(archive), "--out", str(out), "--config",
+               str(tmp_path / "settings.toml")]  # fmt: skip
+    stalled = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert stalled.returncode == MachineError.exit_code
+    assert "Nothing was scored for 0.5 s" in stalled.stderr
     assert describe(home_of(out)) == "free"
     assert score(request_for(archive, out))["scored"] == 3
     assert len(rows(out, "recordings")) == 6

@@ -53,14 +53,14 @@ def test_the_driver_killed_while_scoring(many, undisturbed, tmp_path, rows, root
                "--dt", "2026-11-20", "--json"]  # fmt: skip
     driver = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(committed := list(out.rglob("staging/part-*.parquet"))) < 3:
+    while len(committed := list(out.glob("_emosphere/runs/*/staging/part-*.parquet"))) < 3:
         assert driver.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "nothing was committed in two minutes"
         time.sleep(0.01)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     assert not (out / "recordings").exists()
-    committed = list(out.rglob("staging/part-*.parquet"))
+    committed = list(out.glob("_emosphere/runs/*/staging/part-*.parquet"))
     assert 3 <= len(committed) < NUM_RECORDINGS, "some but not all units were committed at the kill"
     again = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr[-2000:]

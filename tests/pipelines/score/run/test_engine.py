@@ -247,7 +247,7 @@ class Command:
 
     def wait_for_parts(self, count: int) -> None:
         deadline = time.monotonic() + 120
-        while len(list(self.out.rglob("staging/part-*.parquet"))) < count:
+        while len(list(self.out.glob("_emosphere/runs/*/staging/part-*.parquet"))) < count:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
