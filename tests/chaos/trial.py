@@ -78,8 +78,9 @@ class Trial:
         self.nodes, self.proxy, self.folder, self.scratch = nodes, proxy, folder, scratch
         self.mends: list[Callable[[], object]] = []
         """What puts right, once the disturbed run has ended, what a fault has broken."""
-        self.settings = folder / "settings.toml"
+        self.settings, self.calm_settings = folder / "settings.toml", folder / "calm.toml"
         self.settings.write_text(SETTINGS)
+        self.calm_settings.write_text('[resources]\nengine = "in-process"\n')
         self._upload()
         self._count = 0
         self.out = ""
@@ -145,9 +146,9 @@ class Trial:
     def _staged(self) -> int:
         return len({part[0] for path in self._written() if (part := _PART.search(path))})
 
-    def _start(self) -> "subprocess.Popen[str]":
+    def _start(self, settings: Path | None = None) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "jobs.score", "s3://audio/night", "--out", self.out, "--dt", "2026-11-20",
-                   "--config", str(self.settings), "--json"]  # fmt: skip
+                   "--config", str(settings or self.settings), "--json"]  # fmt: skip
         log = (self.folder / f"{self._count:02d}.log").open("a")
         environment = os.environ | {"RAY_ADDRESS": self.nodes.address}
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, text=True, env=environment)
@@ -179,8 +180,9 @@ class Trial:
         return pa.concat_tables(parts).to_pandas()
 
     def _calm_rows(self) -> dict[str, pd.DataFrame]:
+        """Those of one actor in one process, without a cluster."""
         self.out = "s3://tables/undisturbed"
-        code = self._end(self._start())
+        code = self._end(self._start(self.calm_settings))
         assert code == 0, f"the undisturbed run ended with {code}; see {self.folder}"
         return {table: self._rows(table) for table in ("segments", "recordings")}
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Spawned:
 
 def train_by_spawned_ranks(config: TrainConfig) -> None:
     """Train ``config``, whose paths are absolute, to the end."""
+    Path(config.out).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(_as_rank, (config, folder), nprocs=NUM_RANKS)
 

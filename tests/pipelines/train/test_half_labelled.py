@@ -83,7 +83,6 @@ def test_two_ranks_learn_what_one_learns_of_half_labelled_corpora(manifest: Path
     config = settings(manifest, tmp_path / "one", heads, folds=2)
     check_masks_differ(config)
     train_with(config)
-    (tmp_path / "two").mkdir()
     train_by_spawned_ranks(settings(manifest, tmp_path / "two", heads, micro_batch_size=2))
     first, second = (load_checkpoint(tmp_path / name).network for name in ("one", "two"))
     num_steps = EPOCHS * sum(train for train, _ in CORPORA.values()) // BATCH_SIZE
