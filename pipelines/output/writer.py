@@ -80,7 +80,8 @@ class Writer:
         is_gone = self.out.is_local and (before.released or before.is_dead_here)
         sleeper = () if is_gone else (str(before),)
         self.ledger.change(lambda state: replace(state, sleepers=(*state.sleepers, *sleeper)))
-        if read_snapshot(self.out) is not None:
+        # Where none is, the publishing of an earlier holder may be about to create it.
+        if read_snapshot(self.out) is not None or self.ledger.state().publishing:
             change_snapshot(self.ledger, lambda snapshot: snapshot)
         # An erasure that sleeps would otherwise add to it while what it names is being published.
         remember(self.ledger, Forgotten())

@@ -112,3 +112,12 @@ def test_who_wakes_when_its_run_was_ended_by_another_is_told_so(memory: World) -
             "1 cont", "1 run",
         ],
     )  # fmt: skip
+
+
+def test_the_first_snapshot_of_who_sleeps_points_at_nothing_swept(memory: World) -> None:
+    """There is none yet that a successor could renew, so it makes an empty one. Found by seed 103, schedule 47."""
+    play(
+        memory,
+        ["1 start score", "1 until snapshot 1", "1 stop", "2 start score", "2 after recordings 1", "1 cont", "1 run"],
+        "empty",
+    )

@@ -107,6 +107,17 @@ def test_a_mixture_of_two_versions_cannot_be_read(tmp_path):
     assert [pq.read_table(io.BytesIO(one)).num_rows for one in versions] == [4, 8, 6, 0, 2]
 
 
+def test_no_two_holders_write_the_same_bytes(tmp_path):
+    """Nor do the first and the third, whose codec is the same: an ETag says which of them wrote a file."""
+    out = locate(str(tmp_path))
+
+    def replace_by_next_holder() -> bytes:
+        replace_published(open_ledger(out), PATH, "mine", lambda file: rows("a"))
+        return out.child(PATH).read_bytes()
+
+    assert len({replace_by_next_holder() for _ in range(4)}) == 4
+
+
 def test_nothing_is_written_where_nothing_is_to_be_changed(tmp_path):
     ledger = open_ledger(locate(str(tmp_path)))
     before = sorted(tmp_path.rglob("*"))

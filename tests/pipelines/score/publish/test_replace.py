@@ -1,10 +1,14 @@
 """Several files per partition: a recording has its place in one of them, and keeps it."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 import soundfile
 
+from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
@@ -53,3 +57,24 @@ def test_every_file_of_a_new_partition_is_there_even_if_empty(archive, tmp_path,
     score(request_for(archive, tmp_path / "out"))
     sizes = [pq.ParquetFile(path).metadata.num_rows for path in (tmp_path / "out/recordings").rglob("*.parquet")]
     assert len(sizes) > sum(sizes) == 6
+
+
+def test_what_another_was_about_to_write_is_written_anew(archive, tmp_path, voice, monkeypatch):
+    """Though the run that is ended holds nothing of it: else that one's write, on its way, would find what it read."""
+
+    def die(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    out, real = tmp_path / "out", Ledger.mark_publishing
+    score(replace(request_for(archive, out), dt="2026-11-19"))
+    [other] = (out / "recordings/dt=2026-11-19").rglob("*.parquet")
+    soundfile.write(archive / "late.wav", voice[: 16 * 5_000], 16_000)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        also = {str(other.relative_to(out))}
+        patch.setattr(Ledger, "mark_publishing", lambda ledger, run_id, files: real(ledger, run_id, files | also))
+        patch.setattr(publishing, "_replace", die)
+        score(request_for(archive, out))
+    before = other.read_bytes()
+    assert score(request_for(archive, out))["scored"] == 1
+    assert other.read_bytes() != before
+    assert pq.read_table(other).equals(pq.read_table(io.BytesIO(before)))
