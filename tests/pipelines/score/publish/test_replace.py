@@ -8,10 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from emosphere.store import locate
+from emosphere.tables.identity import recording_id
+from pipelines.erase.command import erase
+from pipelines.erase.target import Target
+from pipelines.output.forgotten import Forgotten, remember
 from pipelines.output.ledger import Ledger
 from pipelines.score.command import score
 from pipelines.score.publish import replace as publishing
 from pipelines.score.request import ScoreRequest
+from tests.pipelines.headers import open_ledger
 from tests.rounding import assert_same_rows
 
 
@@ -26,6 +32,10 @@ def homes(out: Path, table: str) -> dict[str, set[str]]:
         for identity in pq.ParquetFile(path).read(["recording_id"]).column(0).to_pylist():
             names.setdefault(identity, set()).add(path.name)
     return names
+
+
+def die(*args: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_recording_has_one_file_of_many_and_keeps_it(archive, tmp_path, rows, voice, monkeypatch):
@@ -61,10 +71,6 @@ def test_every_file_of_a_new_partition_is_there_even_if_empty(archive, tmp_path,
 
 def test_what_another_was_about_to_write_is_written_anew(archive, tmp_path, voice, monkeypatch):
     """Though the run that is ended holds nothing of it: else that one's write, on its way, would find what it read."""
-
-    def die(*args: object) -> None:
-        raise KeyboardInterrupt
-
     out, real = tmp_path / "out", Ledger.mark_publishing
     score(replace(request_for(archive, out), dt="2026-11-19"))
     [other] = (out / "recordings/dt=2026-11-19").rglob("*.parquet")
@@ -78,3 +84,28 @@ def test_what_another_was_about_to_write_is_written_anew(archive, tmp_path, voic
     assert score(request_for(archive, out))["scored"] == 1
     assert other.read_bytes() != before
     assert pq.read_table(other).equals(pq.read_table(io.BytesIO(before)))
+
+
+def test_what_the_list_of_the_erased_names_is_not_published(archive, tmp_path, rows, monkeypatch):
+    """Though a part that counts holds it: the list may arrive when all is staged."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Ledger, "mark_publishing", die)
+        score(request_for(archive, out))
+    gone = recording_id(locate(str(archive / "a.wav")).uri)
+    remember(open_ledger(locate(str(out))), Forgotten(recordings=frozenset({gone})))
+    score(request_for(archive, out))
+    recordings = rows(out, "recordings")
+    assert (len(recordings), gone in set(recordings["recording_id"])) == (5, False)
+
+
+def test_an_erasure_ends_the_publishing_of_the_dead_first(archive, tmp_path, rows, monkeypatch):
+    """Else a write of theirs would find the file that it read, and bring back what was erased."""
+    out, real = tmp_path / "out", publishing._replace
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(publishing, "_replace", lambda *args: real(*args) if args[2] == "segments" else die())
+        score(request_for(archive, out))
+    assert not (out / "recordings").exists()
+    erase(str(out), Target(uri=locate(str(archive / "a.wav")).uri))
+    assert len(rows(out, "recordings")) == 5
+    assert Ledger(locate(str(out))).state().publishing is None
