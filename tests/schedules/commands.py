@@ -180,7 +180,8 @@ class Command:
         if self.kind == "erase":
             return erase(out, self.target(), verify=True)
         findings = doctoring.doctor(None, out)
-        if bad := [finding for finding in findings if finding.state == "fail"]:
+        # A server's clock is not the simulated one.
+        if bad := [finding for finding in findings if finding.state == "fail" and finding.check != "clock"]:
             raise Unhealthy(str(bad), {})
         return findings
 
