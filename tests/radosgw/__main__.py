@@ -17,7 +17,7 @@ RUNS = [
     ("plain", [*PYTEST, "-m", "s3 and not heavy", "--deselect", NO_ARCHIVE_TIER]),
     # Named, since pytest finds only test_*.py by itself: moto could not pass these.
     ("plain", [*PYTEST, "tests/pipelines/radosgw/least_policy.py"]),
-    ("plain", [sys.executable, "-m", "tests.schedules", "--store", "s3", "--count", "200"]),
+    ("plain", [sys.executable, "-m", "tests.schedules", "--store", "s3", "--count", "10"]),
     ("versioned", [*PYTEST, "tests/pipelines/radosgw/versioned.py"]),
 ]
 """Kind of buckets, and what runs on them, one after another."""
