@@ -42,7 +42,10 @@ head=$!
 stop() {
   local code=$?
   kill "$head" 2>/dev/null && wait "$head" 2>/dev/null || true
-  if [ "$code" = 1 ]; then echo "Ray's logs are kept in $scratch" >&2; else rm -rf "$scratch"; fi
+  # What the head started may still write there for a moment.
+  if [ "$code" = 1 ]; then echo "Ray's logs are kept in $scratch" >&2
+  else for _ in $(seq 10); do rm -rf "$scratch" 2>/dev/null && break; sleep 1; done; fi
+  exit "$code"
 }
 trap stop EXIT
 for _ in $(seq 60); do

@@ -12,6 +12,8 @@ import ray
 
 from pipelines.cluster.resources import MIN_LOCAL_CPUS, Pool, Resources, own_cores, share_out
 
+_users = set[object]()
+
 
 def connect() -> None:
     """Join the cluster this process belongs to (``RAY_ADDRESS``, set by ``ray job submit``), else start a local one."""
@@ -45,9 +47,24 @@ def connect() -> None:
         )
 
 
+@contextlib.contextmanager
+def in_use() -> Iterator[None]:
+    """Somebody waits for an answer of Ray's within this context."""
+    me = object()
+    _users.add(me)
+    try:
+        yield
+    finally:
+        _users.discard(me)
+
+
 def disconnect() -> None:
-    """Leave the cluster, if any; a local one is stopped."""
-    if ray.is_initialized():
+    """Leave the cluster, if any; a local one is stopped.
+
+    Not while a thread still waits in it, as it does where a run stood still or was interrupted: Ray that is shut down
+    under a thread ends the process by a signal, or begins anew. It ends with the process then.
+    """
+    if ray.is_initialized() and not _users:
         ray.shutdown()
 
 

@@ -7,7 +7,7 @@ import ray
 import ray.data
 
 from pipelines.archive.seal import Seal
-from pipelines.cluster.ray_cluster import connect, pool_for
+from pipelines.cluster.ray_cluster import connect, in_use, pool_for
 from pipelines.output.ledger import Ledger, RunHeader
 from pipelines.score.run.actor import ScoreParts, stopped
 from pipelines.score.settings import ScoreSettings
@@ -48,7 +48,8 @@ class Chain:
     def summaries(self) -> Iterator[dict[str, Any]]:
         """What the actors say of each part, as they end. Raises MachineError where the cluster gives up."""
         try:
-            yield from self._rows.iter_rows()
+            with in_use():
+                yield from self._rows.iter_rows()
         except ray.exceptions.RayError as error:
             raise stopped(error, str(error), self._seal) from error
 
