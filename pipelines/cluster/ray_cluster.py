@@ -78,8 +78,12 @@ def pool_for(resources: Resources, num_tasks: int) -> Pool:
 
 @contextlib.contextmanager
 def _own_answer_to_sigterm() -> Iterator[None]:
-    """Ray's would be to leave without a word."""
+    """Ray's would be to leave without a word, also while it starts."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread() and before is not None:
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    except SystemExit as leaving:
+        raise KeyboardInterrupt from leaving
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
