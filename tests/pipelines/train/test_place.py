@@ -31,15 +31,17 @@ from tests.pipelines.train.spawned import train_by_spawned_ranks
 from tests.rounding import assert_same_training
 
 
+@pytest.mark.ray
 def test_two_workers_learn_what_one_learns(manifest: Path, tmp_path: Path) -> None:
-    """And a second run changes nothing."""
+    """One in this process, two on Ray. And a second run changes nothing."""
     one = train(write(tmp_path, manifest, out=tmp_path / "one", folds=2), num_workers=1)
-    # Two workers with five and four clips of each batch, in two pieces and one: still one loss over the same clips.
-    pieces = write(tmp_path, manifest, out=tmp_path / "two", fit="micro_batch_size = 4")
-    train_by_spawned_ranks(load_config(TrainConfig, pieces))
+    # Two workers with five and four clips of each batch, in two pieces and one, decoding anew in every epoch: still one
+    # loss over the same clips.
+    pieces = {"fit": "micro_batch_size = 4", "clips": 'hold = "stream"'}
+    two = train(write(tmp_path, manifest, out=tmp_path / "two", **pieces), num_workers=2)
     assert not one["already_finished"]
     assert set(one["cross_validation"]) == {"valence", "arousal", "dominance", "region_head", "region_of_vad"}
-    assert json.loads((tmp_path / "two" / "evaluation.json").read_text())["cross_validation"] is None
+    assert two["cross_validation"] is None
 
     first, second = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
     assert set(first.network.heads) == {"vad", "region"}
@@ -109,8 +111,8 @@ def is_own(pid: int) -> bool:
 
 @pytest.mark.ray
 def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None:
-    """Killed behind a saved epoch, both go on from it, bit for bit as two ranks that Ray does not know and that hold
-    their clips, while Ray's decode theirs anew in every epoch; each epoch is logged once.
+    """Killed behind a saved epoch, both go on from it, bit for bit as two ranks that Ray does not know; each epoch is
+    logged once.
     """
     best = {
         "epochs": 4,
@@ -130,8 +132,7 @@ def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None
     victims: list[int] = []
     killer = threading.Thread(target=kill_worker, args=(out / "log.jsonl", victims))
     killer.start()
-    streamed = best | {"clips": best["clips"] + '\nhold = "stream"'}
-    train(write(tmp_path, manifest, out=out, **streamed), num_workers=2, on_progress=reports.append)
+    train(write(tmp_path, manifest, out=out, **best), num_workers=2, on_progress=reports.append)
     killer.join()
     assert len(victims) == 1
     assert (reports[-1].parts, reports[-1].num_parts) == (12, 12)
@@ -159,7 +160,7 @@ def test_a_killed_worker_changes_nothing(manifest: Path, tmp_path: Path) -> None
     assert "1-1-neutral.flac" in record["unreadable"][0]
 
     with pytest.raises(UsageError, match="holds a training already"):
-        train(write(tmp_path, manifest, out=out, **streamed), resume=False)
+        train(write(tmp_path, manifest, out=out, **best), resume=False)
 
 
 def test_a_small_training_needs_no_ray_and_goes_on_after_kill_9(manifest: Path, tmp_path: Path, root: Path) -> None:
